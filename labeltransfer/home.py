@@ -1,0 +1,56 @@
+"""Where the app keeps its things, and how a file gets there whole."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from labeltransfer.errors import RunError
+
+
+def home() -> Path:
+    """Folder of everything that the app writes: ``$LABELTRANSFER_HOME``, else ``~/.labeltransfer``.
+
+    Raises
+    ------
+    RunError
+        The folder cannot be made or written to.
+    """
+    root = Path(os.environ.get("LABELTRANSFER_HOME") or Path.home() / ".labeltransfer").expanduser().resolve()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise RunError(
+            f"The app's folder {root} cannot be written to ({error.strerror}): mend its rights, free some space, "
+            "or set LABELTRANSFER_HOME to another folder."
+        ) from error
+    return root
+
+
+def data_dir() -> Path | None:
+    """Folder on this server that holds h5ad files to choose from, ``$LABELTRANSFER_DATA_DIR``; None where unset."""
+    folder = os.environ.get("LABELTRANSFER_DATA_DIR")
+    return Path(folder).expanduser().resolve() if folder else None
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a file so that a reader, at any instant and after any crash, finds the old or the new whole content."""
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as JSON, atomically."""
+    write_atomic(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,234 @@
+"""Every setting of a run, with its bounds and a line of help.
+
+Pages, the command line and ``params.json`` all read these models; no default stands anywhere else.
+``title`` is the plain name that a page shows, ``description`` the help that it shows on hover.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from labeltransfer.errors import SettingsError
+
+UNKNOWN = "Unknown"
+"""scANVI's ``unlabeled_category``: the label of a cell whose type is to be predicted."""
+
+Side = Literal["reference", "query"]
+PresetName = Literal["tutorial", "quick"]
+
+
+class Settings(BaseModel):
+    """Common behaviour: settings never change after they are made, and an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SideParams(Settings):
+    """One of the two inputs: a file, which of its cells to take and which of its columns to read."""
+
+    path: str = Field(title="File", description="The h5ad file.")
+    technology: str = Field("", title="Technology", description="Name of the sequencing technology, as shown in charts.")
+    labels_key: str | None = Field(
+        None, title="Label column", description="obs column with the cell types. Optional for the query."
+    )
+    batch_key: str | None = Field(
+        None,
+        title="Batch column",
+        description="obs column that splits this file into batches beyond its technology, such as mouse or donor.",
+    )
+    filters: dict[str, tuple[str, ...]] = Field(
+        {}, title="Filters", description="Keep cells whose obs column has one of these values; all columns must agree."
+    )
+    keep_unlabelled: bool = Field(
+        True, title="Keep cells without a label", description="Query only: unlabelled cells get predictions as well."
+    )
+    counts: str = Field(
+        "auto", title="Raw counts", description="Where the raw counts stand: auto, X, raw, or layers/NAME."
+    )
+    gene_names: str | None = Field(
+        None, title="Gene names", description="var column to match genes by; empty takes the var index."
+    )
+    non_integer: Literal["refuse", "round"] = Field(
+        "refuse",
+        title="Non-integer counts",
+        description="scVI models counts. Rounding suits estimated counts (RSEM, Salmon); never log-transformed values.",
+    )
+
+
+class PrepareParams(Settings):
+    """From two files to one table of counts over the genes that both have."""
+
+    length_normalize: Literal["none", "reference", "query"] = Field(
+        "none",
+        title="Normalise by gene length",
+        description="Full-length protocols such as Smart-seq2 count long genes more often; UMI protocols do not.",
+    )
+    gene_lengths: str | None = Field(
+        None,
+        title="Gene-length table",
+        description="File with a gene and a length on each line; empty takes the tutorial's mouse table.",
+    )
+    n_top_genes: int = Field(
+        2000, ge=100, le=10_000, title="Highly variable genes", description="How many genes the models see."
+    )
+    hvg_batch: Literal["technology", "batch", "none"] = Field(
+        "technology",
+        title="Rank genes within",
+        description="seurat_v3 ranks genes inside each group and takes the median rank over the groups.",
+    )
+
+
+class IntegrateParams(Settings):
+    """scVI: one latent space for both technologies."""
+
+    n_layers: int = Field(2, ge=1, le=5, title="Layers", description="Hidden layers of encoder and decoder.")
+    n_latent: int = Field(30, ge=2, le=100, title="Latent dimensions", description="Size of the latent X_scVI.")
+    n_hidden: int = Field(128, ge=16, le=1024, title="Nodes per layer", description="Width of each hidden layer.")
+    dropout_rate: float = Field(0.1, ge=0, le=0.9, title="Dropout", description="Share of nodes silenced per step.")
+    gene_likelihood: Literal["zinb", "nb", "poisson"] = Field(
+        "zinb", title="Gene likelihood", description="Distribution of a count: zinb and nb allow overdispersion."
+    )
+    dispersion: Literal["gene", "gene-batch"] = Field(
+        "gene", title="Dispersion", description="One overdispersion per gene, or per gene and batch."
+    )
+    max_epochs: int | None = Field(
+        None, ge=1, le=2000, title="Epochs", description="Passes over the cells; empty lets 'Budget' choose."
+    )
+    budget: Literal["full", "quick"] = Field(
+        "full",
+        title="Budget",
+        description="full: scvi-tools' own rule, 400 epochs up to 20,000 cells, then fewer. quick: 40 down to 15.",
+    )
+    n_epochs_kl_warmup: int | None = Field(
+        400,
+        ge=1,
+        le=2000,
+        title="KL warm-up epochs",
+        description="Epochs over which the KL term grows to full weight; empty takes half of the epochs.",
+    )
+    batch_size: int = Field(128, ge=16, le=4096, title="Cells per step", description="Minibatch size.")
+    lr: float = Field(1e-3, ge=1e-5, le=1e-1, title="Learning rate", description="Step size of Adam.")
+    train_size: float = Field(
+        0.9, ge=0.5, le=0.99, title="Training share", description="The other cells measure the validation loss."
+    )
+    early_stopping: bool = Field(
+        False, title="Stop early", description="Stop when the validation ELBO has not improved for the patience below."
+    )
+    early_stopping_patience: int = Field(
+        45, ge=1, le=500, title="Patience in epochs", description="Only used with 'Stop early'."
+    )
+
+
+class TransferParams(Settings):
+    """scANVI, started from the trained scVI: carries the reference's labels to the query."""
+
+    max_epochs: int = Field(20, ge=1, le=500, title="Epochs", description="Passes over the cells.")
+    n_samples_per_label: int | None = Field(
+        100,
+        ge=1,
+        le=10_000,
+        title="Cells per label and epoch",
+        description="Labelled cells drawn anew from each label in each epoch; empty uses all. Evens out rare labels.",
+    )
+    batch_size: int = Field(128, ge=16, le=4096, title="Cells per step", description="Minibatch size.")
+    lr: float = Field(1e-3, ge=1e-5, le=1e-1, title="Learning rate", description="Step size of Adam.")
+    train_size: float = Field(
+        0.9, ge=0.5, le=0.99, title="Training share", description="The other cells measure the validation loss."
+    )
+    stratified_split: bool = Field(
+        False,
+        title="Split within each label",
+        description="Every label gets cells in training. scvi-tools splits at random, which can miss a rare label.",
+    )
+
+
+class EmbedParams(Settings):
+    """MDE: a map of each latent in two dimensions."""
+
+    n_neighbors: int = Field(
+        15, ge=3, le=100, title="Neighbours", description="How many nearest cells the map tries to keep close."
+    )
+    repulsive_fraction: float = Field(
+        0.7, ge=0.1, le=5.0, title="Repulsion", description="Pairs pushed apart per pair kept close; more spreads groups."
+    )
+
+
+class RunParams(Settings):
+    """Everything that was asked of a run: what ``params.json`` holds."""
+
+    name: str = Field("", max_length=80, title="Name", description="How the run is called in lists.")
+    reference: SideParams
+    query: SideParams
+    prepare: PrepareParams = PrepareParams()
+    integrate: IntegrateParams = IntegrateParams()
+    transfer: TransferParams = TransferParams()
+    embed: EmbedParams = EmbedParams()
+    seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Same seed, same machine: same predictions.")
+    device: Literal["auto", "cpu"] = Field(
+        "auto", title="Device", description="auto takes a free GPU where there is one."
+    )
+    last_stage: Literal["prepare", "evaluate"] = Field(
+        "evaluate", title="Until", description="prepare stops before training, to look at counts and genes first."
+    )
+
+
+PRESETS: dict[PresetName, dict[str, Settings]] = {
+    "tutorial": {"integrate": IntegrateParams(), "transfer": TransferParams()},
+    "quick": {
+        "integrate": IntegrateParams(budget="quick", n_epochs_kl_warmup=None, lr=2e-3),
+        "transfer": TransferParams(max_epochs=10, stratified_split=True),
+    },
+}
+"""Settings of the two training stages by preset name; everything else keeps its default."""
+
+PRESET_HELP: dict[PresetName, str] = {
+    "tutorial": "The published settings: 400 epochs of scVI up to 20,000 cells, 20 of scANVI. "
+    "Minutes on a GPU, about an hour for 16,000 cells on a laptop.",
+    "quick": "15 to 40 epochs of scVI at twice the learning rate, 10 of scANVI: minutes on a laptop. "
+    "Gives up the last bit of integration; rare labels and close sister types suffer first.",
+}
+
+
+def scvi_epochs(params: IntegrateParams, *, n_cells: int) -> int:
+    """Number of scVI epochs for ``n_cells`` cells.
+
+    The full budget is scvi-tools' own heuristic (``get_max_epochs_heuristic``). The quick one keeps the number of
+    gradient steps useful for few cells (40 epochs) and bounded for many (15 epochs).
+    """
+    if params.max_epochs is not None:
+        return params.max_epochs
+    if params.budget == "full":
+        return max(1, min(round(20_000 / n_cells * 400), 400))
+    return max(15, min(round(300_000 / n_cells), 40))
+
+
+def run_params(settings: dict[str, Any]) -> RunParams:
+    """Build the settings of a run from plain data, such as parsed JSON.
+
+    Raises
+    ------
+    SettingsError
+        A value is out of bounds, of the wrong type or of an unknown name; each is listed.
+    """
+    try:
+        return RunParams.model_validate(settings)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"These settings cannot be used: {faults}.") from error
+
+
+def read_params(path: Path) -> RunParams:
+    """Read ``params.json``.
+
+    Raises
+    ------
+    SettingsError
+        The file is not readable JSON or holds settings that cannot be used.
+    """
+    try:
+        settings = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read as JSON settings ({error}): repair or delete it.") from error
+    return run_params(settings)

@@ -1,0 +1,172 @@
+"""One run on disk: what was asked, what it is doing, what it has made.
+
+The run directory is the only contract between whoever asks for a run, its worker, and whoever looks at it::
+
+    $LABELTRANSFER_HOME/
+      runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [cancel]
+      stages/<stage>-<key>/     a finished artefact, shared by every run that asked for the same
+      locks/                    one a device, one for the stages
+
+JSON is replaced atomically, and a worker holds ``worker.lock`` for as long as it lives: the kernel frees it
+whatever the worker dies of.
+"""
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from labeltransfer import home
+from labeltransfer.errors import RunError
+from labeltransfer.params import RunParams, read_params
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+
+STARTUP_GRACE = 60.0
+"""Seconds that a new worker has to take its lock; a queued run without a worker after that has failed."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a run is doing; times are seconds since the epoch."""
+
+    state: State = "queued"
+    stage: str = ""
+    epoch: int = 0
+    n_epochs: int = 0
+    message: str = ""
+    error: str = ""
+    device: str = ""
+    created: float = 0.0
+    started: float = 0.0
+    finished: float = 0.0
+    heartbeat: float = 0.0
+    resources: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run on disk. Cheap to make: everything is read when asked for."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def root(self) -> Path:
+        """Folder of the store that holds this run."""
+        return self.folder.parent.parent
+
+    @cached_property
+    def params(self) -> RunParams:
+        """What was asked; raises SettingsError where the file is damaged."""
+        return read_params(self.folder / "params.json")
+
+    def status(self) -> Status:
+        """What the run is doing; a run whose worker is gone shows as failed, whatever its file still says."""
+        status = self._written_status()
+        if status.over or self.has_worker():
+            return status
+        # The worker may have finished between the two looks.
+        status = self._written_status()
+        if status.over or (status.state == "queued" and time.time() - status.created < STARTUP_GRACE):
+            return status
+        where = f" in stage {status.stage}" if status.stage else ""
+        reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
+        return replace(status, state="failed", error=reason + "Start the run again: finished stages are kept.")
+
+    def _written_status(self) -> Status:
+        try:
+            return Status(**json.loads((self.folder / "status.json").read_text()))
+        except FileNotFoundError:
+            return Status(created=_created(self.id))
+        except (OSError, ValueError, TypeError):
+            reason = "status.json of this run is damaged. Start the run again: finished stages are kept."
+            return Status(state="failed", error=reason, created=_created(self.id))
+
+    def write_status(self, status: Status) -> None:
+        home.write_json(self.folder / "status.json", asdict(status))
+
+    def worker_lock(self) -> FileLock:
+        return FileLock(self.folder / "worker.lock")
+
+    def has_worker(self) -> bool:
+        """Whether a living process holds this run's lock."""
+        if not (self.folder / "worker.lock").exists():
+            return False
+        try:
+            with self.worker_lock().acquire(timeout=0):
+                return False
+        except (Timeout, OSError):
+            return True
+
+    def append_event(self, event: str, **values: Any) -> None:
+        """Append one line to ``events.jsonl``; a single write, so that lines never mix."""
+        line = json.dumps({"time": time.time(), "event": event, **values})
+        with (self.folder / "events.jsonl").open("a") as file:
+            file.write(line + "\n")
+
+    def events(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Events so far, oldest first: ``start``, ``epoch``, ``end`` and ``message``; of one kind if named."""
+        found = []
+        with suppress(FileNotFoundError):
+            for line in (self.folder / "events.jsonl").read_text().splitlines():
+                with suppress(ValueError):  # the last line of a crashed worker may be cut
+                    found.append(json.loads(line))
+        return [e for e in found if event is None or e.get("event") == event]
+
+    def log_tail(self, n_lines: int = 30) -> str:
+        """The last lines that the worker printed."""
+        try:
+            return "\n".join((self.folder / "log.txt").read_text(errors="replace").splitlines()[-n_lines:])
+        except FileNotFoundError:
+            return ""
+
+    def request_cancel(self) -> None:
+        """Ask the worker to stop; it looks at each batch."""
+        (self.folder / "cancel").touch()
+
+    def cancel_requested(self) -> bool:
+        return (self.folder / "cancel").exists()
+
+    def stage_keys(self) -> dict[str, str]:
+        """Key by stage name, of the stages that this run has reached; the last one may still be at work."""
+        try:
+            return json.loads((self.folder / "stages.json").read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise RunError(f"stages.json of run {self.id} is damaged: start the run again.") from error
+
+    def artefact(self, stage: str, name: str = "") -> Path:
+        """Path of a file in one of this run's stage artefacts.
+
+        Raises
+        ------
+        RunError
+            The run has not reached the stage, or the artefact was deleted.
+        """
+        key = self.stage_keys().get(stage)
+        path = self.root / "stages" / f"{stage}-{key}" / name if key else None
+        if path is None or not path.exists():
+            raise RunError(f"Run {self.id} has no finished stage '{stage}': start it again to make it.")
+        return path
+
+
+def _created(run_id: str) -> float:
+    """Time of creation as told by the id, for a run whose status is lost."""
+    with suppress(ValueError):
+        return time.mktime(time.strptime(run_id[:15], "%Y%m%d-%H%M%S")) - time.timezone
+    return 0.0

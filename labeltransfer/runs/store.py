@@ -1,0 +1,162 @@
+"""All runs and stage artefacts under one folder.
+
+A stage artefact is built beside its place and renamed into it when complete, under a key made of its own settings and
+its inputs' keys: who asks for the same thing finds it there.
+"""
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from labeltransfer import home
+from labeltransfer.errors import RunError
+from labeltransfer.params import RunParams
+from labeltransfer.runs.run import Run, Status
+
+SHIPPED = Path(__file__).parent.parent / "demo"
+"""The finished demo run that comes with the app, in the same layout, read-only."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder ``root`` with its ``runs``, ``stages`` and ``locks``."""
+
+    root: Path
+
+    @property
+    def stages(self) -> Path:
+        return self.root / "stages"
+
+    def lock(self, name: str) -> FileLock:
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{name}.lock")
+
+    def create(self, params: RunParams) -> Run:
+        """Make the directory of a new, queued run.
+
+        Raises
+        ------
+        RunError
+            The directory cannot be written.
+        """
+        now = time.time()
+        run_id = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now % 1 * 1000):03d}{secrets.token_hex(2)}"
+        run = Run(self.root / "runs" / run_id)
+        try:
+            run.folder.mkdir(parents=True)
+            home.write_atomic(run.folder / "params.json", params.model_dump_json(indent=2))
+            run.write_status(Status(created=now))
+        except OSError as error:
+            shutil.rmtree(run.folder, ignore_errors=True)
+            raise RunError(f"The run cannot be kept in {self.root} ({error.strerror}): free some space.") from error
+        return run
+
+    def runs(self) -> list[Run]:
+        """Every run, newest first."""
+        folder = self.root / "runs"
+        if not folder.is_dir():
+            return []
+        names = sorted((p.name for p in folder.iterdir() if (p / "params.json").exists()), reverse=True)
+        return [Run(folder / name) for name in names]
+
+    def run(self, run_id: str) -> Run:
+        """Find a run by its id.
+
+        Raises
+        ------
+        RunError
+            There is no such run.
+        """
+        # Ids come out of addresses: nothing but a plain name may reach the file system.
+        if run_id and set(run_id) <= set("abcdefghijklmnopqrstuvwxyz0123456789-"):
+            run = Run(self.root / "runs" / run_id)
+            if (run.folder / "params.json").exists():
+                return run
+        raise RunError("There is no such run (any more): choose another one on the Runs page.")
+
+    def queue(self) -> list[Run]:
+        """Runs that wait for a device, first come first."""
+        return [run for run in reversed(self.runs()) if run.status().state == "queued"]
+
+    def delete(self, run: Run) -> None:
+        """Delete a run and every artefact that no other run refers to.
+
+        Raises
+        ------
+        RunError
+            The run is still queued or running.
+        """
+        if not run.status().over:
+            raise RunError(f"Run {run.id} is still at work: cancel it before you delete it.")
+        shutil.rmtree(run.folder, ignore_errors=True)
+        self.collect_garbage()
+
+    def collect_garbage(self) -> None:
+        """Remove artefacts that no run refers to, and what dead workers left half-built."""
+        with self.lock("stages"):
+            kept: set[str] = set()
+            alive: set[str] = set()
+            for run in self.runs():
+                with suppress(RunError):
+                    kept |= {f"{stage}-{key}" for stage, key in run.stage_keys().items()}
+                if not run.status().over:
+                    alive.add(run.id)
+            for folder in self.stages.iterdir() if self.stages.is_dir() else []:
+                builder = folder.name.rpartition("~")[2] if folder.name.startswith(".") else None
+                if folder.name not in kept and builder not in alive:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def stage_folder(self, stage: str, key: str) -> Path:
+        return self.stages / f"{stage}-{key}"
+
+    def has_stage(self, stage: str, key: str) -> bool:
+        """Whether the artefact is there, whole."""
+        return self.stage_folder(stage, key).is_dir()
+
+    def claim_stage(self, run: Run, stage: str, key: str) -> bool:
+        """Refer to an artefact from a run, which keeps it from deletion; returns whether it exists."""
+        with self.lock("stages"):
+            home.write_json(run.folder / "stages.json", run.stage_keys() | {stage: key})
+            return self.has_stage(stage, key)
+
+    @contextmanager
+    def build_stage(self, run: Run, stage: str, key: str) -> Iterator[Path]:
+        """Give a folder to write an artefact to; it takes its place when the block ends without an error."""
+        building = self.stages / f".{stage}-{key}~{run.id}"
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        try:
+            yield building
+            _sync(building)
+            with suppress(OSError):  # somebody else was faster with the same thing: theirs stays
+                building.rename(self.stage_folder(stage, key))
+            if not self.has_stage(stage, key):
+                raise RunError(f"The result of stage {stage} could not be stored under {self.stages}.")
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+def default_store() -> Store:
+    """The store under ``$LABELTRANSFER_HOME``."""
+    return Store(home.home())
+
+
+def find_run(run_id: str) -> Run:
+    """A run of this server, or the demo run that ships with the app (id ``demo``)."""
+    return Store(SHIPPED).run(run_id) if run_id == "demo" else default_store().run(run_id)
+
+
+def _sync(folder: Path) -> None:
+    """Bring every file of a folder to the disk, so that a rename never precedes its content."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
