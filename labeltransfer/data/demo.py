@@ -1,0 +1,271 @@
+"""The demo pair: simulated mouse bone marrow, a Smart-seq2 reference and a 10x query.
+
+Shaped like Tabula Muris: the same obs columns, other tissues, males and cells without a label beside the female marrow
+cells, labels of two resolutions, and states that only one side has. Marker genes carry their real symbols; every other
+gene has an invented one. The state that each cell was drawn from is kept in ``true_state``.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from filelock import FileLock
+
+from labeltransfer.data.demo_states import CELL_ONTOLOGY, HOUSEKEEPING, PROGRAMMES, SEX_GENES, STATES
+from labeltransfer.errors import RunError
+from labeltransfer.home import home
+from labeltransfer.params import PRESETS, PrepareParams, RunParams, SideParams
+
+REFERENCE, QUERY, LENGTHS = "reference.h5ad", "query.h5ad", "gene_len.txt"
+LABELS_KEY = "cell_ontology_class"
+N_BLOCK = 500
+"""Cells simulated at a time, so that memory stays small at any size."""
+
+
+@dataclass(frozen=True)
+class Technology:
+    """How a technology turns expression into counts.
+
+    ``depth`` is the median count per cell and gene of the simulation, ``spread`` the standard deviation of its log over
+    cells, ``theta`` the inverse overdispersion of a count.
+    """
+
+    name: str
+    depth: float
+    spread: float
+    theta: float
+    counts_by_length: bool
+
+
+SMART_SEQ2 = Technology("Smart-seq2", depth=16.0, spread=0.5, theta=0.5, counts_by_length=True)
+DROPLET = Technology("10x", depth=0.6, spread=0.45, theta=3.0, counts_by_length=False)
+
+
+def simulate(
+    folder: Path, *, n_reference: int = 1200, n_query: int = 2400, n_genes: int = 2500, seed: int = 0
+) -> tuple[Path, Path]:
+    """Write the demo pair and a gene-length table beside it.
+
+    Counts are negative binomial around a state's expression, blended with that of a related state by a share that
+    differs from cell to cell: sister types shade into each other, as they do in marrow.
+
+    Parameters
+    ----------
+    folder
+        Where ``reference.h5ad``, ``query.h5ad`` and ``gene_len.txt`` go; made if needed.
+    n_reference, n_query
+        Labelled cells of female marrow on each side; about a quarter more that a filter leaves out come on top.
+    n_genes
+        Genes of the simulation, at least 500; each file lacks about 2 % of them.
+    seed
+        Same seed and sizes, same data.
+
+    Returns
+    -------
+    Paths of the reference and of the query.
+
+    Raises
+    ------
+    ValueError
+        ``n_genes`` leaves no room for the marker genes.
+    """
+    if n_genes < 500:
+        raise ValueError(f"n_genes is {n_genes}: the demo needs at least 500.")
+    rng = np.random.default_rng(seed)
+    genes = gene_names(n_genes, rng)
+    rates = state_rates(genes, rng)
+    lengths = rng.lognormal(np.log(2000), 0.7, n_genes).clip(200, 30_000).round()
+    folder.mkdir(parents=True, exist_ok=True)
+
+    targets = folder / REFERENCE, folder / QUERY
+    for path, technology, n_cells in zip(targets, (SMART_SEQ2, DROPLET), (n_reference, n_query), strict=True):
+        obs, states = simulate_obs(n_cells, reference=path.name == REFERENCE, rng=rng)
+        bias = rng.lognormal(0, 0.5, n_genes)
+        if technology.counts_by_length:
+            bias *= lengths / np.median(lengths)
+        expression = cell_expression(states, obs["sex"].to_numpy() == "female", rates, genes, rng)
+        counts = simulate_counts(expression, bias, technology, rng)
+        present = rng.random(n_genes) > 0.02
+        present[genes.isin(_heroes())] = True
+        adata = ad.AnnData(counts[:, present], obs=obs, var=pd.DataFrame(index=genes[present]))
+        adata.uns["source"] = f"simulated by labeltransfer, seed {seed}"
+        adata.write_h5ad(path, compression="gzip")
+
+    known = rng.random(n_genes) > 0.03
+    table = pd.Series(lengths, index=genes)[known]
+    (folder / LENGTHS).write_text("".join(f"{gene} {length:.0f}\n" for gene, length in table.items()))
+    return targets
+
+
+def demo_params(folder: Path | None = None) -> RunParams:
+    """Settings for the demo pair in ``folder`` (by default the app's own): quick, female marrow, lengths normalised."""
+    folder = folder or home() / "demo"
+    female_marrow = {"tissue": ("Marrow",), "sex": ("female",)}
+
+    def side(name: str, technology: Technology) -> SideParams:
+        return SideParams(
+            path=str(folder / name), technology=technology.name, labels_key=LABELS_KEY, filters=female_marrow
+        )
+
+    return RunParams.model_validate(
+        {
+            "name": "Demo: simulated marrow",
+            "reference": side(REFERENCE, SMART_SEQ2),
+            "query": side(QUERY, DROPLET),
+            "prepare": PrepareParams(
+                length_normalize="reference", gene_lengths=str(folder / LENGTHS), n_top_genes=1000
+            ),
+            **PRESETS["quick"],
+        }
+    )
+
+
+def ensure_demo() -> RunParams:
+    """Settings for the demo pair, which is simulated at the first call and kept.
+
+    Raises
+    ------
+    RunError
+        The app's folder cannot be written to.
+    """
+    folder = home() / "demo"
+    names = (REFERENCE, QUERY, LENGTHS)
+    with FileLock(home() / "demo.lock"):
+        if not all((folder / name).is_file() for name in names):
+            folder.mkdir(exist_ok=True)
+            building = Path(tempfile.mkdtemp(dir=folder))
+            try:
+                simulate(building)
+                for name in names:
+                    (building / name).replace(folder / name)
+            except OSError as error:
+                raise RunError(f"The demo data cannot be kept in {folder} ({error}): free some space.") from error
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+    return demo_params()
+
+
+def _heroes() -> list[str]:
+    words = [*PROGRAMMES.values(), HOUSEKEEPING, *SEX_GENES.values()]
+    return list(dict.fromkeys(gene for word in words for gene in word.split()))
+
+
+def gene_names(n_genes: int, rng: np.random.Generator) -> pd.Index:
+    """Real symbols of the marker genes and invented ones for the rest, shape (n_genes,), sorted."""
+    heroes = _heroes()
+    n_other = n_genes - len(heroes)
+    numbers = rng.choice(40_000, n_other, replace=False) + 10_000
+    letters = rng.choice(list("ABCDEFGHIJKLMNOP"), n_other)
+    clone = rng.random(n_other) < 0.3
+    other = [
+        f"{1_000_000 + 97 * number}{letter}{number % 23 + 1:02d}Rik" if is_clone else f"Gm{number}"
+        for number, letter, is_clone in zip(numbers, letters, clone, strict=True)
+    ]
+    return pd.Index(sorted(heroes + other))
+
+
+def state_rates(genes: pd.Index, rng: np.random.Generator) -> np.ndarray:
+    """Expression of each state, shape (n_states, n_genes), rows sum to 1.
+
+    A state expresses a common base, the programmes of its lineage (its markers strongly, other genes moderately) and a
+    few genes of its own.
+    """
+    base = rng.lognormal(-1.5, 1.5, genes.size)
+    base[genes.isin(HOUSEKEEPING.split())] = np.exp(rng.normal(3, 0.5, len(HOUSEKEEPING.split())))
+    effects = {}
+    for name, markers in PROGRAMMES.items():
+        at = genes.get_indexer(markers.split())
+        base[at] = 0.02  # markers are all but silent where their programme is
+        effect = np.zeros(genes.size)
+        others = rng.choice(genes.size, genes.size // 50, replace=False)
+        effect[others] = rng.normal(0.5, 0.9, others.size)
+        effect[at] = rng.normal(5.5, 0.7, at.size)
+        effects[name] = effect
+    log_rates = np.tile(np.log(base), (len(STATES), 1))
+    for row, state in zip(log_rates, STATES, strict=True):
+        # A marker of two programmes of a state is no stronger than one of a single programme.
+        row += np.max([effects[p].clip(min=0) for p in state.programmes], axis=0)
+        row += np.min([effects[p].clip(max=0) for p in state.programmes], axis=0)
+        own = rng.choice(genes.size, genes.size // 50, replace=False)
+        row[own] += rng.normal(0, 0.8, own.size)
+    rates = np.exp(log_rates)
+    return rates / rates.sum(axis=1, keepdims=True)
+
+
+def allot(n_cells: int, weights: list[float]) -> np.ndarray:
+    """State of each cell, in proportion to ``weights`` as closely as whole cells allow, shape (n_cells,)."""
+    share = np.array(weights) / sum(weights) * n_cells
+    whole = np.floor(share).astype(int)
+    whole[np.argsort(whole - share, kind="stable")[: n_cells - whole.sum()]] += 1
+    return np.repeat(np.arange(len(weights)), whole)
+
+
+def simulate_obs(n_cells: int, *, reference: bool, rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray]:
+    """Annotation of one side, cells in random order, and the state of each cell as an index into ``STATES``."""
+    marrow = [s.reference_share if reference else s.query_share for s in STATES]
+    spleen = [w if s.in_spleen else 0.0 for s, w in zip(STATES, marrow, strict=True)]
+    parts = [
+        ("Marrow", "female", True, allot(n_cells, marrow)),
+        ("Marrow", "female", False, allot(n_cells // 20, marrow)),
+        ("Marrow", "male", True, allot(n_cells // 12, marrow)),
+        ("Spleen", "female", True, allot(n_cells // 12, spleen)),
+        ("Spleen", "male", True, allot(n_cells // 24, spleen)),
+    ]
+    states = np.concatenate([part[-1] for part in parts])
+    column = [np.repeat([part[k] for part in parts], [part[-1].size for part in parts]) for k in range(3)]
+    order = rng.permutation(states.size)
+    states, (tissue, sex, labelled) = states[order], (values[order] for values in column)
+
+    labels = np.array([s.reference_label if reference else s.query_label for s in STATES], dtype=object)[states]
+    labels[~labelled.astype(bool)] = np.nan
+    age = rng.choice(["3m", "18m", "24m"], states.size)
+    mouse = [f"{a}-{s[0].upper()}-{k}" for a, s, k in zip(age, sex, rng.integers(50, 54, states.size), strict=True)]
+    columns = {
+        "tissue": tissue,
+        "sex": sex,
+        "age": age,
+        "mouse.id": mouse,
+        LABELS_KEY: labels,
+        "cell_ontology_id": pd.Series(labels, dtype=object).map(CELL_ONTOLOGY).to_numpy(),
+        "true_state": np.array([s.name for s in STATES], dtype=object)[states],
+    }
+    prefix = "plate" if reference else "droplet"
+    names = pd.Index([f"{prefix}_{i:06d}" for i in range(states.size)])
+    return pd.DataFrame({key: pd.Categorical(values) for key, values in columns.items()}, index=names), states
+
+
+def cell_expression(
+    states: np.ndarray, female: np.ndarray, rates: np.ndarray, genes: pd.Index, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Expected expression of each cell, in blocks of shape (up to N_BLOCK, n_genes)."""
+    names = [state.name for state in STATES]
+    sisters = np.array([names.index(state.sister) for state in STATES])
+    # No cell is nearer to the sister than to its own state.
+    blend = rng.beta(1.2, 3.0, states.size)[:, None].clip(max=0.5)
+    silent = {sex: genes.get_indexer(SEX_GENES[sex].split()) for sex in SEX_GENES}
+    for at in range(0, states.size, N_BLOCK):
+        rows = slice(at, at + N_BLOCK)
+        block = (1 - blend[rows]) * rates[states[rows]] + blend[rows] * rates[sisters[states[rows]]]
+        block[np.ix_(female[rows], silent["male"])] = 0
+        block[np.ix_(~female[rows], silent["female"])] = 0
+        yield block
+
+
+def simulate_counts(
+    expression: Iterator[np.ndarray], bias: np.ndarray, technology: Technology, rng: np.random.Generator
+) -> sp.csr_matrix:
+    """Negative-binomial counts, shape (n_cells, n_genes), as a Poisson draw around a gamma-distributed mean."""
+    blocks = []
+    for block in expression:
+        mean = block * bias
+        depth = rng.lognormal(np.log(technology.depth * bias.size), technology.spread, len(mean))
+        mean *= (depth / mean.sum(axis=1))[:, None]
+        noise = rng.standard_gamma(technology.theta, mean.shape, dtype=np.float32) / technology.theta
+        blocks.append(sp.csr_matrix(rng.poisson(mean * noise).astype(np.float32)))
+    return sp.vstack(blocks, format="csr")
