@@ -1,0 +1,49 @@
+"""The frame of the app: page config, sign-in, the steps on top. Start it with ``streamlit run app.py``."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from pages.shared.frame import (
+    RUNS_PAGE,
+    STEP_ICONS,
+    STEPS,
+    catching,
+    enter_frame,
+    go,
+    require_sign_in,
+    step_states,
+    wanted_page,
+)
+
+st.set_page_config(page_title="Label transfer", page_icon=":material/hub:", layout="wide")
+enter_frame()
+require_sign_in()
+
+pages = []
+with catching():
+    states = step_states()
+    for step in (s for s in STEPS if Path(__file__).with_name("pages").joinpath(f"{s.key}.py").exists()):
+        state, why = states[step.key]
+        pages.append(
+            st.Page(
+                step.file,
+                title=step.title,
+                icon=STEP_ICONS[state],
+                help=f"{step.about} {why}",
+                default=step.key == "data",
+            )
+        )
+    pages.append(st.Page(RUNS_PAGE, title="Runs", icon=":material/list:", help="Running, queued and past runs."))
+if not pages:  # the app's own folder cannot be used: said above
+    st.stop()
+
+page = st.navigation(pages, position="top")
+if wanted := wanted_page():
+    go(wanted)
+if st.user.get("is_logged_in", False):
+    with st.sidebar:
+        st.caption(f"Signed in as {st.user.get('email') or st.user.get('name', '')}")
+        if st.button("Sign out", icon=":material/logout:"):
+            st.logout()
+page.run()

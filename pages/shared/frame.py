@@ -1,0 +1,278 @@
+"""What stands round every page: sign-in, the steps on top, the context line, and which run is open."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn
+
+import streamlit as st
+from streamlit.errors import StreamlitSecretNotFoundError
+
+from labeltransfer.errors import LabelTransferError, RunError
+from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.store import find_run
+from pages.shared import draft as drafts
+from pages.shared.words import STATE_BADGES, run_title, side_words
+
+StepState = Literal["done", "running", "ready", "waiting"]
+
+STEP_ICONS: dict[StepState, str] = {
+    "done": ":material/check_circle:",
+    "running": ":material/pending:",
+    "ready": ":material/radio_button_unchecked:",
+    "waiting": ":material/lock_clock:",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the way, and the page that does it."""
+
+    key: str
+    title: str
+    about: str
+
+    @property
+    def file(self) -> str:
+        return f"pages/{self.key}.py"
+
+
+STEPS = (
+    Step("data", "Data", "Choose the reference and the query, and which of their cells to use."),
+    Step("preprocess", "Preprocess", "Gene lengths, shared genes and highly variable genes, with previews."),
+    Step("train", "Train", "Train scVI and scANVI, and watch them."),
+    Step("explore", "Explore", "Look at the cells of both sides on maps."),
+    Step("compare", "Compare", "Observed against predicted labels, and what lies behind each difference."),
+    Step("export", "Export", "Labels as CSV, the annotated h5ad, models and figures."),
+)
+RUNS_PAGE = "pages/runs.py"
+
+
+def guard() -> None:
+    """First call of every page: nothing is shown outside the frame, nor to somebody who has not signed in.
+
+    On a server that has not run the frame yet, Streamlit runs the page of a deep link by itself.
+    """
+    if not st.session_state.get("frame"):
+        st.session_state["wanted_page"] = st.context.url.rstrip("/").rpartition("/")[2] if st.context.url else ""
+        st.switch_page("app.py", query_params=st.query_params.to_dict())
+    require_sign_in()
+
+
+def enter_frame() -> None:
+    """First call of ``app.py``: tells the pages that the frame stands, and brings back what the address holds."""
+    st.session_state["frame"] = True
+    for name in ("run", "draft"):  # the address wins; a click on a step empties it, and it is filled again
+        if name in st.query_params:
+            st.session_state[name] = st.query_params[name]
+        elif st.session_state.get(name):
+            st.query_params[name] = st.session_state[name]
+
+
+def wanted_page() -> str | None:
+    """File of the page that a deep link asked for before the frame had run; told once."""
+    wanted = st.session_state.pop("wanted_page", "")
+    files = {step.key: step.file for step in STEPS} | {"runs": RUNS_PAGE}
+    return files.get(wanted)
+
+
+def require_sign_in() -> None:
+    """Stop here unless the visitor has signed in, where this server asks for it.
+
+    It does with an ``[auth]`` section in the secrets, or with ``LABELTRANSFER_SIGN_IN=required``; with the second
+    alone nobody gets in, so that a lost secrets file never opens the app.
+    """
+    configured = _secrets("auth")
+    if configured is None and os.environ.get("LABELTRANSFER_SIGN_IN", "").lower() != "required":
+        return
+    if configured is None:
+        st.error(
+            "This server asks for sign-in, but none is set up: its administrator has to add [auth] to the secrets."
+        )
+        st.stop()
+    if not st.user.get("is_logged_in", False):
+        st.title("Sign in", anchor=False)
+        st.write("This server asks who you are before it shows its runs.")
+        if st.button("Sign in", type="primary", icon=":material/login:"):
+            st.login()
+        st.stop()
+    if not _may_enter():
+        st.error(f"{st.user.get('email', 'This account')} is not on this server's list: ask its administrator.")
+        if st.button("Sign in as somebody else"):
+            st.logout()
+        st.stop()
+
+
+def _may_enter() -> bool:
+    access = _secrets("access")
+    if access is None:
+        return True
+    email = str(st.user.get("email") or "").lower()
+    if st.user.get("email_verified") is False:
+        return False
+    allowed = {str(e).lower() for e in access.get("emails", [])}
+    domains = {str(d).lower() for d in access.get("domains", [])}
+    return email in allowed or ("@" in email and email.rpartition("@")[2] in domains)
+
+
+def _secrets(section: str) -> dict | None:
+    try:
+        return dict(st.secrets[section])
+    except (StreamlitSecretNotFoundError, KeyError):
+        return None
+
+
+def current_run() -> Run | None:
+    """The run that is open: its id stands in the address as ``run``. None where none is, or where it was deleted."""
+    run_id = st.session_state.get("run")
+    if not run_id:
+        return None
+    try:
+        return find_run(run_id)
+    except RunError:
+        return None
+
+
+def open_run(run_id: str) -> None:
+    """Make a run the one that every page shows; an empty id closes it."""
+    st.session_state["run"] = run_id
+    if run_id:
+        st.query_params["run"] = run_id
+    else:
+        st.query_params.pop("run", None)
+
+
+def go(page: str) -> NoReturn:
+    """Switch to a page, such as ``pages/train.py``, and keep what is open."""
+    kept = {name: st.session_state[name] for name in ("run", "draft") if st.session_state.get(name)}
+    st.switch_page(page, query_params=kept)
+
+
+def has_stage(run: Run | None, stage: str) -> bool:
+    """Whether the run has the finished artefact of a stage."""
+    if run is None:
+        return False
+    try:
+        return run.artefact(stage).exists()
+    except RunError:
+        return False
+
+
+def require_run(stage: str | None = None) -> Run:
+    """The open run, with ``stage`` finished; else say what is missing, link to it and stop the page."""
+    run = current_run()
+    if run is None:
+        if st.session_state.get("run"):
+            st.warning("There is no such run (any more): choose another one.", icon=":material/search_off:")
+        else:
+            st.info("No run is open yet. Train one, open a past one, or look at the demo run.", icon=":material/info:")
+        with st.container(horizontal=True):
+            st.page_link("pages/train.py", label="Go to Train", icon=":material/arrow_back:")
+            st.page_link(RUNS_PAGE, label="Choose a run", icon=":material/list:")
+            if st.button("Look at the finished demo run", type="primary", key="open_demo_here"):
+                open_run("demo")
+                st.rerun()
+        st.stop()
+    if stage is None or has_stage(run, stage):
+        return run
+    st.info(_why_not(run, run.status(), stage), icon=":material/hourglass_top:")
+    with st.container(horizontal=True):
+        st.page_link("pages/train.py", label="Go to Train", icon=":material/arrow_back:")
+        st.page_link(RUNS_PAGE, label="Choose another run", icon=":material/list:")
+    st.stop()
+
+
+def _why_not(run: Run, status: Status, stage: str) -> str:
+    if not status.over:
+        return f"This run is {status.state}: the Train page shows how far it is. What belongs here appears when it is done."
+    if status.state == "done" and run.params.last_stage == "prepare" and stage != "prepare":
+        return "This run only prepared the data: train on it first."
+    if status.state == "done":
+        return "What this run made has been deleted: start it again from Train."
+    return f"This run {'was cancelled' if status.state == 'cancelled' else 'failed'} before it got here: see Train."
+
+
+def step_states() -> dict[str, tuple[StepState, str]]:
+    """State of each step by key, and why, in words."""
+    run = current_run()
+    ready = drafts.draft().complete
+    status = run.status() if run else None
+    alive = status is not None and not status.over
+    only_prepares = run is not None and _only_prepares(run)
+    states: dict[str, tuple[StepState, str]] = {}
+    states["data"] = ("done", "Data are chosen.") if ready or run else ("ready", "Nothing is chosen yet.")
+    if has_stage(run, "prepare"):
+        states["preprocess"] = ("done", "The counts are prepared.")
+    elif alive and status and status.stage in ("", "prepare"):
+        states["preprocess"] = ("running", "The counts are being prepared.")
+    else:
+        states["preprocess"] = ("ready", "Can start.") if ready else ("waiting", "Waiting for Data.")
+    finished = has_stage(run, "evaluate")
+    if finished:
+        states["train"] = ("done", "The models are trained.")
+    elif alive and not only_prepares:
+        states["train"] = ("running", "A run is at work.")
+    else:
+        states["train"] = ("ready", "Can start.") if ready else ("waiting", "Waiting for Data.")
+    for key in ("explore", "compare", "export"):
+        states[key] = ("done", "Open.") if finished else ("waiting", "Waiting for a finished run.")
+    return states
+
+
+def _only_prepares(run: Run) -> bool:
+    try:
+        return run.params.last_stage == "prepare"
+    except LabelTransferError:
+        return False
+
+
+def page_header(title: str, step: str = "") -> None:
+    """Title of a page with the context line under it."""
+    about = next((s.about for s in STEPS if s.key == step), None)
+    st.title(title, anchor=False, help=about)
+    context_line()
+
+
+def context_line() -> None:
+    """One line: reference → query, run, state."""
+    run = current_run()
+    with catching():
+        if run is None:
+            parts = drafts.draft().settings
+            if not drafts.draft().complete:
+                return
+            st.caption(
+                f"{side_words(parts['reference'], 'Reference')} → {side_words(parts['query'], 'Query')} · no run yet"
+            )
+            return
+        sides = run.params.model_dump()
+        counted = _counted(run)
+        line = (
+            f"{side_words(sides['reference'], 'Reference', counted.get('reference'))} → "
+            f"{side_words(sides['query'], 'Query', counted.get('query'))} · run {run_title(run)}"
+        )
+        st.caption(f"{line} · {STATE_BADGES[run.status().state]}")
+
+
+def _counted(run: Run) -> dict:
+    from pages.shared.words import read_counts
+
+    return read_counts(_summary_path(run))
+
+
+def _summary_path(run: Run) -> Path | None:
+    try:
+        return run.artefact("prepare", "summary.json")
+    except RunError:
+        return None
+
+
+@contextmanager
+def catching() -> Iterator[None]:
+    """Show what a user can mend as a message; anything else surfaces."""
+    try:
+        yield
+    except LabelTransferError as error:
+        st.error(str(error), icon=":material/error:")

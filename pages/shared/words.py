@@ -1,0 +1,86 @@
+"""How runs, files and numbers are called on the pages."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from labeltransfer.errors import LabelTransferError
+from labeltransfer.runs.run import Run, State
+
+STATE_BADGES: dict[State, str] = {
+    "queued": ":gray-badge[:material/schedule: queued]",
+    "running": ":blue-badge[:material/pending: running]",
+    "done": ":green-badge[:material/check: done]",
+    "failed": ":red-badge[:material/error: failed]",
+    "cancelled": ":orange-badge[:material/block: cancelled]",
+}
+STATE_ICONS: dict[State, str] = {
+    "queued": ":material/schedule:",
+    "running": ":material/pending:",
+    "done": ":material/check_circle:",
+    "failed": ":material/error:",
+    "cancelled": ":material/block:",
+}
+
+
+def plain(text: str) -> str:
+    """Text from a file as it stands: none of it is read as Markdown."""
+    return "".join("\\" + c if c in "\\`*_{}[]()<>#+-.!|$:~" else c for c in text)
+
+
+def run_title(run: Run) -> str:
+    """Name of a run, else when it was made."""
+    if run.id == "demo":
+        return "Demo"
+    try:
+        name = run.params.name
+    except LabelTransferError:
+        name = ""
+    return plain(name) if name else when(run.status().created)
+
+
+def side_words(side: dict[str, Any], title: str, counted: dict[str, Any] | None = None) -> str:
+    """Words for one input, such as 'Reference facs.h5ad (4,200 cells, 17 labels)'."""
+    name = side.get("technology") or Path(side.get("path") or "").name
+    numbers = [
+        f"{counted[key]:,} {word}"
+        for key, word in (("n_cells", "cells"), ("n_labels", "labels"))
+        if counted and counted.get(key)
+    ]
+    return f"{title} **{plain(str(name))}**" + (f" ({', '.join(numbers)})" if numbers else "")
+
+
+def read_counts(summary: Path | None) -> dict[str, Any]:
+    """``summary.json`` of a prepared artefact; empty where there is none."""
+    try:
+        return json.loads(summary.read_text()) if summary else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def when(seconds: float) -> str:
+    """Time of day in the server's zone, such as '2026-03-01 14:05'."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "unknown"
+
+
+def duration(seconds: float | None) -> str:
+    """Duration in words, such as '3 min 20 s'."""
+    if seconds is None or seconds < 0:
+        return "unknown"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def size(n_bytes: float) -> str:
+    """Size in decimal units, such as '3.78 GB'."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= factor:
+            return f"{n_bytes / factor:.3g} {unit}"
+    return f"{n_bytes:.0f} bytes"
