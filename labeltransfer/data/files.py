@@ -1,0 +1,201 @@
+"""Read h5ad files safely and in parts: tables whole, counts only where they are wanted.
+
+Both layouts are read: the current one, and that of before anndata 0.7 (``obs`` as one compound dataset with categories in
+``uns``, sparse matrices with ``h5sparse`` attributes), in which some published atlases still are.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from labeltransfer.data import matrices
+from labeltransfer.data.safety import check_structure
+from labeltransfer.errors import InputError
+
+_AGAIN = "Get it again from its source, or save it anew with anndata's write_h5ad."
+
+
+@contextmanager
+def open_h5ad(path: Path | str) -> Iterator[h5py.File]:
+    """Open a file for reading once it has proven harmless.
+
+    Raises
+    ------
+    InputError
+        There is no such file; it is no HDF5, no h5ad, cut off, empty of cells, genes or counts; or it reaches beyond
+        itself (see ``safety.check_structure``).
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file. Check the path.")
+    if not path.is_file():
+        hint = " A zarr store cannot be read yet: save it as h5ad." if (path / ".zattrs").exists() else ""
+        raise InputError(f"{path}: this is a folder or device, not an h5ad file.{hint} Choose a file.")
+    file = _open(path)
+    with file:
+        with _reading(path.name, "its structure"):
+            check_structure(file, path)
+            _check_contents(file, path.name)
+        yield file
+
+
+def read_obs(file: h5py.File) -> pd.DataFrame:
+    """Read the table of cells, (n_cells, n_columns), with cell names as index."""
+    return _read_table(file, "obs")
+
+
+def read_var(file: h5py.File, counts: str = "X") -> pd.DataFrame:
+    """Read the table of genes that belongs to a place of counts, (n_genes, n_columns), with gene names as index."""
+    names = [n for n in ("raw/var", "raw.var") if n in file] if counts == "raw" else []
+    return _read_table(file, names[0] if names else "var")
+
+
+def count_places(file: h5py.File) -> list[str]:
+    """Places where a matrix of cells by genes stands: among "X", "raw" and "layers/NAME"."""
+    layers = file.get("layers")
+    candidates = ["X", "raw", *(f"layers/{n}" for n in layers)] if isinstance(layers, h5py.Group) else ["X", "raw"]
+    return [place for place in candidates if matrices.find_matrix(file, place) is not None]
+
+
+def counts_shape(file: h5py.File, place: str) -> tuple[int, int]:
+    """Shape (n_cells, n_genes) of the matrix at a place.
+
+    Raises
+    ------
+    InputError
+        Nothing stands there.
+    """
+    return matrices.matrix_shape(_matrix(file, place))
+
+
+def read_rows(file: h5py.File, place: str, rows: np.ndarray | None = None) -> sp.csr_matrix:
+    """Read rows of the matrix at a place.
+
+    A matrix stored by row or dense is read in slices, so that the cost is that of the wanted rows; one stored by column
+    is passed over once. Memory beside the result stays bounded either way.
+
+    Parameters
+    ----------
+    file
+        From ``open_h5ad``.
+    place
+        "X", "raw" or "layers/NAME".
+    rows
+        Row numbers in any order; None for all.
+
+    Returns
+    -------
+    Matrix of shape (len(rows), n_genes), float32.
+
+    Raises
+    ------
+    InputError
+        Nothing stands there, or the matrix is damaged.
+    """
+    item = _matrix(file, place)
+    with _reading(_name(file), f"the matrix {place}"):
+        return matrices.matrix_rows(item, rows)
+
+
+def read_values(file: h5py.File, place: str) -> np.ndarray:
+    """Read some stored values of a matrix, from all over it, as float64: enough to tell what kind they are."""
+    item = _matrix(file, place)
+    with _reading(_name(file), f"the matrix {place}"):
+        return matrices.some_values(item)
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", locking="best-effort")
+    except PermissionError as error:
+        raise InputError(f"{path.name}: this file may not be read. Ask its owner for the right to.") from error
+    except OSError as error:
+        text = str(error).lower()
+        if "truncated" in text or "eof" in text:
+            raise InputError(f"{path.name}: the file is cut off. Download or copy it again.") from error
+        if "lock" in text:
+            raise InputError(f"{path.name}: another program is writing this file. Try again when it is done.") from error
+        raise InputError(f"{path.name}: this is no h5ad (HDF5) file, or it is damaged. {_AGAIN}") from error
+
+
+def _check_contents(file: h5py.File, name: str) -> None:
+    missing = [n for n in ("obs", "var") if n not in file]
+    if missing:
+        raise InputError(f"{name}: an HDF5 file without {' and '.join(missing)}, so no h5ad. Save AnnData with write_h5ad.")
+    places = count_places(file)
+    if not places:
+        raise InputError(f"{name}: there is no count matrix in X, layers or raw. Save the file with its raw counts.")
+    n_cells, n_genes = counts_shape(file, places[0])
+    if not n_cells or not n_genes:
+        raise InputError(f"{name}: it has {n_cells} cells and {n_genes} genes. Choose a file with at least one of each.")
+
+
+@contextmanager
+def _reading(name: str, what: str) -> Iterator[None]:
+    """Turn what the HDF5 library raises over damaged files into a sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{name}: {what} does not fit into memory. Choose fewer cells.") from error
+    except Exception as error:  # h5py and anndata raise nearly every kind, depending on which byte is wrong
+        raise InputError(f"{name}: {what} cannot be read ({type(error).__name__}). {_AGAIN}") from error
+
+
+def _name(file: h5py.File) -> str:
+    return Path(file.filename).name
+
+
+def _matrix(file: h5py.File, place: str) -> h5py.Group | h5py.Dataset:
+    item = matrices.find_matrix(file, place)
+    if item is None:
+        there = ", ".join(count_places(file))
+        raise InputError(f"{_name(file)}: no counts stand in {place}. Choose one of: {there}.")
+    return item
+
+
+def _read_table(file: h5py.File, where: str) -> pd.DataFrame:
+    from anndata.io import read_elem
+
+    item = file[where]
+    with _reading(_name(file), f"the table {where}"):
+        table = _read_compound(file, item) if isinstance(item, h5py.Dataset) else read_elem(item)
+        if not isinstance(table, pd.DataFrame):
+            raise TypeError(f"{where} is a {type(table).__name__}")
+        table.index = pd.Index(_decode(table.index.to_numpy()).astype(str), dtype=object, name=None)
+        table.columns = table.columns.astype(str)
+        return table
+
+
+def _read_compound(file: h5py.File, dataset: h5py.Dataset) -> pd.DataFrame:
+    """Read a table of the layout before anndata 0.7: one field a column, codes of categoricals, their names in uns."""
+    records = dataset[:]
+    fields = list(records.dtype.names or ())
+    index = next((f for f in ("index", "_index") if f in fields), fields[0])
+    columns = {}
+    for field in fields:
+        values = _decode(records[field])
+        names = file.get(f"uns/{field}_categories")
+        if isinstance(names, h5py.Dataset) and values.dtype.kind in "iu":
+            categories = pd.Index(_decode(np.atleast_1d(names[()])))
+            columns[field] = pd.Categorical.from_codes(values.astype(int), categories=categories)
+        else:
+            columns[field] = values
+    table = pd.DataFrame({name: column for name, column in columns.items() if name != index})
+    table.index = pd.Index(_decode(records[index]))
+    return table
+
+
+def _decode(values: np.ndarray) -> np.ndarray:
+    """Text instead of bytes; other values as they are."""
+    if values.dtype.kind == "S":
+        return np.char.decode(values, "utf-8").astype(object)
+    if values.dtype.kind == "O":
+        return np.array([v.decode("utf-8") if isinstance(v, bytes) else v for v in values], dtype=object)
+    return values

@@ -1,0 +1,179 @@
+"""Read chosen rows of a count matrix out of an open h5ad file, and no more of it than they need.
+
+The matrix may be stored by row (CSR), by column (CSC) or dense, in the current layout or the one before anndata 0.7.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import h5py
+import numpy as np
+import scipy.sparse as sp
+
+from labeltransfer.errors import InputError
+
+MAX_VALUES = 4_000_000
+"""Values in one read; bounds the memory beside the result to some 100 MB."""
+
+MAX_GAP = 20_000
+"""Unwanted values between two wanted rows that are read along, which is faster than a second read."""
+
+Layout = Literal["csr", "csc", "dense"]
+
+
+def find_matrix(file: h5py.File, place: str) -> h5py.Group | h5py.Dataset | None:
+    """Find the stored matrix at a place ("X", "raw" or "layers/NAME"); None where there is none."""
+    # Before anndata 0.7, raw stood in "raw.X" and "raw.var" beside X.
+    names = ("raw/X", "raw.X") if place == "raw" else (place,)
+    for name in names:
+        item = file.get(name)
+        if item is not None and layout_of(item) is not None:
+            return item
+    return None
+
+
+def layout_of(item: h5py.Group | h5py.Dataset) -> Layout | None:
+    """How a matrix is stored; None for anything that is no matrix of numbers."""
+    if isinstance(item, h5py.Dataset):
+        return "dense" if len(item.shape or ()) == 2 and item.dtype.kind in "biuf" else None
+    if not isinstance(item, h5py.Group):
+        return None
+    kind = item.attrs.get("encoding-type", item.attrs.get("h5sparse_format", ""))
+    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if kind[:3] not in ("csr", "csc") or not {"data", "indices", "indptr"} <= set(item):
+        return None
+    return "csr" if kind[:3] == "csr" else "csc"
+
+
+def matrix_shape(item: h5py.Group | h5py.Dataset) -> tuple[int, int]:
+    """Shape of a stored matrix, (n_cells, n_genes), as declared."""
+    shape = item.shape if isinstance(item, h5py.Dataset) else item.attrs.get("shape", item.attrs.get("h5sparse_shape"))
+    if shape is None or len(shape) != 2 or min(shape) < 0:
+        raise InputError(f"The matrix {item.name} has no shape: save the file anew with anndata's write_h5ad.")
+    return int(shape[0]), int(shape[1])
+
+
+def matrix_rows(item: h5py.Group | h5py.Dataset, rows: np.ndarray | None) -> sp.csr_matrix:
+    """Read rows of a stored matrix.
+
+    Parameters
+    ----------
+    item
+        What ``find_matrix`` found.
+    rows
+        Row numbers in any order, each of them possibly more than once; None for all.
+
+    Returns
+    -------
+    Matrix of shape (len(rows), n_genes), float32, with sorted column indices.
+
+    Raises
+    ------
+    InputError
+        The matrix contradicts itself, such as column numbers beyond its width.
+    """
+    n_cells, n_genes = matrix_shape(item)
+    wanted, back = (np.arange(n_cells), None) if rows is None else np.unique(np.asarray(rows, int), return_inverse=True)
+    if len(wanted) and (wanted[0] < 0 or wanted[-1] >= n_cells):
+        raise IndexError(f"rows {wanted[0]} to {wanted[-1]} asked of a matrix with {n_cells}")
+    layout = layout_of(item)
+    if layout == "csr":
+        matrix = _rows_of_csr(item, wanted, n_cells, n_genes)
+    elif layout == "csc":
+        matrix = _rows_of_csc(item, wanted, n_cells, n_genes)
+    else:
+        matrix = _rows_of_dense(item, wanted, n_genes)
+    matrix.sum_duplicates()
+    return matrix if back is None or np.array_equal(back, np.arange(len(wanted))) else matrix[back]
+
+
+def some_values(item: h5py.Group | h5py.Dataset, n_reads: int = 10) -> np.ndarray:
+    """Some stored values from all over a matrix, float64; zeros are among them only where it is dense."""
+    flat = item["data"] if isinstance(item, h5py.Group) else item
+    step = MAX_GAP if isinstance(item, h5py.Group) else max(1, MAX_GAP // max(1, flat.shape[1]))
+    starts = np.unique(np.linspace(0, max(0, flat.shape[0] - step), n_reads).astype(int))
+    return np.concatenate([np.asarray(flat[s : s + step], float).ravel() for s in starts])
+
+
+def merge_runs(starts: np.ndarray, ends: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Group rows that lie close together in a file into reads.
+
+    Parameters
+    ----------
+    starts, ends
+        Offsets of each wanted row in the file, ascending.
+
+    Yields
+    ------
+    Pairs (first, stop): rows first..stop-1 come with one read, of at most ``MAX_VALUES`` values unless one row has more.
+    """
+    breaks = np.flatnonzero(starts[1:] - ends[:-1] > MAX_GAP) + 1
+    for first, last in zip([0, *breaks], [*breaks, len(starts)], strict=True):
+        while first < last:
+            fit = int(np.searchsorted(ends[first:last], starts[first] + MAX_VALUES, side="right"))
+            yield int(first), int(first) + max(1, fit)
+            first += max(1, fit)
+
+
+def _offsets(group: h5py.Group, n_major: int) -> np.ndarray:
+    """``indptr`` of a sparse matrix as int64, checked: scipy would follow a wrong one out of its memory."""
+    if group["indptr"].shape != (n_major + 1,) or group["data"].shape != group["indices"].shape:
+        raise _contradiction(group)
+    indptr = group["indptr"][:].astype(np.int64)
+    if indptr[0] != 0 or indptr[-1] != len(group["data"]) or (np.diff(indptr) < 0).any():
+        raise _contradiction(group)
+    return indptr
+
+
+def _read_slice(group: h5py.Group, start: int, stop: int, n_minor: int) -> tuple[np.ndarray, np.ndarray]:
+    indices, data = group["indices"][start:stop], group["data"][start:stop]
+    if len(indices) and (indices.min() < 0 or indices.max() >= n_minor):
+        raise _contradiction(group)
+    return indices.astype(np.int32, copy=False), data.astype(np.float32, copy=False)
+
+
+def _contradiction(group: h5py.Group) -> InputError:
+    return InputError(f"The sparse matrix {group.name} contradicts its own shape: get the file again from its source.")
+
+
+def _rows_of_csr(group: h5py.Group, wanted: np.ndarray, n_cells: int, n_genes: int) -> sp.csr_matrix:
+    indptr = _offsets(group, n_cells)
+    starts, ends = indptr[wanted], indptr[wanted + 1]
+    target = np.concatenate([[0], np.cumsum(ends - starts)])
+    data, indices = np.empty(target[-1], np.float32), np.empty(target[-1], np.int32)
+    for first, stop in merge_runs(starts, ends):
+        offset, into = starts[first], slice(target[first], target[stop])
+        columns, values = _read_slice(group, offset, ends[stop - 1], n_genes)
+        if len(values) > into.stop - into.start:  # rows in between were read along
+            shift = np.repeat(starts[first:stop] - offset - (target[first:stop] - into.start), np.diff(target[first : stop + 1]))
+            keep = np.arange(into.stop - into.start) + shift
+            columns, values = columns[keep], values[keep]
+        indices[into], data[into] = columns, values
+    return sp.csr_matrix((data, indices, target), shape=(len(wanted), n_genes))
+
+
+def _rows_of_csc(group: h5py.Group, wanted: np.ndarray, n_cells: int, n_genes: int) -> sp.csr_matrix:
+    """Pass over the whole matrix once, some genes at a time: a row has values everywhere in it."""
+    indptr = _offsets(group, n_genes)
+    position = np.full(n_cells, -1, np.int32)
+    position[wanted] = np.arange(len(wanted))
+    lengths, parts = [np.zeros(1, np.int64)], []
+    for first, stop in merge_runs(indptr[:-1], indptr[1:]):
+        offset = indptr[first]
+        cells, values = _read_slice(group, offset, indptr[stop], n_cells)
+        cells = position[cells]
+        keep = cells >= 0
+        kept_before = np.concatenate([[0], np.cumsum(keep)])
+        lengths.append(np.diff(kept_before[indptr[first : stop + 1] - offset]))
+        parts.append((values[keep], cells[keep]))
+    data = np.concatenate([p[0] for p in parts] or [np.empty(0, np.float32)])
+    indices = np.concatenate([p[1] for p in parts] or [np.empty(0, np.int32)])
+    return sp.csc_matrix((data, indices, np.cumsum(np.concatenate(lengths))), shape=(len(wanted), n_genes)).tocsr()
+
+
+def _rows_of_dense(dataset: h5py.Dataset, wanted: np.ndarray, n_genes: int) -> sp.csr_matrix:
+    parts = [sp.csr_matrix((0, n_genes), dtype=np.float32)]
+    for first, stop in merge_runs(wanted * n_genes, (wanted + 1) * n_genes):
+        block = dataset[wanted[first] : wanted[stop - 1] + 1][wanted[first:stop] - wanted[first]]
+        parts.append(sp.csr_matrix(block.astype(np.float32)))
+    return sp.vstack(parts, format="csr")
