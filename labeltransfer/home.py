@@ -54,3 +54,17 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` as JSON, atomically."""
     write_atomic(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of the app's own.
+
+    Raises
+    ------
+    RunError
+        The file is not there or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}): start the run again to make it anew.") from error

@@ -110,8 +110,12 @@ class IntegrateParams(Settings):
     )
     batch_size: int = Field(128, ge=16, le=4096, title="Cells per step", description="Minibatch size.")
     lr: float = Field(1e-3, ge=1e-5, le=1e-1, title="Learning rate", description="Step size of Adam.")
-    train_size: float = Field(
-        0.9, ge=0.5, le=0.99, title="Training share", description="The other cells measure the validation loss."
+    train_size: float | None = Field(
+        None,
+        ge=0.5,
+        le=0.99,
+        title="Training share",
+        description="The other cells measure the validation loss. Empty is scvi-tools' own 0.9.",
     )
     early_stopping: bool = Field(
         False, title="Stop early", description="Stop when the validation ELBO has not improved for the patience below."
@@ -219,16 +223,29 @@ def run_params(settings: dict[str, Any]) -> RunParams:
         raise SettingsError(f"These settings cannot be used: {faults}.") from error
 
 
-def read_params(path: Path) -> RunParams:
-    """Read ``params.json``.
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a JSON file of settings, which need not be complete.
 
     Raises
     ------
     SettingsError
-        The file is not readable JSON or holds settings that cannot be used.
+        The file cannot be read or is not a JSON object.
     """
     try:
         settings = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read as JSON settings ({error}): repair or delete it.") from error
-    return run_params(settings)
+        raise SettingsError(f"{path} cannot be read as JSON settings ({error}): repair it or leave it out.") from error
+    if not isinstance(settings, dict):
+        raise SettingsError(f"{path} holds no JSON object of settings: see params.json of a finished run for the form.")
+    return settings
+
+
+def read_params(path: Path) -> RunParams:
+    """Read a complete ``params.json``.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read or holds settings that cannot be used.
+    """
+    return run_params(read_settings(path))

@@ -39,6 +39,7 @@ class Status:
     stage: str = ""
     epoch: int = 0
     n_epochs: int = 0
+    fraction: float = 0.0  # share of the present stage that is done, where it is known
     message: str = ""
     error: str = ""
     device: str = ""

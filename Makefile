@@ -1,0 +1,47 @@
+# make run    set up and open the app on http://localhost:8501
+# make test   set up and run every check: lint, types, tests, Chromium flows
+# make bench  print the benchmark tables
+PYTHON ?= python3.11
+VENV ?= .venv
+PORT ?= 8501
+# Address of a package index with CPU-only PyTorch builds, for a smaller download; see README.
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+
+.PHONY: run test lint bench demo chromium
+
+run: $(VENV)/.installed
+	$(BIN)/streamlit run app.py --server.port $(PORT)
+
+test: $(VENV)/.installed-test chromium lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.parity
+
+# Rebuild the finished demo run that ships with the app.
+demo: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.build_demo_run
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip==26.2"
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) $(shell grep -E '^torch(vision)?==' requirements.txt))
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed pyproject.toml
+	$(BIN)/python -m pip install --quiet --group test
+	touch $@
+
+# The browser tests drive Debian's Chromium.
+chromium:
+	@command -v chromium >/dev/null || { \
+	  sudo=$$([ "$$(id -u)" = 0 ] || command -v sudo); \
+	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }

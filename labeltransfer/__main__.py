@@ -1,0 +1,7 @@
+"""``python -m labeltransfer``."""
+
+import sys
+
+from labeltransfer.cli import main
+
+sys.exit(main())

@@ -1,0 +1,66 @@
+"""The Lightning callback that lets a training say how far it is, and be stopped."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One finished epoch: losses per cell, wall-clock seconds."""
+
+    epoch: int
+    n_epochs: int
+    train_loss: float | None
+    validation_loss: float | None
+    seconds: float
+
+
+class ProgressCallback(Callback):
+    """Tells of every batch and every epoch.
+
+    Parameters
+    ----------
+    on_epoch
+        Called after each epoch.
+    on_batch
+        Called before each batch, of training and of validation, with the share of the training done, in [0, 1].
+        Whatever it raises ends the training at once, which is how a run is cancelled. Lightning's own ``should_stop``
+        would end it as if it had finished: scvi-tools then marks the model as trained.
+    """
+
+    def __init__(self, on_epoch: Callable[[Epoch], None], on_batch: Callable[[float], None]) -> None:
+        self.on_epoch = on_epoch
+        self.on_batch = on_batch
+        self._began = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._began = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        within = batch_idx / max(1, trainer.num_training_batches)
+        self.on_batch((trainer.current_epoch + within) / max(1, trainer.max_epochs))
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.on_batch((trainer.current_epoch + 1) / max(1, trainer.max_epochs))
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        metrics = trainer.callback_metrics
+
+        def value(*names: str) -> float | None:
+            return next((float(metrics[n]) for n in names if n in metrics), None)
+
+        self.on_epoch(
+            Epoch(
+                epoch=trainer.current_epoch + 1,
+                n_epochs=trainer.max_epochs,
+                train_loss=value("train_loss_epoch", "train_loss"),
+                validation_loss=value("validation_loss"),
+                seconds=time.perf_counter() - self._began,
+            )
+        )

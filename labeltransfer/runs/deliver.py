@@ -1,0 +1,58 @@
+"""What a finished run hands over: a folder of files that need this app no more."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from labeltransfer import home
+from labeltransfer.results import export
+from labeltransfer.runs.run import Run
+from labeltransfer.runs.timing import reused_stages, stage_seconds
+
+
+def run_metrics(run: Run) -> dict[str, Any]:
+    """Scores of a finished run with the seconds that each stage took to make, and which stages were reused."""
+    scores = home.read_json(run.artefact("evaluate", "metrics.json"))
+    return {"run_id": run.id} | scores | {"seconds": stage_seconds(run), "reused_stages": reused_stages(run)}
+
+
+def deliver(run: Run, folder: Path) -> Iterator[str]:
+    """Write a finished run's results to a folder; gives a line about each.
+
+    Writes ``predictions.csv``, ``metrics.json``, ``cells.parquet``, ``params.json``, ``scvi_model/`` and
+    ``scanvi_model/``.
+    """
+    cells_file = run.artefact("evaluate", "cells.parquet")
+    predictions = export.predictions(pd.read_parquet(cells_file), run.id)
+    home.write_atomic(folder / "predictions.csv", export.to_csv(predictions))
+    metrics = run_metrics(run)
+    home.write_json(folder / "metrics.json", metrics)
+    shutil.copyfile(cells_file, folder / "cells.parquet")
+    shutil.copyfile(run.folder / "params.json", folder / "params.json")
+    for name, stage in (("scvi_model", "integrate"), ("scanvi_model", "transfer")):
+        shutil.copytree(run.artefact(stage, "model"), folder / name, dirs_exist_ok=True)
+
+    query = metrics["query"]
+    yield f"{len(predictions):,} query cells labelled: {folder / 'predictions.csv'}"
+    if query["n_scored"]:
+        yield (
+            f"accuracy {query['accuracy']:.3f}, macro-F1 {query['macro_f1']:.3f} over {query['n_scored']:,} of "
+            f"{query['n_cells']:,} query cells, those whose observed label the reference has"
+        )
+
+
+def annotated(run: Run, path: Path) -> None:
+    """Write a finished run as one annotated h5ad."""
+    export.write_annotated(
+        path,
+        prepared=run.artefact("prepare", "prepared.h5ad"),
+        cells=pd.read_parquet(run.artefact("evaluate", "cells.parquet")),
+        soft=pd.read_parquet(run.artefact("transfer", "soft.parquet")),
+        latent_scvi=np.load(run.artefact("integrate", "latent.npy")),
+        latent_scanvi=np.load(run.artefact("transfer", "latent.npy")),
+        settings=run.params.model_dump(mode="json"),
+    )

@@ -1,0 +1,123 @@
+"""The devices of this machine, and whose turn it is on them.
+
+GPUs are found through NVML: the app and waiting workers never import torch.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import pynvml
+from filelock import Timeout
+
+from labeltransfer.runs.run import Run
+from labeltransfer.runs.store import Store
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place where one run at a time trains; ``gpu`` is its number, None for the CPU."""
+
+    name: str
+    gpu: int | None = None
+
+    @property
+    def lock_name(self) -> str:
+        return "device-cpu" if self.gpu is None else f"device-gpu-{self.gpu}"
+
+    @property
+    def accelerator(self) -> Literal["cpu", "gpu"]:
+        return "cpu" if self.gpu is None else "gpu"
+
+
+@cache
+def gpus() -> tuple[Device, ...]:
+    """NVIDIA GPUs of this machine; none where there is no driver."""
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in range(pynvml.nvmlDeviceGetCount())]
+        return tuple(Device(f"{pynvml.nvmlDeviceGetName(h)}, GPU {gpu}", gpu) for gpu, h in enumerate(handles))
+    except pynvml.NVMLError:
+        return ()
+
+
+def devices(wanted: str = "auto") -> tuple[Device, ...]:
+    """Devices that a run may use: every GPU, or the CPU where there is none or where it is asked for."""
+    return (gpus() if wanted == "auto" else ()) or (Device(f"{_processor()}, {os.cpu_count()} cores"),)
+
+
+def gpu_use(device: Device) -> dict[str, float]:
+    """Load in percent and memory in bytes; empty for the CPU."""
+    if device.gpu is not None:
+        with suppress(pynvml.NVMLError):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(device.gpu)
+            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+            return {
+                "gpu_percent": float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+                "gpu_memory_bytes": float(memory.used),
+                "gpu_memory_total_bytes": float(memory.total),
+            }
+    return {}
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held so far, in bytes."""
+    if os.name == "nt":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+
+
+@contextmanager
+def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> Iterator[Device]:
+    """Wait until a device is free and nobody queued before this run wants it; hold it until the block ends.
+
+    The kernel frees the lock of a process that dies.
+
+    Parameters
+    ----------
+    run
+        The run whose turn it shall be.
+    check
+        Called while waiting; raises to give up.
+    every
+        Seconds between two looks.
+    """
+    store = Store(run.root)
+    choice = devices(run.params.device)
+    while True:
+        check()
+        for device in choice:
+            lock = store.lock(device.lock_name)
+            with suppress(Timeout):
+                lock.acquire(timeout=0)
+                try:
+                    # The queue is read only when a device is free, so that waiting costs next to nothing.
+                    if _first_in_line(run, store, choice):
+                        yield device
+                        return
+                finally:
+                    lock.release()
+        time.sleep(every)
+
+
+def _first_in_line(run: Run, store: Store, choice: tuple[Device, ...]) -> bool:
+    rivals = [other for other in store.queue() if other.id < run.id]
+    return not any(devices(other.params.device) == choice for other in rivals)
+
+
+def _processor() -> str:
+    """Name of the processor as its maker gives it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,231 @@
+"""The stages of a run in order, each skipped where its artefact already exists."""
+
+import hashlib
+import importlib.metadata
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labeltransfer import home
+from labeltransfer.errors import InputError
+from labeltransfer.params import RunParams
+from labeltransfer.runs.devices import Device, peak_memory
+from labeltransfer.runs.reporter import Reporter
+from labeltransfer.runs.run import Run
+from labeltransfer.runs.store import Store
+
+if TYPE_CHECKING:
+    from labeltransfer.models.progress import Epoch, ProgressCallback
+
+FORMAT = 1
+"""Raised whenever an artefact's content changes its meaning, so that older ones are made anew."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the making of one stage needs to know."""
+
+    run: Run
+    params: RunParams
+    reporter: Reporter
+    device: Device
+
+    def callback(self) -> "ProgressCallback":
+        """A callback that brings a training's progress to the run directory and a cancel request to the training."""
+        from labeltransfer.models.progress import ProgressCallback
+
+        def on_epoch(epoch: "Epoch") -> None:
+            self.run.append_event("epoch", stage=self.reporter.status.stage, **asdict(epoch))
+            self.reporter.note(epoch=epoch.epoch, n_epochs=epoch.n_epochs, fraction=epoch.epoch / epoch.n_epochs)
+
+        def on_batch(fraction: float) -> None:
+            self.reporter.check()
+            self.reporter.note(fraction=fraction)
+
+        return ProgressCallback(on_epoch, on_batch)
+
+    def keep_history(self, folder: Path) -> None:
+        """Keep the losses of each epoch beside the model, for the runs that reuse it."""
+        epochs = [e for e in self.run.events("epoch") if e["stage"] == self.reporter.status.stage]
+        home.write_json(folder / "history.json", epochs)
+
+
+# torch, scvi-tools and scanpy are imported where a stage needs them: whoever only asks for keys stays light.
+
+
+def _prepare(job: Job, folder: Path) -> None:
+    from labeltransfer.data.prepare import prepare
+
+    prepare(job.params, folder, report=job.reporter.say)
+
+
+def _integrate(job: Job, folder: Path) -> None:
+    import numpy as np
+
+    from labeltransfer.data.prepared import training_data
+    from labeltransfer.models.integrate import latent, train_scvi
+
+    adata = training_data(job.run.artefact("prepare", "prepared.h5ad"))
+    job.reporter.say(f"Training scVI on {adata.n_obs:,} cells × {adata.n_vars:,} genes")
+    model = train_scvi(
+        adata, job.params.integrate, seed=job.params.seed, accelerator=job.device.accelerator, callback=job.callback()
+    )
+    model.save(folder / "model", overwrite=True)
+    np.save(folder / "latent.npy", latent(model))
+    job.keep_history(folder)
+
+
+def _transfer(job: Job, folder: Path) -> None:
+    import numpy as np
+
+    from labeltransfer.data.prepared import training_data
+    from labeltransfer.models.integrate import latent, load_scvi
+    from labeltransfer.models.transfer import soft_predictions, train_scanvi
+
+    adata = training_data(job.run.artefact("prepare", "prepared.h5ad"))
+    # Always from the stored model, so that a run that reuses it and a run that has just trained it agree exactly.
+    scvi_model = load_scvi(job.run.artefact("integrate", "model"), adata)
+    job.reporter.say(f"Training scANVI on {adata.n_obs:,} cells")
+    model = train_scanvi(
+        scvi_model, job.params.transfer, seed=job.params.seed, accelerator=job.device.accelerator, callback=job.callback()
+    )
+    model.save(folder / "model", overwrite=True)
+    np.save(folder / "latent.npy", latent(model))
+    job.keep_history(folder)
+    soft_predictions(model).to_parquet(folder / "soft.parquet")
+
+
+def _embed(source: str) -> Callable[[Job, Path], None]:
+    def make(job: Job, folder: Path) -> None:
+        import numpy as np
+
+        from labeltransfer.results.embed import mde
+
+        points = np.load(job.run.artefact(source, "latent.npy"))
+        job.reporter.say(f"Mapping {len(points):,} cells in two dimensions")
+        np.save(folder / "mde.npy", mde(points, **job.params.embed.model_dump(), seed=job.params.seed))
+
+    return make
+
+
+def _evaluate(job: Job, folder: Path) -> None:
+    import numpy as np
+    import pandas as pd
+
+    from labeltransfer.data.prepared import read_cells
+    from labeltransfer.results.evaluate import cell_table, metrics
+
+    cells = cell_table(
+        read_cells(job.run.artefact("prepare", "prepared.h5ad")),
+        pd.read_parquet(job.run.artefact("transfer", "soft.parquet")),
+        mde_scvi=np.load(job.run.artefact("embed_scvi", "mde.npy")),
+        mde_scanvi=np.load(job.run.artefact("embed_scanvi", "mde.npy")),
+    )
+    cells.to_parquet(folder / "cells.parquet")
+    home.write_json(folder / "metrics.json", metrics(cells))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run: from which stages it is made, and which settings decide what comes out."""
+
+    title: str
+    make: Callable[[Job, Path], None]
+    inputs: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+STAGES: dict[str, Stage] = {
+    "prepare": Stage("Prepare counts and genes", _prepare, (), ("reference", "query", "prepare")),
+    "integrate": Stage("Train scVI", _integrate, ("prepare",), ("integrate", "seed")),
+    "embed_scvi": Stage("Map the scVI latent", _embed("integrate"), ("integrate",), ("embed", "seed")),
+    "transfer": Stage("Train scANVI", _transfer, ("prepare", "integrate"), ("transfer", "seed")),
+    "embed_scanvi": Stage("Map the scANVI latent", _embed("transfer"), ("transfer",), ("embed", "seed")),
+    "evaluate": Stage("Score and collect", _evaluate, ("prepare", "transfer", "embed_scvi", "embed_scanvi")),
+}
+
+STAGE_TITLES = {name: stage.title for name, stage in STAGES.items()}
+
+
+def stages_of(params: RunParams) -> list[str]:
+    """Names of the stages that were asked for, in order."""
+    names = list(STAGES)
+    return names[: names.index(params.last_stage) + 1]
+
+
+def stage_keys(params: RunParams) -> dict[str, str]:
+    """Key of each stage's artefact: a digest of its settings, of its inputs' keys and of the files read.
+
+    Raises
+    ------
+    InputError
+        An input file is not there.
+    """
+    asked = params.model_dump(mode="json")
+    keys: dict[str, str] = {}
+    for name, stage in STAGES.items():
+        content: list[Any] = [FORMAT, name, {s: asked[s] for s in stage.settings}, [keys[i] for i in stage.inputs]]
+        if name == "prepare":
+            files = [params.reference.path, params.query.path, params.prepare.gene_lengths]
+            content.append([_fingerprint(file) for file in files if file])
+        keys[name] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+    return keys
+
+
+def reusable_stages(store: Store, params: RunParams) -> list[str]:
+    """Names of the asked-for stages whose artefact is already there."""
+    keys = stage_keys(params)
+    return [name for name in stages_of(params) if store.has_stage(name, keys[name])]
+
+
+def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
+    """Make every stage of a run that is not there yet.
+
+    Raises
+    ------
+    RunCancelled
+        Somebody asked for the run to stop.
+    LabelTransferError
+        The data or the settings do not allow a stage; those before it are kept.
+    """
+    store = Store(run.root)
+    params = run.params
+    job = Job(run, params, reporter, device)
+    keys = stage_keys(params)
+    for name in stages_of(params):
+        reporter.check()
+        reporter.update(stage=name, epoch=0, n_epochs=0, fraction=0.0, message="")
+        reused = store.claim_stage(run, name, keys[name])
+        run.append_event("start", stage=name, reused=reused)
+        began = time.perf_counter()
+        if not reused:
+            with store.build_stage(run, name, keys[name]) as folder:
+                STAGES[name].make(job, folder)
+                home.write_json(folder / "stage.json", _record(name, params, device, time.perf_counter() - began))
+        run.append_event("end", stage=name, seconds=time.perf_counter() - began)
+
+
+def _record(name: str, params: RunParams, device: Device, seconds: float) -> dict[str, Any]:
+    """How an artefact was made, kept beside it."""
+    packages = ("scvi-tools", "torch", "scanpy", "anndata", "pymde", "numpy")
+    return {
+        "stage": name,
+        "settings": {s: params.model_dump(mode="json")[s] for s in STAGES[name].settings},
+        "seconds": round(seconds, 2),
+        "peak_memory_bytes": peak_memory(),  # of the process so far, not of this stage alone
+        "device": device.name,
+        "versions": {package: importlib.metadata.version(package) for package in packages},
+    }
+
+
+def _fingerprint(path: str) -> list[Any]:
+    """Tells one state of a file from another without reading it whole."""
+    file = Path(path)
+    try:
+        facts = file.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): choose the file again.") from error
+    return [str(file.resolve()), facts.st_size, facts.st_mtime_ns]

@@ -1,0 +1,38 @@
+"""The pace of a run: its epochs, how long it took, and how long it still takes."""
+
+from contextlib import suppress
+from statistics import median
+from typing import Any
+
+from labeltransfer.errors import RunError
+
+from labeltransfer.home import read_json
+from labeltransfer.runs.run import Run, Status
+
+
+def remaining_seconds(run: Run, status: Status) -> float | None:
+    """Seconds that the present training still takes, from the pace of its last ten epochs; None before the first."""
+    pace = [e["seconds"] for e in run.events("epoch") if e["stage"] == status.stage][-10:]
+    if status.state != "running" or not pace:
+        return None
+    return (1 - status.fraction) * status.n_epochs * median(pace)
+
+
+def loss_history(run: Run) -> list[dict[str, Any]]:
+    """Epochs of both trainings, oldest first, also where this run reuses another one's model."""
+    epochs = run.events("epoch")
+    for stage in ("transfer", "integrate"):
+        if stage in reused_stages(run):
+            with suppress(RunError):
+                epochs = read_json(run.artefact(stage, "history.json")) + epochs
+    return epochs
+
+
+def stage_seconds(run: Run) -> dict[str, float]:
+    """Seconds that the making of each of a run's artefacts took, whichever run made it."""
+    return {stage: read_json(run.artefact(stage, "stage.json"))["seconds"] for stage in run.stage_keys()}
+
+
+def reused_stages(run: Run) -> list[str]:
+    """Stages that this run found finished."""
+    return [event["stage"] for event in run.events("start") if event["reused"]]
