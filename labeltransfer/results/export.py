@@ -1,0 +1,166 @@
+"""What leaves the app: predictions as CSV, the annotated AnnData, models as one zip."""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from labeltransfer.errors import RunError
+from labeltransfer.params import Side
+from labeltransfer.results.evaluate import OBS_PREFIX
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""A spreadsheet reads a cell that begins so as a formula, or drops the character and then does."""
+
+_COLUMNS = [
+    "cell_id",
+    "predicted_label",
+    "confidence",
+    "observed_label",
+    "second_label",
+    "second_confidence",
+    "side",
+    "technology",
+    "batch",
+]
+
+
+def predictions(cells: pd.DataFrame, run_id: str, *, side: Side | None = "query") -> pd.DataFrame:
+    """Predictions as they leave the app: a row a cell of one side (None: of both), the run's id in the last column."""
+    chosen = cells if side is None else cells[cells["side"] == side]
+    return chosen[_COLUMNS].assign(run_id=run_id).reset_index(drop=True)
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """Write a table as CSV without its index.
+
+    Text, and column names, that a spreadsheet would take for a formula get an apostrophe in front, as OWASP advises
+    ("CSV injection"). Numbers keep six digits.
+    """
+    safe = {_escape(name): _escape_column(frame[name]) for name in frame.columns}
+    return pd.DataFrame(safe, columns=list(safe)).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _escape_column(column: pd.Series) -> pd.Series:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        categories = {value: _escape(value) for value in column.cat.categories}
+        return column.astype(object).map(categories, na_action="ignore")
+    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
+        return column.astype(object).map(_escape, na_action="ignore")
+    return column
+
+
+def _escape(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def write_annotated(
+    target: Path,
+    *,
+    prepared: Path,
+    cells: Path,
+    soft: Path,
+    latents: Mapping[str, Path],
+    mdes: Mapping[str, Path],
+    params: Mapping[str, Any],
+    run_id: str = "",
+) -> Path:
+    """Write the annotated AnnData, which plain anndata reads. It holds all counts in memory while it writes.
+
+    Parameters
+    ----------
+    target
+        The file to write; it appears when it is whole.
+    prepared
+        ``prepared.h5ad``: cells, shared genes and counts.
+    cells, soft
+        ``cells.parquet`` and ``soft.parquet``, rows in the order of ``prepared``.
+    latents, mdes
+        Keys of ``obsm``, such as ``X_scVI``, and the ``.npy`` file of each, of shape (n_cells, any).
+    params
+        Settings of the run, kept as JSON under ``uns["labeltransfer"]``.
+    run_id
+        Kept beside the settings.
+
+    Returns
+    -------
+    ``target``. Its ``X`` is log1p of counts per 10,000, ``layers["counts"]`` are the counts that were trained on,
+    ``obs["C_scANVI"]`` and ``obs["confidence"]`` the prediction, ``obsm["soft_predictions"]`` a probability per label,
+    and ``var["highly_variable"]`` marks the genes that the models saw.
+
+    Raises
+    ------
+    RunError
+        The disk or the folder does not take the file.
+    """
+    import anndata
+
+    adata = anndata.read_h5ad(prepared)
+    counts = adata.layers["counts"].tocsr()
+    counts.sort_indices()
+    adata.layers["counts"] = counts
+    adata.X = log_normalized(counts)
+    table = pd.read_parquet(cells)
+    adata.obs = _annotated_obs(table)
+    for key, path in {**latents, **mdes}.items():
+        adata.obsm[key] = np.load(path)
+    adata.obsm["soft_predictions"] = pd.read_parquet(soft).set_axis(adata.obs_names)
+    adata.uns["labeltransfer"] = {"run_id": run_id, "params": json.dumps(dict(params))}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = target.with_name(f".{target.stem}~{os.getpid()}.h5ad")
+    try:
+        adata.write_h5ad(building, compression="lzf")
+        os.replace(building, target)
+    except OSError as error:
+        raise RunError(f"{target} cannot be written ({error}): free some space or choose another folder.") from error
+    finally:
+        building.unlink(missing_ok=True)
+    return target
+
+
+def log_normalized(counts: Any) -> Any:
+    """log1p of counts per 10,000 of each cell; CSR matrix of shape (n_cells, n_genes), float32."""
+    normalized = counts.astype(np.float32, copy=True)
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    factor = (1e4 / np.maximum(totals, 1)).astype(np.float32)
+    normalized.data = np.log1p(normalized.data * np.repeat(factor, np.diff(normalized.indptr)))
+    return normalized
+
+
+def _annotated_obs(cells: pd.DataFrame) -> pd.DataFrame:
+    """The table of cells as obs: input columns under their own names again, the maps left to obsm."""
+    obs = cells.drop(columns=[c for c in cells if c in ("scvi_1", "scvi_2", "scanvi_1", "scanvi_2")])
+    names = {c: c.removeprefix(OBS_PREFIX) for c in obs if c.startswith(OBS_PREFIX)}
+    taken = set(obs.columns) - set(names)
+    obs = obs.rename(columns={c: name for c, name in names.items() if name not in taken | {"C_scANVI", "_index"}})
+    obs.insert(2, "C_scANVI", obs["predicted_label"])
+    obs.columns = [c.replace("/", "|") for c in obs.columns]  # a slash would open a group of its own in HDF5
+    return obs
+
+
+def zip_models(target: Path, folders: Mapping[str, Path]) -> Path:
+    """Put model folders, by their name inside, into one zip that appears when it is whole.
+
+    Raises
+    ------
+    RunError
+        The disk or the folder does not take the file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = target.with_name(f".{target.stem}~{os.getpid()}.zip")
+    try:
+        with zipfile.ZipFile(building, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, folder in folders.items():
+                for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+                    archive.write(path, f"{name}/{path.relative_to(folder)}")
+        os.replace(building, target)
+    except OSError as error:
+        raise RunError(f"{target} cannot be written ({error}): free some space.") from error
+    finally:
+        building.unlink(missing_ok=True)
+    return target
