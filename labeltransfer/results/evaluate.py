@@ -45,10 +45,10 @@ def cell_table(obs: pd.DataFrame, soft: pd.DataFrame, *, mde_scvi: np.ndarray, m
     rows = np.arange(n_cells)
     cells = obs[_KEPT].copy()
     cells["observed_label"] = as_categorical(obs["observed_label"])
-    cells["predicted_label"] = pd.Categorical.from_codes(order[:, 0], labels)
+    cells["predicted_label"] = _labels_of(order[:, 0], labels)
     cells["confidence"] = probability[rows, order[:, 0]]
     second = order[:, 1] if len(labels) > 1 else np.full(n_cells, -1)
-    cells["second_label"] = pd.Categorical.from_codes(second, labels)
+    cells["second_label"] = _labels_of(second, labels)
     cells["second_confidence"] = probability[rows, second] if len(labels) > 1 else np.float32(np.nan)
     cells["n_counts"] = obs["n_counts"]
     cells["n_genes"] = obs["n_genes"]
@@ -56,6 +56,11 @@ def cell_table(obs: pd.DataFrame, soft: pd.DataFrame, *, mde_scvi: np.ndarray, m
         cells[f"{name}_1"], cells[f"{name}_2"] = mde[:, 0].astype(np.float32), mde[:, 1].astype(np.float32)
     inputs = [column for column in obs.columns if column.startswith(OBS_PREFIX)]
     return pd.concat([cells, obs[inputs]], axis=1)
+
+
+def _labels_of(codes: np.ndarray, labels: list[str]) -> pd.Categorical:
+    """Categories from their places in ``labels``; -1 is none."""
+    return pd.Categorical.from_codes(codes.tolist(), pd.Index(labels))
 
 
 def as_categorical(labels: pd.Series) -> pd.Series:

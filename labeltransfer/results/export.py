@@ -63,14 +63,14 @@ def write_annotated(
     target: Path,
     *,
     prepared: Path,
-    cells: Path,
-    soft: Path,
-    latents: Mapping[str, Path],
-    mdes: Mapping[str, Path],
-    params: Mapping[str, Any],
+    cells: pd.DataFrame,
+    soft: pd.DataFrame,
+    latent_scvi: np.ndarray,
+    latent_scanvi: np.ndarray,
+    settings: Mapping[str, Any],
     run_id: str = "",
 ) -> Path:
-    """Write the annotated AnnData, which plain anndata reads. It holds all counts in memory while it writes.
+    """Write the annotated AnnData, which plain anndata reads. All counts are in memory while it does.
 
     Parameters
     ----------
@@ -79,19 +79,19 @@ def write_annotated(
     prepared
         ``prepared.h5ad``: cells, shared genes and counts.
     cells, soft
-        ``cells.parquet`` and ``soft.parquet``, rows in the order of ``prepared``.
-    latents, mdes
-        Keys of ``obsm``, such as ``X_scVI``, and the ``.npy`` file of each, of shape (n_cells, any).
-    params
-        Settings of the run, kept as JSON under ``uns["labeltransfer"]``.
+        The table of cells and the soft predictions, rows in the order of ``prepared``.
+    latent_scvi, latent_scanvi
+        Arrays of shape (n_cells, n_latent).
+    settings
+        What was asked of the run, kept as JSON in ``uns["labeltransfer"]``.
     run_id
         Kept beside the settings.
 
     Returns
     -------
     ``target``. Its ``X`` is log1p of counts per 10,000, ``layers["counts"]`` are the counts that were trained on,
-    ``obs["C_scANVI"]`` and ``obs["confidence"]`` the prediction, ``obsm["soft_predictions"]`` a probability per label,
-    and ``var["highly_variable"]`` marks the genes that the models saw.
+    ``obs["C_scANVI"]`` and ``obs["confidence"]`` the prediction, ``obsm`` holds both latents, both maps and
+    ``soft_predictions``, and ``var["highly_variable"]`` marks the genes that the models saw.
 
     Raises
     ------
@@ -105,12 +105,15 @@ def write_annotated(
     counts.sort_indices()
     adata.layers["counts"] = counts
     adata.X = log_normalized(counts)
-    table = pd.read_parquet(cells)
-    adata.obs = _annotated_obs(table)
-    for key, path in {**latents, **mdes}.items():
-        adata.obsm[key] = np.load(path)
-    adata.obsm["soft_predictions"] = pd.read_parquet(soft).set_axis(adata.obs_names)
-    adata.uns["labeltransfer"] = {"run_id": run_id, "params": json.dumps(dict(params))}
+    adata.obs = _annotated_obs(cells)
+    adata.obsm["X_scVI"] = np.asarray(latent_scvi)
+    adata.obsm["X_scANVI"] = np.asarray(latent_scanvi)
+    adata.obsm["X_mde_scVI"] = cells[["scvi_1", "scvi_2"]].to_numpy()
+    adata.obsm["X_mde_scANVI"] = cells[["scanvi_1", "scanvi_2"]].to_numpy()
+    adata.obsm["soft_predictions"] = soft.set_axis([_plain(label) for label in soft.columns], axis=1).set_axis(
+        adata.obs_names
+    )
+    adata.uns["labeltransfer"] = {"run_id": run_id, "settings": json.dumps(dict(settings))}
     target.parent.mkdir(parents=True, exist_ok=True)
     building = target.with_name(f".{target.stem}~{os.getpid()}.h5ad")
     try:
@@ -134,13 +137,17 @@ def log_normalized(counts: Any) -> Any:
 
 def _annotated_obs(cells: pd.DataFrame) -> pd.DataFrame:
     """The table of cells as obs: input columns under their own names again, the maps left to obsm."""
-    obs = cells.drop(columns=[c for c in cells if c in ("scvi_1", "scvi_2", "scanvi_1", "scanvi_2")])
-    names = {c: c.removeprefix(OBS_PREFIX) for c in obs if c.startswith(OBS_PREFIX)}
+    obs = cells.drop(columns=["scvi_1", "scvi_2", "scanvi_1", "scanvi_2"])
+    names = {str(c): str(c).removeprefix(OBS_PREFIX) for c in obs if str(c).startswith(OBS_PREFIX)}
     taken = set(obs.columns) - set(names)
     obs = obs.rename(columns={c: name for c, name in names.items() if name not in taken | {"C_scANVI", "_index"}})
     obs.insert(2, "C_scANVI", obs["predicted_label"])
-    obs.columns = [c.replace("/", "|") for c in obs.columns]  # a slash would open a group of its own in HDF5
-    return obs
+    return obs.set_axis([_plain(name) for name in obs.columns], axis=1)
+
+
+def _plain(name: str) -> str:
+    """A name that HDF5 takes for one name: a slash would open a group of its own."""
+    return name.replace("/", "|")
 
 
 def zip_models(target: Path, folders: Mapping[str, Path]) -> Path:
