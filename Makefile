@@ -31,7 +31,7 @@ demo: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip==26.2"
+	$(BIN)/python -m pip install --quiet --upgrade "pip==26.3"
 	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) $(shell grep -E '^torch(vision)?==' requirements.txt))
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from labeltransfer.data.demo import demo_params
+from labeltransfer.params import IntegrateParams, RunParams, TransferParams
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -21,3 +24,25 @@ def lt_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("LABELTRANSFER_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo_pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small demo pair: 300 reference and 300 query cells after the filters."""
+    from labeltransfer.data.demo import simulate
+
+    folder = tmp_path_factory.mktemp("demo")
+    simulate(folder, n_reference=300, n_query=300, n_genes=700, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_params(demo_pair: Path) -> RunParams:
+    """A run over the small demo pair that takes seconds."""
+    return demo_params(demo_pair).model_copy(
+        update={
+            "prepare": demo_params(demo_pair).prepare.model_copy(update={"n_top_genes": 300}),
+            "integrate": IntegrateParams(max_epochs=3, n_layers=1, n_latent=5, n_hidden=32),
+            "transfer": TransferParams(max_epochs=2),
+        }
+    )

@@ -102,16 +102,19 @@ class Store:
     def collect_garbage(self) -> None:
         """Remove artefacts that no run refers to, and what dead workers left half-built."""
         with self.lock("stages"):
-            kept: set[str] = set()
-            alive: set[str] = set()
-            for run in self.runs():
-                with suppress(RunError):
-                    kept |= {f"{stage}-{key}" for stage, key in run.stage_keys().items()}
-                if not run.status().over:
-                    alive.add(run.id)
+            runs = self.runs()
+            alive = {run.id for run in runs if not run.status().over}
+            try:
+                kept = {f"{stage}-{key}" for run in runs for stage, key in run.stage_keys().items()}
+            except RunError:  # some run's references are damaged: what it needs cannot be told, so all is kept
+                kept = None
             for folder in self.stages.iterdir() if self.stages.is_dir() else []:
-                builder = folder.name.rpartition("~")[2] if folder.name.startswith(".") else None
-                if folder.name not in kept and builder not in alive:
+                half_built = folder.name.startswith(".")
+                if half_built:
+                    wanted = folder.name.rpartition("~")[2] in alive
+                else:
+                    wanted = kept is None or folder.name in kept
+                if not wanted:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def stage_folder(self, stage: str, key: str) -> Path:
