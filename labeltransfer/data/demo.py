@@ -43,7 +43,7 @@ class Technology:
     counts_by_length: bool
 
 
-SMART_SEQ2 = Technology("Smart-seq2", depth=16.0, spread=0.5, theta=0.5, counts_by_length=True)
+SMART_SEQ2 = Technology("Smart-seq2", depth=8.0, spread=0.5, theta=0.5, counts_by_length=True)
 DROPLET = Technology("10x", depth=0.6, spread=0.45, theta=3.0, counts_by_length=False)
 
 
@@ -183,8 +183,8 @@ def state_rates(genes: pd.Index, rng: np.random.Generator) -> np.ndarray:
         at = genes.get_indexer(markers.split())
         base[at] = 0.02  # markers are all but silent where their programme is
         effect = np.zeros(genes.size)
-        others = rng.choice(genes.size, genes.size // 50, replace=False)
-        effect[others] = rng.normal(0.5, 0.9, others.size)
+        others = rng.choice(genes.size, genes.size // 40, replace=False)
+        effect[others] = rng.normal(0.6, 1.0, others.size)
         effect[at] = rng.normal(5.5, 0.7, at.size)
         effects[name] = effect
     log_rates = np.tile(np.log(base), (len(STATES), 1))
@@ -192,7 +192,7 @@ def state_rates(genes: pd.Index, rng: np.random.Generator) -> np.ndarray:
         # A marker of two programmes of a state is no stronger than one of a single programme.
         row += np.max([effects[p].clip(min=0) for p in state.programmes], axis=0)
         row += np.min([effects[p].clip(max=0) for p in state.programmes], axis=0)
-        own = rng.choice(genes.size, genes.size // 50, replace=False)
+        own = rng.choice(genes.size, genes.size // 40, replace=False)
         row[own] += rng.normal(0, 0.8, own.size)
     rates = np.exp(log_rates)
     return rates / rates.sum(axis=1, keepdims=True)
@@ -247,7 +247,7 @@ def cell_expression(
     names = [state.name for state in STATES]
     sisters = np.array([names.index(state.sister) for state in STATES])
     # No cell is nearer to the sister than to its own state.
-    blend = rng.beta(1.2, 3.0, states.size)[:, None].clip(max=0.5)
+    blend = rng.beta(1.2, 4.0, states.size)[:, None].clip(max=0.45)
     silent = {sex: genes.get_indexer(SEX_GENES[sex].split()) for sex in SEX_GENES}
     for at in range(0, states.size, N_BLOCK):
         rows = slice(at, at + N_BLOCK)

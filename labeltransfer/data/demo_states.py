@@ -15,7 +15,7 @@ PROGRAMMES = {
     "B": "Cd79a Cd79b Cd19 Pax5 Ebf1 Vpreb3 Ighm",
     "pro-B": "Vpreb1 Igll1 Rag1 Rag2 Dntt Blnk",
     "mature B": "Ms4a1 Cd74 H2-Aa H2-Ab1 Cd22 Cd37",
-    "naive B": "Ighd Fcer2a Fcmr Sell Ltb",
+    "naive B": "Ighd Fcer2a Fcmr Sell Ltb Cr2 H2-Ob Ccr7",
     "plasma": "Jchain Sdc1 Xbp1 Mzb1 Iglv1 Igkc Tnfrsf17",
     "cycling": "Mki67 Top2a Cdk1 Birc5 Pcna Tubb5 Stmn1 Hmgb2",
     "stem": "Cd34 Kit Ly6a Procr Hlf Mecom Mpl Meis1",

@@ -1,0 +1,241 @@
+"""One side of the transfer: its wanted cells, their labels and batches, and their counts by gene."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from labeltransfer.data.files import open_h5ad, read_rows
+from labeltransfer.data.gene_lengths import read_gene_lengths
+from labeltransfer.data.genes import normalise_by_length
+from labeltransfer.data.intake import Summary, filter_rows, gene_index, is_unlabelled, read_summary
+from labeltransfer.errors import InputError, SettingsError
+from labeltransfer.params import UNKNOWN, Side, SideParams
+
+Report = Callable[[str], None]
+
+LOG_LIMIT = 30.0
+"""Counts reach hundreds in any data set worth the name; non-integers that stay below this look like logarithms."""
+
+
+@dataclass(frozen=True)
+class SideCells:
+    """The cells of one side that are to be used.
+
+    ``obs`` holds what the file says of them, shape (n_cells, n_columns), indexed by cell name; ``labels`` are strings or
+    None and ``batches`` strings, both of shape (n_cells,); ``counts`` is integer-valued, (n_cells, n_genes), ``genes``
+    are unique names, ``n_counts_raw`` the counts of each cell as they came. ``tally`` counts what was left out.
+    """
+
+    side: Side
+    obs: pd.DataFrame
+    labels: np.ndarray
+    batches: np.ndarray | None
+    genes: pd.Index
+    counts: sp.csr_matrix
+    n_counts_raw: np.ndarray
+    gene_lengths: pd.Series | None
+    tally: dict[str, Any]
+
+
+def read_side(
+    params: SideParams, side: Side, *, normalise: bool, length_table: str | None, report: Report
+) -> SideCells:
+    """Read the wanted cells of one file and bring their counts into the form that the models need.
+
+    Parameters
+    ----------
+    params
+        Which file, cells, columns and counts.
+    side
+        "reference" needs a label on each cell; the "query" may have any.
+    normalise
+        Divide the counts by gene length; ``length_table`` is then the table, None for the tutorial's.
+    report
+        Called with a sentence for each thing that the user should know.
+
+    Raises
+    ------
+    InputError
+        The file or its counts cannot be used.
+    SettingsError
+        A column or filter value is missing, no cell is left, or the reference has fewer than 2 labels.
+    """
+    summary = read_summary(params.path, counts=params.counts)
+    rows, labels, tally = choose_cells(summary.obs, params, side, report)
+    obs = summary.obs.iloc[rows]
+    batches = _batches(obs, params, side, report)
+    with open_h5ad(params.path) as file:
+        counts = read_rows(file, summary.counts, rows)
+    if summary.counts != "X":
+        report(f"The raw counts of the {side} are read from {summary.counts}.")
+    counts = check_counts(counts, side, non_integer=params.non_integer, will_round=normalise, report=report)
+    tally |= {"file": params.path, "counts": summary.counts, "n_genes_in_file": summary.n_genes}
+    n_counts_raw = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+
+    genes, columns = _named_once(summary, params, side, tally, report)
+    lengths = None
+    if normalise:
+        table = read_gene_lengths(length_table, report=report)
+        genes, columns, lengths = _with_length(genes, columns, table, side, tally, report)
+    if columns.size < summary.n_genes:
+        counts = counts[:, columns]
+    if lengths is not None:
+        counts = normalise_by_length(counts, lengths.to_numpy())
+    return SideCells(side, obs, labels, batches, genes, counts, n_counts_raw, lengths, tally)
+
+
+def choose_cells(
+    obs: pd.DataFrame, params: SideParams, side: Side, report: Report
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Row numbers of the wanted cells, their labels (None where there is none) and a tally of those left out."""
+    wanted = filter_rows(obs, params.filters)
+    where = _where(params)
+    if not wanted.any():
+        raise SettingsError(f"No cell of the {side} is left{where}: widen the filters.")
+    n_filtered = int(wanted.sum())
+    tally: dict[str, Any] = {"n_cells_in_file": len(obs), "n_cells_after_filters": n_filtered}
+    report(f"{n_filtered:,} of {len(obs):,} cells of the {side} are left{where or ' (no filter)'}.")
+    labels = np.full(len(obs), None, dtype=object)
+    if params.labels_key is not None:
+        if params.labels_key not in obs:
+            raise _no_column("labels_key", params.labels_key, obs, side)
+        column = obs[params.labels_key]
+        known = ~is_unlabelled(column) & (column.astype(object) != UNKNOWN).to_numpy()
+        labels[known] = column.astype(object).to_numpy()[known].astype(str)
+        called_unknown = int((wanted & (column.astype(object) == UNKNOWN).to_numpy()).sum())
+        if called_unknown:
+            report(f"{called_unknown:,} cells of the {side} with label '{UNKNOWN}' count as unlabelled.")
+    elif side == "reference":
+        raise SettingsError("The reference has no labels_key: choose the obs column that holds its cell types.")
+    unlabelled = wanted & (labels == None)  # noqa: E711  elementwise
+    n_unlabelled = int(unlabelled.sum())
+    leave_out = side == "reference" or not params.keep_unlabelled
+    tally |= {"n_unlabelled": n_unlabelled, "n_unlabelled_left_out": n_unlabelled if leave_out else 0}
+    if leave_out:
+        if n_unlabelled:
+            report(f"{n_unlabelled:,} cells of the {side} have no label and are left out.")
+        wanted &= ~unlabelled
+        if not wanted.any():
+            raise SettingsError(
+                f"No cell of the {side}{where} has a label in labels_key '{params.labels_key}': choose another column."
+            )
+    rows = np.flatnonzero(wanted)
+    if side == "reference":
+        check_labels(labels[rows], params)
+    return rows, labels[rows], tally
+
+
+def check_labels(labels: np.ndarray, params: SideParams) -> None:
+    """Raise SettingsError where the reference has fewer than 2 labels: scANVI then fails deep inside."""
+    n_labels = pd.Series(labels).nunique()
+    if n_labels < 2:
+        raise SettingsError(
+            f"labels_key '{params.labels_key}' has {n_labels} label in the reference{_where(params)}; scANVI needs at "
+            "least 2: widen the reference filter or choose another column."
+        )
+
+
+def check_counts(
+    counts: sp.csr_matrix, side: Side, *, non_integer: str, will_round: bool, report: Report
+) -> sp.csr_matrix:
+    """Counts that are finite, not negative and, unless they will be rounded later, integers.
+
+    Raises
+    ------
+    InputError
+        They are not, and ``non_integer`` does not allow to round them.
+    """
+    data = counts.data
+    place = "choose where the raw counts stand (X, raw or a layer)"
+    if not np.isfinite(data).all():
+        n_bad = int((~np.isfinite(data)).sum())
+        raise InputError(f"The counts of the {side} hold {n_bad:,} values that are NaN or infinite: {place}.")
+    if (data < 0).any():
+        raise InputError(
+            f"The counts of the {side} hold {int((data < 0).sum()):,} negative values, so they were scaled: {place}."
+        )
+    rounded = np.rint(data)
+    n_broken = int((rounded != data).sum())
+    if not n_broken:
+        return counts
+    told = f"{n_broken / data.size:.0%} of the {side}'s non-zero counts are no integers (the largest is {data.max():g})"
+    looks_logged = bool(data.max() < LOG_LIMIT)
+    if non_integer == "refuse" and (looks_logged or not will_round):
+        kind = "; values this small look log-transformed" if looks_logged else ""
+        raise InputError(
+            f"{told}{kind}: {place}, or choose to round them where they are estimated counts (RSEM, Salmon)."
+        )
+    if will_round:
+        report(f"{told}; normalisation by gene length rounds them.")
+        return counts
+    report(f"{told}; they are rounded.")
+    whole = sp.csr_matrix((rounded, counts.indices, counts.indptr), shape=counts.shape)
+    whole.eliminate_zeros()
+    return whole
+
+
+def _named_once(
+    summary: Summary, params: SideParams, side: Side, tally: dict[str, Any], report: Report
+) -> tuple[pd.Index, np.ndarray]:
+    """Gene names, each once and none empty, and the columns of the counts that they stand for."""
+    names = pd.Index(gene_index(summary, params.gene_names))
+    missing = np.asarray(names.isna()) | (names.astype(str).str.strip() == "")
+    repeated = np.asarray(names.duplicated()) & ~missing
+    tally |= {"n_unnamed_genes": int(missing.sum()), "n_repeated_genes": int(repeated.sum())}
+    if missing.any():
+        report(f"{int(missing.sum()):,} genes of the {side} have no name and are left out.")
+    if repeated.any():
+        examples = ", ".join(map(str, names[repeated].unique()[:3]))
+        report(f"{int(repeated.sum()):,} genes of the {side} repeat a name ({examples}); the first of each is kept.")
+    columns = np.flatnonzero(~missing & ~repeated)
+    return names[columns].astype(str), columns
+
+
+def _with_length(
+    genes: pd.Index, columns: np.ndarray, table: pd.Series, side: Side, tally: dict[str, Any], report: Report
+) -> tuple[pd.Index, np.ndarray, pd.Series]:
+    """Keep the genes that the table knows, matched by name."""
+    lengths = table.reindex(genes)
+    known = (lengths > 0).to_numpy()
+    tally["n_genes_without_length"] = int((~known).sum())
+    if not known.any():
+        raise InputError(
+            f"None of the {len(genes):,} genes of the {side} ({', '.join(genes[:3])} …) has a length in the table "
+            f"({', '.join(map(str, table.index[:3]))} …): choose another table, or gene names of the same kind."
+        )
+    lengths = lengths[known].astype(np.float64)
+    report(
+        f"The counts of the {side} are divided by gene length, scaled by the median length ({lengths.median():g}) and "
+        f"rounded to integers; {int((~known).sum()):,} of {len(genes):,} genes have no length and are left out."
+    )
+    return genes[known], columns[known], lengths
+
+
+def _batches(obs: pd.DataFrame, params: SideParams, side: Side, report: Report) -> np.ndarray | None:
+    if params.batch_key is None:
+        return None
+    if params.batch_key not in obs:
+        raise _no_column("batch_key", params.batch_key, obs, side)
+    column = obs[params.batch_key]
+    if column.isna().any():
+        report(
+            f"{int(column.isna().sum()):,} cells of the {side} have no {params.batch_key}; they form a batch 'none'."
+        )
+    return column.astype(object).where(column.notna(), "none").astype(str).to_numpy(dtype=object)
+
+
+def _no_column(setting: str, key: str, obs: pd.DataFrame, side: Side) -> SettingsError:
+    """Error that names the columns that could be meant: those with a few repeated values."""
+    candidates = [str(name) for name, column in obs.items() if 2 <= column.nunique() <= max(2, min(200, len(obs) // 2))]
+    meant = ", ".join(candidates[:12]) or "none has between 2 and 200 values"
+    return SettingsError(f"{setting} '{key}' is no obs column of the {side}: choose one of its columns ({meant}).")
+
+
+def _where(params: SideParams) -> str:
+    """The filters in words, such as " after tissue = Marrow, sex = female"; empty without any."""
+    said = [f"{key} = {' or '.join(map(str, values))}" for key, values in params.filters.items()]
+    return f" after {', '.join(said)}" if said else ""
