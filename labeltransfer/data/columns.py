@@ -1,0 +1,145 @@
+"""The columns of ``obs``: which of them mean what, which cells they select, and which cells have no label."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from labeltransfer.data.summary import Summary, full_length
+from labeltransfer.errors import SettingsError
+
+UNLABELLED = frozenset(
+    "|nan|na|n/a|none|null|unknown|unassigned|not assigned|unlabelled|unlabeled|unannotated|undefined".split("|")
+)
+"""Spellings, in lower case, that stand for no label."""
+
+_LABELS = (
+    "cell_ontology_class cell_type celltype celltypes cell_types cell_type_label author_cell_type cell_label "
+    "annotation annotations cell_annotation celltype_annotation free_annotation final_annotation labels label "
+    "cell_type_broad cell_type_fine class cell_class cluster_name cluster_label"
+).split()
+_TISSUE = "tissue organ tissue_name organ_name tissue_general organ_tissue anatomical_region region".split()
+_SEX = "sex mouse_sex gender donor_sex patient_sex".split()
+_BATCH = (
+    "mouse_id mouse donor_id donor individual patient patient_id subject subject_id sample sample_id batch library "
+    "library_id channel orig_ident replicate plate lane"
+).split()
+_TECHNOLOGY = "technology tech method assay platform protocol chemistry".split()
+
+MAX_LABELS = 500
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What the columns of a file probably mean; None or empty where nothing is evident."""
+
+    labels_key: str | None = None
+    tissue: str | None = None
+    sex: str | None = None
+    batch: tuple[str, ...] = ()
+    """Columns that may split the cells into batches, likeliest first."""
+    technology: str | None = None
+    """A name of the technology, from a column with one value, or from the depth of the counts."""
+    full_length: bool | None = None
+    """Whether the counts look like reads of a full-length protocol such as Smart-seq2."""
+
+
+def guess(summary: Summary) -> Guess:
+    """Tell from names and values what the columns of ``obs`` mean."""
+    obs = summary.obs
+    labels = [c for c in _named(obs, _LABELS) + _containing(obs, "celltype") if 0 < _n_values(obs[c]) <= MAX_LABELS]
+    # A column with one value only is taken where there is no better one.
+    labels.sort(key=lambda column: _n_values(obs[column]) < 2)
+    most = min(200, max(2, len(obs) // 20))
+    batch = tuple(c for c in _named(obs, _BATCH) if 2 <= _n_values(obs[c]) <= most)
+    full = full_length(summary.sample)
+    named = [str(obs[c].dropna().iloc[0]) for c in _named(obs, _TECHNOLOGY) if _n_values(obs[c]) == 1]
+    by_depth = {True: "full-length", False: "droplet", None: None}[full]
+    return Guess(
+        labels_key=labels[0] if labels else None,
+        tissue=next(iter(_named(obs, _TISSUE)), None),
+        sex=next(iter(_named(obs, _SEX)), None),
+        batch=batch,
+        technology=named[0] if named else by_depth,
+        full_length=full,
+    )
+
+
+def filter_rows(obs: pd.DataFrame, filters: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """Choose cells by the values of their columns.
+
+    Parameters
+    ----------
+    obs
+        Table of cells.
+    filters
+        Wanted values by column; a cell must agree in all columns. An empty list of values restricts nothing.
+
+    Returns
+    -------
+    Mask of shape (n_cells,).
+
+    Raises
+    ------
+    SettingsError
+        A column or a value does not occur; says which do.
+    """
+    mask = np.ones(len(obs), dtype=bool)
+    for column, wanted in filters.items():
+        if column not in obs:
+            raise SettingsError(f"There is no obs column '{column}' to filter by. There are: {shorten(obs.columns)}.")
+        codes, there = pd.factorize(obs[column])
+        names = [str(value) for value in there]
+        missing = [str(value) for value in wanted if str(value) not in names]
+        if missing:
+            raise SettingsError(
+                f"No cell has {column} = {shorten(missing)}. Its values are: {shorten(sorted(names))}."
+            )
+        if len(wanted):
+            chosen = np.isin(names, [str(value) for value in wanted])
+            mask &= np.append(chosen, False)[codes]  # code -1, a missing value, takes the False at the end
+    return mask
+
+
+def is_unlabelled(labels: pd.Series) -> np.ndarray:
+    """Tell which cells have no label: NaN, an empty one, or one that says so, such as "Unknown" (see ``UNLABELLED``).
+
+    Returns
+    -------
+    Mask of shape (n_cells,).
+    """
+    codes, there = pd.factorize(labels)
+    nothing = np.array([str(value).strip().lower() in UNLABELLED for value in there], dtype=bool)
+    return np.append(nothing, True)[codes]
+
+
+def shorten(values: Iterable[object], most: int = 12) -> str:
+    """List values in a sentence, at most ``most`` of them."""
+    names = [str(value) for value in values]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "none"
+
+
+def _plain(name: str) -> str:
+    """A name without case, dots, dashes and underscores: mouse.sex, mouse_sex and MouseSex are one."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _named(obs: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Columns that have one of these names, in the order of the names."""
+    return [column for name in names for column in obs.columns if _plain(column) == _plain(name) and _is_text(obs[column])]
+
+
+def _containing(obs: pd.DataFrame, word: str) -> list[str]:
+    # Identifiers of ontology terms mean the same as the names beside them, which are easier to read.
+    return [c for c in obs.columns if word in _plain(c) and "termid" not in _plain(c) and _is_text(obs[c])]
+
+
+def _is_text(column: pd.Series) -> bool:
+    return not pd.api.types.is_float_dtype(column)
+
+
+def _n_values(column: pd.Series) -> int:
+    """Number of different values that cells have; categories without cells do not count."""
+    return int(column.nunique(dropna=True))

@@ -1,0 +1,25 @@
+"""Look at an input before it is used: open it safely, list what it has, and report what is wrong and how to mend it.
+
+This is the way in for pages and the command line; the parts stand in modules of their own.
+"""
+
+from labeltransfer.data.columns import Guess, filter_rows, guess, is_unlabelled
+from labeltransfer.data.finding import Finding, Severity
+from labeltransfer.data.genes import compare_genes, gene_index
+from labeltransfer.data.report import inspect
+from labeltransfer.data.summary import Kind, Summary, read_summary
+
+__all__ = [
+    "Finding",
+    "Guess",
+    "Kind",
+    "Severity",
+    "Summary",
+    "compare_genes",
+    "filter_rows",
+    "gene_index",
+    "guess",
+    "inspect",
+    "is_unlabelled",
+    "read_summary",
+]
