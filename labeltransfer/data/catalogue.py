@@ -1,0 +1,334 @@
+"""The data sets that the app can fetch itself: the two halves of the Tabula Muris Senis tutorial.
+
+``python -m labeltransfer.data.catalogue KEY`` fetches one. The app starts that as a process of its own, which outlives
+the browser, and reads how far it is from the size of the part and from a small JSON file beside it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from labeltransfer import home
+from labeltransfer.data import download as transfer
+from labeltransfer.data import parts
+from labeltransfer.data.entries import CATALOGUE, CatalogueEntry, check_tutorial_subset
+from labeltransfer.data.files import counts_shape, open_h5ad, read_obs
+from labeltransfer.errors import DownloadError, InputError, LabelTransferError
+
+__all__ = [
+    "CATALOGUE",
+    "CatalogueEntry",
+    "FetchProgress",
+    "cancel_fetch",
+    "check_tutorial_subset",
+    "discard",
+    "fetch",
+    "fetch_progress",
+    "local_path",
+    "start_fetch",
+    "verify",
+]
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+STARTUP_GRACE = 60.0
+"""Seconds that a new process has to report; after that it is taken for dead."""
+
+FetchState = Literal["absent", "starting", "running", "interrupted", "failed", "cancelled", "done"]
+
+
+@dataclass(frozen=True)
+class FetchProgress:
+    """How far a download is; ``n_done`` and ``n_total`` in bytes, ``n_total`` None where not known yet."""
+
+    state: FetchState
+    n_done: int = 0
+    n_total: int | None = None
+    error: str = ""
+    bytes_per_second: float | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether a process is at work; otherwise a new start goes on from ``n_done``."""
+        return self.state in ("starting", "running")
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Seconds still to wait at the speed so far, None where that cannot be told."""
+        if not self.active or not self.bytes_per_second or self.n_total is None:
+            return None
+        return max(0.0, (self.n_total - self.n_done) / self.bytes_per_second)
+
+
+def local_path(entry: CatalogueEntry) -> Path:
+    """Where the file stands once it is fetched; a file put there by hand is taken as well."""
+    return home.home() / "downloads" / entry.file_name
+
+
+def urls(entry: CatalogueEntry) -> list[str]:
+    """Addresses to try in turn: ``$LABELTRANSFER_MIRROR`` alone if set, else the public ones."""
+    mirror = os.environ.get("LABELTRANSFER_MIRROR", "").rstrip("/")
+    if mirror:
+        return [f"{mirror}/{entry.file_name}"]
+    addresses = [entry.url, *entry.mirror_urls]
+    begun = parts.part_version(local_path(entry))
+    # What was begun at one address can only go on there.
+    return sorted(addresses, key=lambda url: not (begun and begun.url == url))
+
+
+def fetch(
+    entry: CatalogueEntry,
+    *,
+    progress: transfer.Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Path:
+    """Fetch and verify a file unless it is there; resumes what an earlier call left.
+
+    Raises
+    ------
+    DownloadError
+        No address gives the file, the connection kept breaking, the disk is full, or what arrived is another file.
+    """
+    path = local_path(entry)
+    faults: list[str] = []
+    for url in urls(entry):
+        try:
+            return transfer.download(
+                url,
+                path,
+                progress=progress,
+                cancelled=cancelled,
+                check=lambda part: verify(part, entry),
+                starts_with=HDF5_SIGNATURE,
+            )
+        except transfer.SourceError as error:
+            faults.append(str(error))
+    raise DownloadError(" ".join(faults))
+
+
+def verify(path: Path, entry: CatalogueEntry) -> None:
+    """Check that a file is the h5ad that the entry describes.
+
+    Raises
+    ------
+    SourceError
+        It is damaged, or another file.
+    """
+    try:
+        with open_h5ad(path) as file:
+            shape = counts_shape(file, "X")
+            columns = set(read_obs(file).columns)
+    except InputError as error:
+        reason = str(error).replace(str(path), entry.file_name).replace(path.name, entry.file_name)
+        raise transfer.SourceError(f"What arrived as {entry.file_name} was deleted: {reason}") from error
+    missing = sorted({entry.labels_key, entry.tissue_key, entry.sex_key} - columns)
+    if shape != entry.shape or missing:
+        found = f"{shape[0]:,} cells and {shape[1]:,} genes instead of {entry.shape[0]:,} and {entry.shape[1]:,}"
+        fault = f"it has {found}" if shape != entry.shape else f"its obs has no column {', '.join(missing)}"
+        raise transfer.SourceError(f"What arrived as {entry.file_name} is another file and was deleted: {fault}.")
+
+
+def start_fetch(entry: CatalogueEntry) -> None:
+    """Start a process that fetches the file and outlives this one; does nothing while one is at work.
+
+    Raises
+    ------
+    DownloadError
+        The process cannot be started.
+    """
+    if fetch_progress(entry).state in ("starting", "running", "done"):
+        return
+    package_root = str(Path(__file__).parents[2])
+    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    try:
+        _status_path(entry).parent.mkdir(parents=True, exist_ok=True)
+        _cancel_path(entry).unlink(missing_ok=True)
+        _write_status(entry, "starting")
+        with _log_path(entry).open("wb") as log:
+            subprocess.Popen(
+                [sys.executable, "-m", "labeltransfer.data.catalogue", entry.key],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise DownloadError(f"The download of {entry.title} cannot be started ({error.strerror}).") from error
+
+
+def cancel_fetch(entry: CatalogueEntry) -> None:
+    """Ask the process that fetches the file to stop; what has arrived is kept."""
+    with suppress(OSError):
+        _cancel_path(entry).touch()
+
+
+def discard(entry: CatalogueEntry) -> None:
+    """Delete the file, or what has arrived of it.
+
+    Raises
+    ------
+    DownloadError
+        It is being fetched.
+    """
+    if fetch_progress(entry).active:
+        raise DownloadError(f"{entry.title} is being fetched: stop the download before you delete it.")
+    parts.discard_part(local_path(entry))
+    for path in (local_path(entry), _status_path(entry), _log_path(entry), _cancel_path(entry)):
+        path.unlink(missing_ok=True)
+
+
+def fetch_progress(entry: CatalogueEntry) -> FetchProgress:
+    """How far the download is, cheap enough to be asked each second; a dead process shows as interrupted."""
+    path = local_path(entry)
+    if path.exists():
+        size = path.stat().st_size
+        return FetchProgress("done", size, size)
+    # Whether a process lives is seen before its last words are read: it says them while it holds the lock. Seen again
+    # afterwards, since it may have begun between the looks.
+    at_work = _is_at_work(entry)
+    status = _read_status(entry)
+    at_work = at_work or (status.get("state") == "running" and _is_at_work(entry))
+    version, n_done = parts.part_version(path), parts.part_size(path)
+    n_total = version.n_total if version else None
+    state: FetchState
+    if at_work:
+        state = "running"
+    elif status.get("state") == "starting" and time.time() - status.get("time", 0) < STARTUP_GRACE:
+        state = "starting"
+    elif status.get("state") in ("failed", "cancelled"):
+        state = status["state"]
+    elif status or n_done:
+        state = "interrupted"
+    else:
+        state = "absent"
+    if path.exists():  # it was completed between the looks
+        return fetch_progress(entry)
+    error = status.get("error", "") if state == "failed" else ""
+    if state == "interrupted":
+        error = f"The download was interrupted{_last_word(entry)}: start it again to go on from where it was."
+    return FetchProgress(state, n_done, n_total, error, status.get("bytes_per_second") if at_work else None)
+
+
+def main(key: str) -> int:
+    """Fetch one entry and leave word of how it went; the body of the process that ``start_fetch`` starts."""
+    if key not in CATALOGUE:
+        print(f"There is no data set '{key}': choose one of {', '.join(CATALOGUE)}.", file=sys.stderr)
+        return 2
+    entry = CATALOGUE[key]
+    _status_path(entry).parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_process_lock(entry))
+    try:
+        # Somebody who looks whether the lock is held holds it for an instant.
+        lock.acquire(timeout=2)
+    except Timeout:
+        return 0
+    try:
+        return _fetch_and_tell(entry)
+    finally:
+        lock.release()
+
+
+def _fetch_and_tell(entry: CatalogueEntry) -> int:
+    try:
+        fetch(entry, progress=_Watch(entry), cancelled=_cancel_path(entry).exists)
+    except transfer.DownloadCancelled:
+        _write_status(entry, "cancelled")
+        return 130
+    except LabelTransferError as error:
+        print(error, file=sys.stderr)
+        with suppress(OSError):  # where the disk is full the log has it
+            _write_status(entry, "failed", error=str(error))
+        return 2
+    finally:
+        _cancel_path(entry).unlink(missing_ok=True)
+    for path in (_status_path(entry), _log_path(entry)):
+        path.unlink(missing_ok=True)
+    return 0
+
+
+class _Watch:
+    """Writes the speed of a download, at most once a second."""
+
+    def __init__(self, entry: CatalogueEntry) -> None:
+        self.entry = entry
+        self.begun: tuple[float, int] | None = None
+        self.written = 0.0
+
+    def __call__(self, n_done: int, n_total: int | None) -> None:
+        now = time.time()
+        if self.begun is None or n_done < self.begun[1]:
+            self.begun = (now, n_done)
+        if now - self.written >= 1:
+            self.written = now
+            seconds = now - self.begun[0]
+            speed = (n_done - self.begun[1]) / seconds if seconds > 0 else None
+            with suppress(OSError):
+                _write_status(self.entry, "running", bytes_per_second=speed)
+
+
+def _write_status(entry: CatalogueEntry, state: FetchState, **values: Any) -> None:
+    home.write_json(_status_path(entry), {"state": state, "time": time.time(), **values})
+
+
+def _read_status(entry: CatalogueEntry) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        status = json.loads(_status_path(entry).read_text())
+        return status if isinstance(status, dict) else {}
+    return {}
+
+
+def _last_word(entry: CatalogueEntry) -> str:
+    """The last line that a dead process printed, in brackets."""
+    with suppress(OSError):
+        lines = _log_path(entry).read_text(errors="replace").strip().splitlines()
+        return f" ({lines[-1][:300]})" if lines else ""
+    return ""
+
+
+def _is_at_work(entry: CatalogueEntry) -> bool:
+    return _is_held(_process_lock(entry)) or _is_held(parts.lock_path(local_path(entry)))
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a living process holds a lock; the kernel frees it whatever a process dies of."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock).acquire(timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+def _status_path(entry: CatalogueEntry) -> Path:
+    return _beside(entry, "fetch.json")
+
+
+def _process_lock(entry: CatalogueEntry) -> Path:
+    return _beside(entry, "fetch.lock")
+
+
+def _cancel_path(entry: CatalogueEntry) -> Path:
+    return _beside(entry, "cancel")
+
+
+def _log_path(entry: CatalogueEntry) -> Path:
+    return _beside(entry, "log.txt")
+
+
+def _beside(entry: CatalogueEntry, ending: str) -> Path:
+    path = local_path(entry)
+    return path.with_name(f"{path.name}.{ending}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else ""))

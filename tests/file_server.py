@@ -1,0 +1,118 @@
+"""A server of one file on this machine that can misbehave in every way that servers do."""
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class FileServer:
+    """What is served and how; ``requests`` and ``n_sent`` tell afterwards what was asked for and sent."""
+
+    content: bytes
+    ranges: bool = True
+    validators: tuple[str, ...] = ("ETag", "Last-Modified")
+    content_type: str = "application/octet-stream"
+    encoding: str = ""
+    statuses: list[int] = field(default_factory=list)
+    """Answered instead of the file, first come first; a repeated failure is a long list."""
+    drop_after: list[int] = field(default_factory=list)
+    """Bytes of the body after which the connection of each answer in turn is cut."""
+    announced: int | None = None
+    """Length that is announced instead of the true one."""
+    content_range: str | None = None
+    chunked: bool = False
+    pause: threading.Event | None = None
+    """Each answer waits for this in the middle of its body."""
+    url: str = ""
+    requests: list[dict[str, str]] = field(default_factory=list)
+    n_sent: int = 0
+
+    @property
+    def tag(self) -> str:
+        return f'"{hashlib.sha256(self.content).hexdigest()[:16]}"'
+
+    def changed(self) -> str:
+        """A date of last change that differs with the content."""
+        return f"Mon, 06 Jul 2020 10:00:{int(self.tag[1:3], 16) % 60:02d} GMT"
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        self.requests.append(dict(handler.headers))
+        if self.statuses and (status := self.statuses.pop(0)):
+            handler.send_error(status)
+            return
+        start = self._start(handler)
+        body = self.content[start:]
+        handler.send_response(206 if start else 200)
+        handler.send_header("Content-Type", self.content_type)
+        if start:
+            n = len(self.content)
+            handler.send_header("Content-Range", self.content_range or f"bytes {start}-{n - 1}/{n}")
+        if "ETag" in self.validators:
+            handler.send_header("ETag", self.tag)
+        if "Last-Modified" in self.validators:
+            handler.send_header("Last-Modified", self.changed())
+        if self.encoding:
+            handler.send_header("Content-Encoding", self.encoding)
+        if self.chunked:
+            handler.send_header("Transfer-Encoding", "chunked")
+        else:
+            handler.send_header("Content-Length", str(len(body) if self.announced is None else self.announced))
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        self._send(handler, body)
+
+    def _start(self, handler: BaseHTTPRequestHandler) -> int:
+        match = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+        fresh = handler.headers.get("If-Range") in (self.tag, self.changed())
+        return int(match[1]) if match and self.ranges and fresh else 0
+
+    def _send(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        if self.drop_after:
+            body = body[: self.drop_after.pop(0)]
+        halves = [body[: len(body) // 2], body[len(body) // 2 :]]
+        for i, half in enumerate(halves):
+            if i and self.pause is not None:
+                self.pause.wait(20)
+            if self.chunked:
+                handler.wfile.write(b"%x\r\n%s\r\n" % (len(half), half))
+            else:
+                handler.wfile.write(half)
+            handler.wfile.flush()
+            self.n_sent += len(half)
+        if self.chunked:
+            handler.wfile.write(b"0\r\n\r\n")
+
+
+@contextmanager
+def serve(content: bytes, **options: Any) -> Iterator[FileServer]:
+    """Serve ``content`` under every path of ``url``, an address without a trailing slash."""
+    behaviour = FileServer(content, **options)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.close_connection = True
+            with suppress(BrokenPipeError, ConnectionResetError):  # the one who asked may have left
+                behaviour.answer(self)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing on stderr."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    behaviour.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield behaviour
+    finally:
+        if behaviour.pause is not None:
+            behaviour.pause.set()
+        server.shutdown()
+        server.server_close()
