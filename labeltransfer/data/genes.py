@@ -1,115 +1,167 @@
-"""Gene names of the two files: what they are and whether they match."""
+"""Genes: normalisation by length, the genes that both sides have, and the choice of highly variable ones."""
 
-from itertools import product
+from collections.abc import Callable
+from typing import Literal
 
+import anndata as ad
+import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
-from labeltransfer.data.columns import shorten
-from labeltransfer.data.finding import Finding
-from labeltransfer.data.summary import Summary
-from labeltransfer.errors import SettingsError
+from labeltransfer.errors import InputError, SettingsError
 
-MIN_SHARED = 100
-"""Fewer shared genes than this cannot carry labels; it is also the least number of highly variable genes."""
-
-_ENSEMBL = r"^(ENS[A-Z]*G\d{11})(\.\d+)?$"
+MIN_SHARED = 200
+"""Fewer shared genes than this mean that the two files name their genes differently."""
 
 
-def gene_index(summary: Summary, gene_names: str | None) -> pd.Index:
-    """Names by which the genes of a file are matched, (n_genes,).
+def normalise_by_length(counts: sp.csr_matrix, lengths: np.ndarray) -> sp.csr_matrix:
+    """Counts as if every gene had the median length, rounded to integers: ``rint(counts / length * median)``.
 
-    Version numbers of Ensembl ids are dropped (ENSG00000141510.18 becomes ENSG00000141510), since they differ between
-    annotation releases. Genes without a name in the column keep the one of the index.
+    Full-length protocols yield more reads from longer transcripts. Dividing by length, scaling by the median and
+    rounding is what the scvi-tools tutorial does before it joins Smart-seq2 with 10x data.
 
     Parameters
     ----------
-    summary
-        The file.
-    gene_names
-        var column; None for the index.
+    counts
+        Shape (n_cells, n_genes).
+    lengths
+        Length of each gene, shape (n_genes,), all positive.
+
+    Returns
+    -------
+    A new matrix of shape (n_cells, n_genes), without stored zeros.
+    """
+    factors = (np.median(lengths) / lengths).astype(np.float64)
+    data = np.rint(counts.data * factors[counts.indices]).astype(np.float32)
+    scaled = sp.csr_matrix((data, counts.indices.copy(), counts.indptr.copy()), shape=counts.shape)
+    scaled.eliminate_zeros()
+    return scaled
+
+
+def shared_genes(reference: pd.Index, query: pd.Index) -> pd.Index:
+    """Genes that both sides have, in the order of the reference.
+
+    Raises
+    ------
+    InputError
+        Fewer than 200: the sides then name their genes differently or come from different species.
+    """
+    shared = reference[reference.isin(query)]
+    if len(shared) >= MIN_SHARED:
+        return shared
+
+    def example(genes: pd.Index) -> str:
+        return ", ".join(map(str, genes[:3]))
+
+    hint = "choose the var column that holds the same kind of names on both sides as 'Gene names'"
+    if len(pd.Index(reference.str.upper()).intersection(query.str.upper())) >= MIN_SHARED:
+        hint = "the names differ in upper and lower case only, so these may be two species: map one to the other first"
+    raise InputError(
+        f"The sides share {len(shared):,} genes, and at least {MIN_SHARED} are needed: the reference has "
+        f"{len(reference):,} ({example(reference)} …), the query {len(query):,} ({example(query)} …); {hint}."
+    )
+
+
+def choose_genes(
+    counts: sp.csr_matrix,
+    genes: pd.Index,
+    groups: pd.Series,
+    *,
+    n_top_genes: int,
+    hvg_batch: Literal["technology", "batch", "none"],
+    report: Callable[[str], None],
+) -> pd.DataFrame:
+    """Choose highly variable genes by seurat_v3: variance beyond the trend over the mean, ranked within each group.
+
+    The rank of a gene is its median rank over those groups where it is among the ``n_top_genes`` first
+    (``scanpy.pp.highly_variable_genes``). With no more genes than asked for, all are taken.
+
+    Parameters
+    ----------
+    counts
+        Integer counts, shape (n_cells, n_genes).
+    genes
+        Gene names, shape (n_genes,).
+    groups
+        Group of each cell, shape (n_cells,); one group for all ranks over all cells at once.
+    n_top_genes
+        How many genes to choose.
+    hvg_batch
+        What ``groups`` stands for; named in errors.
+    report
+        Called with a sentence for each thing that the user should know.
+
+    Returns
+    -------
+    Data frame of shape (n_genes, 5): highly_variable, highly_variable_rank, means, variances, variances_norm.
 
     Raises
     ------
     SettingsError
-        There is no such column.
+        The trend of variance over mean cannot be fitted in some group; the groups and the ways out are named.
     """
-    names = pd.Series(summary.var.index.astype(str).to_numpy(), dtype=object)
-    if gene_names:
-        if gene_names not in summary.var:
-            raise SettingsError(
-                f"{summary.path.name}: there is no var column '{gene_names}' with gene names. "
-                f"There are: {shorten(summary.var.columns)}."
-            )
-        column = pd.Series(summary.var[gene_names].to_numpy(), dtype=object)
-        present = column.notna() & (column.astype(str).str.strip() != "")
-        names = column.where(present, names).astype(str).str.strip()
-    return pd.Index(names.str.replace(_ENSEMBL, r"\1", regex=True), dtype=object)
+    if n_top_genes >= len(genes):
+        means, variances = _mean_variance(counts)
+        report(f"All {len(genes):,} shared genes are used: no more than the {n_top_genes:,} that were asked for.")
+        empty = np.full(len(genes), np.nan)
+        columns = {"highly_variable_rank": empty, "means": means, "variances": variances, "variances_norm": empty}
+        return pd.DataFrame({"highly_variable": np.ones(len(genes), bool), **columns}, index=genes)
+    try:
+        table = _rank_genes(counts, genes, groups, n_top_genes)
+    except ValueError as error:  # loess gives up; scanpy passes its error on as it is
+        raise SettingsError(_why_not(counts, genes, groups, n_top_genes, hvg_batch)) from error
+    n_groups = groups.nunique()
+    within = f"ranked within each {hvg_batch} ({n_groups})" if n_groups > 1 else "ranked over all cells"
+    report(f"{int(table['highly_variable'].sum()):,} highly variable genes are chosen, {within}.")
+    return table
 
 
-def are_ensembl(names: pd.Index) -> bool:
-    """Whether most names are Ensembl gene ids."""
-    return len(names) > 0 and float(names.str.match(_ENSEMBL).mean()) > 0.5
+def _rank_genes(counts: sp.csr_matrix, genes: pd.Index, groups: pd.Series, n_top_genes: int) -> pd.DataFrame:
+    import scanpy as sc  # takes seconds, and the app's process does without it
 
-
-def name_columns(summary: Summary) -> list[str]:
-    """var columns that could name the genes: text, with a name of its own for most genes."""
-    var = summary.var
-    text = [c for c in var.columns if isinstance(var[c].dtype, pd.CategoricalDtype) or var[c].dtype.kind == "O"]
-    return [c for c in text if var[c].nunique() > 0.5 * len(var)]
-
-
-def compare_genes(
-    reference: Summary, query: Summary, *, reference_names: str | None = None, query_names: str | None = None
-) -> list[Finding]:
-    """Tell how many genes the two files share, and by which names they would share more.
-
-    Parameters
-    ----------
-    reference, query
-        The two files.
-    reference_names, query_names
-        var columns to match genes by; None for the index.
-    """
-    ours, theirs = gene_index(reference, reference_names), gene_index(query, query_names)
-    n_shared = _n_shared(ours, theirs)
-    smaller = min(ours.nunique(), theirs.nunique())
-    detail = (
-        f"{n_shared:,} of {ours.nunique():,} genes of the reference and of {theirs.nunique():,} of the query "
-        "have the same name."
+    adata = ad.AnnData(counts, obs=pd.DataFrame({"group": groups.to_numpy()}, index=groups.index.astype(str)))
+    adata.var_names = genes
+    table = sc.pp.highly_variable_genes(
+        adata, flavor="seurat_v3", n_top_genes=n_top_genes, batch_key="group", inplace=False, check_values=False
     )
-    better = _better_names(reference, query, n_shared)
-    if better:
-        way_out = better
-    elif are_ensembl(ours) != are_ensembl(theirs):
-        kinds = ("Ensembl ids", "symbols") if are_ensembl(ours) else ("symbols", "Ensembl ids")
-        detail += f" The reference has {kinds[0]}, the query {kinds[1]}."
-        way_out = "Add a var column with the other kind of names to one of the files, and choose it as its gene names."
-    elif _n_shared(ours.str.upper(), theirs.str.upper()) > max(2 * n_shared, MIN_SHARED):
-        detail += " Apart from upper and lower case many more are the same, as between mouse and human."
-        way_out = "Use two files of one species, or add a var column with the other's gene names (orthologues)."
-    else:
-        way_out = "Check that both files are of one species and hold all genes, not only a selection."
-    if n_shared < MIN_SHARED:
-        return [Finding("error", f"Only {n_shared} genes are shared", detail, way_out)]
-    if better or n_shared < 0.5 * smaller:
-        return [Finding("warning", f"{n_shared:,} genes are shared", detail, way_out)]
-    return [Finding("note", f"{n_shared:,} genes are shared", detail, "Nothing to do: the other genes are left out.")]
+    kept = ["highly_variable", "highly_variable_rank", "means", "variances", "variances_norm"]
+    table = table[kept].astype({"highly_variable_rank": np.float64})
+    if not np.isfinite(table["variances_norm"]).all():
+        raise ValueError("normalised variances are not finite")
+    return table
 
 
-def _n_shared(ours: pd.Index, theirs: pd.Index) -> int:
-    return len(set(ours) & set(theirs))
+def _why_not(counts: sp.csr_matrix, genes: pd.Index, groups: pd.Series, n_top_genes: int, hvg_batch: str) -> str:
+    """Sentence that names the groups whose trend cannot be fitted, and the ways out that do work."""
+    failed = []
+    for group, n_cells in groups.value_counts(sort=False).items():
+        rows = (groups == group).to_numpy()
+        if n_cells and not _can_rank(counts[rows], genes, groups[rows], n_top_genes):
+            failed.append(f"{hvg_batch} '{group}' ({n_cells:,} cells)" if hvg_batch != "none" else f"{n_cells:,} cells")
+    ways = [f"ask for all {len(genes):,} genes (n_top_genes), which needs no ranking"]
+    if hvg_batch != "none" and _can_rank(counts, genes, pd.Series("all", index=groups.index), n_top_genes):
+        ways.insert(0, "rank genes over all cells at once (hvg_batch none)")
+    if hvg_batch == "batch":
+        ways.insert(0, "choose a batch column with larger batches")
+    ways.append("widen the filters so that there are more cells")
+    return (
+        f"Highly variable genes cannot be ranked: too few cells or counts in {', '.join(failed) or 'this data'} to fit "
+        f"the variance of a gene over its mean; {', or '.join(ways)}."
+    )
 
 
-def _better_names(reference: Summary, query: Summary, n_shared: int) -> str:
-    """Say which columns would match at least a fifth more genes; empty where none do."""
-    best, way_out = max(1.2 * n_shared, MIN_SHARED), ""
-    choices = [[None, *name_columns(side)] for side in (reference, query)]
-    for ours, theirs in product(*choices):
-        n_more = _n_shared(gene_index(reference, ours), gene_index(query, theirs))
-        if n_more > best:
-            best = n_more
-            names = [f"var column '{name}'" if name else "the index" for name in (ours, theirs)]
-            way_out = (
-                f"Match genes by {names[0]} of the reference and {names[1]} of the query: {n_more:,} are then shared."
-            )
-    return way_out
+def _can_rank(counts: sp.csr_matrix, genes: pd.Index, groups: pd.Series, n_top_genes: int) -> bool:
+    try:
+        _rank_genes(counts, genes, groups, n_top_genes)
+    except ValueError:
+        return False
+    return True
+
+
+def _mean_variance(counts: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and unbiased variance of each gene, each of shape (n_genes,)."""
+    n_cells = counts.shape[0]
+    weights = np.bincount(counts.indices, weights=counts.data, minlength=counts.shape[1])
+    squares = np.bincount(counts.indices, weights=np.square(counts.data, dtype=np.float64), minlength=counts.shape[1])
+    means = weights / n_cells
+    return means, np.maximum(squares - n_cells * means**2, 0) / max(n_cells - 1, 1)

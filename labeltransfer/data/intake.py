@@ -5,7 +5,7 @@ This is the way in for pages and the command line; the parts stand in modules of
 
 from labeltransfer.data.columns import Guess, filter_rows, guess, is_unlabelled
 from labeltransfer.data.finding import Finding, Severity
-from labeltransfer.data.genes import compare_genes, gene_index
+from labeltransfer.data.gene_names import compare_genes, gene_index
 from labeltransfer.data.report import inspect
 from labeltransfer.data.summary import Kind, Summary, read_summary
 

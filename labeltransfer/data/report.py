@@ -7,7 +7,7 @@ import pandas as pd
 
 from labeltransfer.data.columns import MAX_LABELS, UNLABELLED, guess, is_unlabelled, shorten
 from labeltransfer.data.finding import Finding
-from labeltransfer.data.genes import are_ensembl, name_columns
+from labeltransfer.data.gene_names import are_ensembl, name_columns
 from labeltransfer.data.summary import Summary, full_length
 from labeltransfer.params import Side
 
