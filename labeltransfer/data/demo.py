@@ -20,7 +20,7 @@ from filelock import FileLock
 from labeltransfer.data.demo_states import CELL_ONTOLOGY, HOUSEKEEPING, PROGRAMMES, SEX_GENES, STATES
 from labeltransfer.errors import RunError
 from labeltransfer.home import home
-from labeltransfer.params import PRESETS, PrepareParams, RunParams, SideParams
+from labeltransfer.params import PRESETS, RunParams, run_params
 
 REFERENCE, QUERY, LENGTHS = "reference.h5ad", "query.h5ad", "gene_len.txt"
 LABELS_KEY = "cell_ontology_class"
@@ -106,21 +106,17 @@ def simulate(
 def demo_params(folder: Path | None = None) -> RunParams:
     """Settings for the demo pair in ``folder`` (by default the app's own): quick, female marrow, lengths normalised."""
     folder = folder or home() / "demo"
-    female_marrow = {"tissue": ("Marrow",), "sex": ("female",)}
-
-    def side(name: str, technology: Technology) -> SideParams:
-        return SideParams(
-            path=str(folder / name), technology=technology.name, labels_key=LABELS_KEY, filters=female_marrow
-        )
-
-    return RunParams.model_validate(
+    female_marrow = {"labels_key": LABELS_KEY, "filters": {"tissue": ["Marrow"], "sex": ["female"]}}
+    return run_params(
         {
             "name": "Demo: simulated marrow",
-            "reference": side(REFERENCE, SMART_SEQ2),
-            "query": side(QUERY, DROPLET),
-            "prepare": PrepareParams(
-                length_normalize="reference", gene_lengths=str(folder / LENGTHS), n_top_genes=1000
-            ),
+            "reference": {"path": str(folder / REFERENCE), "technology": SMART_SEQ2.name, **female_marrow},
+            "query": {"path": str(folder / QUERY), "technology": DROPLET.name, **female_marrow},
+            "prepare": {
+                "length_normalize": "reference",
+                "gene_lengths": str(folder / LENGTHS),
+                "n_top_genes": 1000,
+            },
             **PRESETS["quick"],
         }
     )
@@ -180,7 +176,7 @@ def state_rates(genes: pd.Index, rng: np.random.Generator) -> np.ndarray:
     base[genes.isin(HOUSEKEEPING.split())] = np.exp(rng.normal(3, 0.5, len(HOUSEKEEPING.split())))
     effects = {}
     for name, markers in PROGRAMMES.items():
-        at = genes.get_indexer(markers.split())
+        at = genes.get_indexer(pd.Index(markers.split()))
         base[at] = 0.02  # markers are all but silent where their programme is
         effect = np.zeros(genes.size)
         others = rng.choice(genes.size, genes.size // 40, replace=False)
@@ -248,7 +244,7 @@ def cell_expression(
     sisters = np.array([names.index(state.sister) for state in STATES])
     # No cell is nearer to the sister than to its own state.
     blend = rng.beta(1.2, 4.0, states.size)[:, None].clip(max=0.45)
-    silent = {sex: genes.get_indexer(SEX_GENES[sex].split()) for sex in SEX_GENES}
+    silent = {sex: genes.get_indexer(pd.Index(SEX_GENES[sex].split())) for sex in SEX_GENES}
     for at in range(0, states.size, N_BLOCK):
         rows = slice(at, at + N_BLOCK)
         block = (1 - blend[rows]) * rates[states[rows]] + blend[rows] * rates[sisters[states[rows]]]

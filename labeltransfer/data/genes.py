@@ -121,9 +121,10 @@ def _rank_genes(counts: sp.csr_matrix, genes: pd.Index, groups: pd.Series, n_top
 
     adata = ad.AnnData(counts, obs=pd.DataFrame({"group": groups.to_numpy()}, index=groups.index.astype(str)))
     adata.var_names = genes
-    table = sc.pp.highly_variable_genes(
-        adata, flavor="seurat_v3", n_top_genes=n_top_genes, batch_key="group", inplace=False, check_values=False
-    )
+    with np.errstate(divide="ignore", invalid="ignore"):  # a group of one cell; caught below
+        table = sc.pp.highly_variable_genes(
+            adata, flavor="seurat_v3", n_top_genes=n_top_genes, batch_key="group", inplace=False, check_values=False
+        )
     kept = ["highly_variable", "highly_variable_rank", "means", "variances", "variances_norm"]
     table = table[kept].astype({"highly_variable_rank": np.float64})
     if not np.isfinite(table["variances_norm"]).all():
@@ -140,7 +141,7 @@ def _why_not(counts: sp.csr_matrix, genes: pd.Index, groups: pd.Series, n_top_ge
             failed.append(f"{hvg_batch} '{group}' ({n_cells:,} cells)" if hvg_batch != "none" else f"{n_cells:,} cells")
     ways = [f"ask for all {len(genes):,} genes (n_top_genes), which needs no ranking"]
     if hvg_batch != "none" and _can_rank(counts, genes, pd.Series("all", index=groups.index), n_top_genes):
-        ways.insert(0, "rank genes over all cells at once (hvg_batch none)")
+        ways.insert(0, "rank genes over all cells at once (hvg_batch = none)")
     if hvg_batch == "batch":
         ways.insert(0, "choose a batch column with larger batches")
     ways.append("widen the filters so that there are more cells")

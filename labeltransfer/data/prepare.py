@@ -1,5 +1,6 @@
 """From two files to ``prepared.h5ad``: filtered, brought to integer counts over shared genes, joined, genes chosen."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from labeltransfer.data.genes import choose_genes, shared_genes
 from labeltransfer.data.sides import SideCells, check_labels, read_side
 from labeltransfer.errors import SettingsError
 from labeltransfer.home import write_json
-from labeltransfer.params import UNKNOWN, RunParams, Side, SideParams
+from labeltransfer.params import UNKNOWN, RunParams, Side
 
 SIDES: tuple[Side, Side] = ("reference", "query")
 
@@ -62,10 +63,16 @@ def prepare(params: RunParams, folder: Path, *, report: Callable[[str], None]) -
         f"{len(query.genes) - len(genes):,} of the query are left out."
     )
     lengths = reference.gene_lengths if reference.gene_lengths is not None else query.gene_lengths
-    tallies = {
+    tallies: dict[str, dict[str, Any]] = {
         "reference": reference.tally,
         "query": query.tally,
-        "genes": {"n_reference": len(reference.genes), "n_query": len(query.genes), "n_shared": len(genes)},
+        "genes": {
+            "n_reference": len(reference.genes),
+            "n_query": len(query.genes),
+            "n_shared": len(genes),
+            "n_only_reference": len(reference.genes) - len(genes),
+            "n_only_query": len(query.genes) - len(genes),
+        },
     }
     obs, counts = join(reference, query, genes, params, tell)
     del reference, query  # their counts are as large as the joined ones
@@ -165,21 +172,18 @@ def _cell_table(
         "n_genes": n_genes.astype(np.int64),
     }
     for name, column in own.items():
-        # A slash would be read as a folder inside the h5ad file.
-        key = f"obs.{name}".replace("/", "_")
-        columns[key] = (
-            column.astype(object).to_numpy() if isinstance(column.dtype, pd.CategoricalDtype) else column.array
-        )
+        key = f"obs.{name}".replace("/", "_")  # a slash would be read as a folder inside the h5ad file
+        while key in columns:
+            key += "_"
+        columns[key] = column.astype(object).array if isinstance(column.dtype, pd.CategoricalDtype) else column.array
     return pd.DataFrame(columns, index=range(len(own)))
 
 
 def _storable(column: pd.Series) -> pd.Series:
-    """A column that h5ad can hold: numbers and booleans as they are, anything else as categories of strings."""
+    """A column that h5ad can hold: numbers and booleans as they are, anything else as categories that are strings."""
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
         return column
-    if column.dropna().map(lambda value: isinstance(value, bool | np.bool_)).all() and column.notna().all():
-        return column.astype(bool)
-    return column.astype(object).where(column.notna(), None).map(str, na_action="ignore").astype("category")
+    return column.astype(object).map(str, na_action="ignore").astype("category")
 
 
 def _unique_names(reference: pd.Series, query: pd.Series, *, report: Callable[[str], None]) -> pd.Index:
@@ -194,16 +198,17 @@ def _unique_names(reference: pd.Series, query: pd.Series, *, report: Callable[[s
     if clash:
         report(f"{len(clash):,} cell names occur on both sides; they are told apart by '-reference' and '-query'.")
     taken = set(names)
-    seen: set[str] = set()
-    for i, name in enumerate(names):
-        number = 0
-        unique = name
-        while unique in seen or (number and unique in taken):
-            number += 1
-            unique = f"{name}-{number}"
-        seen.add(unique)
-        names[i] = unique
-    return pd.Index(names)
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        own_name = name
+        while seen[name] and own_name in taken:
+            own_name = f"{name}-{seen[name]}"
+            seen[name] += 1
+        seen[name] += 1 if own_name == name else 0
+        taken.add(own_name)
+        unique.append(own_name)
+    return pd.Index(unique)
 
 
 def _side_summary(obs: pd.DataFrame) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Read ``prepared.h5ad``: its cells, its genes, one gene's expression, or what the models train on.
 
-Layout: ``obs`` one row a cell, ``var`` one row a shared gene, no ``X``, and ``layers["counts"]`` column by column (CSC),
-so that one gene, or the chosen ones, can be read without the rest.
+Layout: ``obs`` one row a cell, ``var`` one row a shared gene, no ``X``, and ``layers["counts"]`` by column (CSC), so
+that one gene, or the chosen ones, can be read without the rest.
 """
 
 from pathlib import Path
@@ -18,6 +18,8 @@ from labeltransfer.errors import SettingsError
 COUNTS = "layers/counts"
 SCALE = 1e4
 """Counts per cell that expression is scaled to before the logarithm."""
+N_BLOCK = 256
+"""Genes read at a time."""
 
 
 def read_cells(path: Path) -> pd.DataFrame:
@@ -42,7 +44,7 @@ def expression(path: Path, gene: str) -> np.ndarray:
     """
     with h5py.File(path) as file:
         genes = _names(file["var"])
-        at = genes.get_indexer([gene])
+        at = genes.get_indexer(pd.Index([gene]))
         if at[0] < 0:
             raise SettingsError(f"Gene '{gene}' is not among the {len(genes):,} genes that both sides have.")
         counts = _read_columns(file, at).toarray()[:, 0]
@@ -65,19 +67,18 @@ def _names(table: Any) -> pd.Index:
 
 
 def _read_columns(file: h5py.File, columns: np.ndarray) -> sp.csc_matrix:
-    """Counts of some genes, shape (n_cells, n_columns); ``columns`` are ascending, and no other column is read."""
+    """Counts of some genes, shape (n_cells, n_columns); ``columns`` are ascending.
+
+    Of each block of the file, what lies between its first and its last wanted column is read at once: many small reads
+    would unpack the same compressed chunks again and again.
+    """
     group = file[COUNTS]
     n_cells = int(group.attrs["shape"][0])
     indptr = group["indptr"][:].astype(np.int64)
-    # Neighbouring columns lie one behind the other: each run of them is one read.
-    runs = np.split(columns, np.flatnonzero(np.diff(columns) != 1) + 1) if columns.size else []
-    spans = [slice(indptr[run[0]], indptr[run[-1] + 1]) for run in runs]
-    data = [group["data"][span] for span in spans]
-    indices = [group["indices"][span] for span in spans]
-    starts = np.concatenate([[0], np.cumsum(indptr[columns + 1] - indptr[columns])])
-    matrix = (
-        np.concatenate([*data, np.empty(0, np.float32)]),
-        np.concatenate([*indices, np.empty(0, np.int32)]),
-        starts,
-    )
-    return sp.csc_matrix(matrix, shape=(n_cells, columns.size), dtype=np.float32)
+    parts = [sp.csc_matrix((n_cells, 0), dtype=np.float32)]
+    for wanted in np.split(columns, np.flatnonzero(np.diff(columns // N_BLOCK)) + 1):
+        first, last = wanted[0], wanted[-1] + 1
+        span = slice(indptr[first], indptr[last])
+        stored = group["data"][span], group["indices"][span], indptr[first : last + 1] - indptr[first]
+        parts.append(sp.csc_matrix(stored, shape=(n_cells, last - first))[:, wanted - first])
+    return sp.hstack(parts, format="csc", dtype=np.float32)

@@ -8,26 +8,25 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from labeltransfer.data.columns import filter_rows, is_unlabelled, shorten
 from labeltransfer.data.files import open_h5ad, read_rows
 from labeltransfer.data.gene_lengths import read_gene_lengths
+from labeltransfer.data.gene_names import gene_index
 from labeltransfer.data.genes import normalise_by_length
-from labeltransfer.data.intake import Summary, filter_rows, gene_index, is_unlabelled, read_summary
+from labeltransfer.data.summary import Summary, read_summary, value_kind
 from labeltransfer.errors import InputError, SettingsError
 from labeltransfer.params import UNKNOWN, Side, SideParams
 
 Report = Callable[[str], None]
-
-LOG_LIMIT = 30.0
-"""Counts reach hundreds in any data set worth the name; non-integers that stay below this look like logarithms."""
 
 
 @dataclass(frozen=True)
 class SideCells:
     """The cells of one side that are to be used.
 
-    ``obs`` holds what the file says of them, shape (n_cells, n_columns), indexed by cell name; ``labels`` are strings or
-    None and ``batches`` strings, both of shape (n_cells,); ``counts`` is integer-valued, (n_cells, n_genes), ``genes``
-    are unique names, ``n_counts_raw`` the counts of each cell as they came. ``tally`` counts what was left out.
+    ``obs`` holds what the file says of them, shape (n_cells, n_columns), indexed by cell name; ``labels`` are strings
+    or None and ``batches`` strings, both of shape (n_cells,). ``counts`` is integer-valued, shape (n_cells, n_genes);
+    ``genes`` are unique. ``n_counts_raw`` sums each cell's counts as they came. ``tally`` counts what was left out.
     """
 
     side: Side
@@ -92,7 +91,7 @@ def choose_cells(
     obs: pd.DataFrame, params: SideParams, side: Side, report: Report
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Row numbers of the wanted cells, their labels (None where there is none) and a tally of those left out."""
-    wanted = filter_rows(obs, params.filters)
+    wanted = np.array(filter_rows(obs, params.filters))
     where = _where(params)
     if not wanted.any():
         raise SettingsError(f"No cell of the {side} is left{where}: widen the filters.")
@@ -104,7 +103,7 @@ def choose_cells(
         if params.labels_key not in obs:
             raise _no_column("labels_key", params.labels_key, obs, side)
         column = obs[params.labels_key]
-        known = ~is_unlabelled(column) & (column.astype(object) != UNKNOWN).to_numpy()
+        known = ~np.asarray(is_unlabelled(column)) & (column.astype(object) != UNKNOWN).to_numpy()
         labels[known] = column.astype(object).to_numpy()[known].astype(str)
         called_unknown = int((wanted & (column.astype(object) == UNKNOWN).to_numpy()).sum())
         if called_unknown:
@@ -149,6 +148,7 @@ def check_counts(
     InputError
         They are not, and ``non_integer`` does not allow to round them.
     """
+    counts.eliminate_zeros()
     data = counts.data
     place = "choose where the raw counts stand (X, raw or a layer)"
     if not np.isfinite(data).all():
@@ -163,9 +163,9 @@ def check_counts(
     if not n_broken:
         return counts
     told = f"{n_broken / data.size:.0%} of the {side}'s non-zero counts are no integers (the largest is {data.max():g})"
-    looks_logged = bool(data.max() < LOG_LIMIT)
+    looks_logged = value_kind(data[:: max(1, data.size // 100_000)]) == "log"
     if non_integer == "refuse" and (looks_logged or not will_round):
-        kind = "; values this small look log-transformed" if looks_logged else ""
+        kind = " and look log-transformed" if looks_logged else ""
         raise InputError(
             f"{told}{kind}: {place}, or choose to round them where they are estimated counts (RSEM, Salmon)."
         )
@@ -231,8 +231,9 @@ def _batches(obs: pd.DataFrame, params: SideParams, side: Side, report: Report) 
 def _no_column(setting: str, key: str, obs: pd.DataFrame, side: Side) -> SettingsError:
     """Error that names the columns that could be meant: those with a few repeated values."""
     candidates = [str(name) for name, column in obs.items() if 2 <= column.nunique() <= max(2, min(200, len(obs) // 2))]
-    meant = ", ".join(candidates[:12]) or "none has between 2 and 200 values"
-    return SettingsError(f"{setting} '{key}' is no obs column of the {side}: choose one of its columns ({meant}).")
+    return SettingsError(
+        f"{setting} '{key}' is no obs column of the {side}: choose one of its columns ({shorten(candidates)})."
+    )
 
 
 def _where(params: SideParams) -> str:
