@@ -202,7 +202,7 @@ def fetch_progress(entry: CatalogueEntry) -> FetchProgress:
     state: FetchState
     if at_work:
         state = "running"
-    elif status.get("state") == "starting" and time.time() - status.get("time", 0) < STARTUP_GRACE:
+    elif status.get("state") == "starting" and time.time() - status["time"] < STARTUP_GRACE:
         state = "starting"
     elif status.get("state") in ("failed", "cancelled"):
         state = status["state"]
@@ -282,7 +282,8 @@ def _write_status(entry: CatalogueEntry, state: FetchState, **values: Any) -> No
 def _read_status(entry: CatalogueEntry) -> dict[str, Any]:
     with suppress(OSError, ValueError):
         status = json.loads(_status_path(entry).read_text())
-        return status if isinstance(status, dict) else {}
+        if isinstance(status, dict) and isinstance(status.get("time"), float):
+            return status
     return {}
 
 
