@@ -11,22 +11,31 @@ from labeltransfer.data.summary import Summary, full_length
 from labeltransfer.errors import SettingsError
 
 UNLABELLED = frozenset(
-    "|nan|na|n/a|none|null|unknown|unassigned|not assigned|unlabelled|unlabeled|unannotated|undefined".split("|")
+    ["", "nan", "na", "n/a", "none", "null", "unknown", "undefined"]
+    + ["unassigned", "not assigned", "unlabelled", "unlabeled", "unannotated"]
 )
 """Spellings, in lower case, that stand for no label."""
 
-_LABELS = (
-    "cell_ontology_class cell_type celltype celltypes cell_types cell_type_label author_cell_type cell_label "
-    "annotation annotations cell_annotation celltype_annotation free_annotation final_annotation labels label "
-    "cell_type_broad cell_type_fine class cell_class cluster_name cluster_label"
-).split()
-_TISSUE = "tissue organ tissue_name organ_name tissue_general organ_tissue anatomical_region region".split()
-_SEX = "sex mouse_sex gender donor_sex patient_sex".split()
-_BATCH = (
-    "mouse_id mouse donor_id donor individual patient patient_id subject subject_id sample sample_id batch library "
-    "library_id channel orig_ident replicate plate lane"
-).split()
-_TECHNOLOGY = "technology tech method assay platform protocol chemistry".split()
+# Names are compared without case, dots, dashes and underscores; the likeliest come first.
+_LABELS = ("cell_ontology_class", "cell_type", "cell_types", "cell_type_label", "author_cell_type", "cell_label")
+_LABELS += ("annotation", "annotations", "cell_annotation", "free_annotation", "final_annotation", "labels", "label")
+_LABELS += ("cell_class", "class", "cluster_name", "cluster_label")
+_TISSUE = ("tissue", "organ", "tissue_name", "organ_name", "tissue_general", "organ_tissue", "anatomical_region")
+_SEX = ("sex", "mouse_sex", "gender", "donor_sex", "patient_sex")
+_BATCH = ("mouse_id", "mouse", "donor_id", "donor", "individual", "patient", "patient_id", "subject", "subject_id")
+_BATCH += (
+    "sample",
+    "sample_id",
+    "batch",
+    "library",
+    "library_id",
+    "channel",
+    "orig_ident",
+    "replicate",
+    "plate",
+    "lane",
+)
+_TECHNOLOGY = ("technology", "tech", "method", "assay", "platform", "protocol", "chemistry")
 
 MAX_LABELS = 500
 
@@ -49,20 +58,21 @@ class Guess:
 def guess(summary: Summary) -> Guess:
     """Tell from names and values what the columns of ``obs`` mean."""
     obs = summary.obs
-    labels = [c for c in _named(obs, _LABELS) + _containing(obs, "celltype") if 0 < _n_values(obs[c]) <= MAX_LABELS]
+    named = [*_named(obs, _LABELS), *_containing(obs, "celltype")]
+    labels = [c for c in named if 0 < _n_values(obs[c]) <= MAX_LABELS]
     # A column with one value only is taken where there is no better one.
     labels.sort(key=lambda column: _n_values(obs[column]) < 2)
     most = min(200, max(2, len(obs) // 20))
     batch = tuple(c for c in _named(obs, _BATCH) if 2 <= _n_values(obs[c]) <= most)
     full = full_length(summary.sample)
-    named = [str(obs[c].dropna().iloc[0]) for c in _named(obs, _TECHNOLOGY) if _n_values(obs[c]) == 1]
+    methods = [str(obs[c].dropna().iloc[0]) for c in _named(obs, _TECHNOLOGY) if _n_values(obs[c]) == 1]
     by_depth = {True: "full-length", False: "droplet", None: None}[full]
     return Guess(
         labels_key=labels[0] if labels else None,
         tissue=next(iter(_named(obs, _TISSUE)), None),
         sex=next(iter(_named(obs, _SEX)), None),
         batch=batch,
-        technology=named[0] if named else by_depth,
+        technology=methods[0] if methods else by_depth,
         full_length=full,
     )
 
@@ -94,9 +104,7 @@ def filter_rows(obs: pd.DataFrame, filters: Mapping[str, Sequence[str]]) -> np.n
         names = [str(value) for value in there]
         missing = [str(value) for value in wanted if str(value) not in names]
         if missing:
-            raise SettingsError(
-                f"No cell has {column} = {shorten(missing)}. Its values are: {shorten(sorted(names))}."
-            )
+            raise SettingsError(f"No cell has {column} = {shorten(missing)}. Its values are: {shorten(sorted(names))}.")
         if len(wanted):
             chosen = np.isin(names, [str(value) for value in wanted])
             mask &= np.append(chosen, False)[codes]  # code -1, a missing value, takes the False at the end
@@ -128,7 +136,7 @@ def _plain(name: str) -> str:
 
 def _named(obs: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """Columns that have one of these names, in the order of the names."""
-    return [column for name in names for column in obs.columns if _plain(column) == _plain(name) and _is_text(obs[column])]
+    return [c for name in names for c in obs.columns if _plain(c) == _plain(name) and _is_text(obs[c])]
 
 
 def _containing(obs: pd.DataFrame, word: str) -> list[str]:

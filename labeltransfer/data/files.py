@@ -1,7 +1,7 @@
 """Read h5ad files safely and in parts: tables whole, counts only where they are wanted.
 
-Both layouts are read: the current one, and that of before anndata 0.7 (``obs`` as one compound dataset with categories in
-``uns``, sparse matrices with ``h5sparse`` attributes), in which some published atlases still are.
+Both layouts are read: the current one, and that of before anndata 0.7 (``obs`` as one compound dataset with categories
+in ``uns``, sparse matrices with ``h5sparse`` attributes), in which some published atlases still are.
 """
 
 from collections.abc import Iterator
@@ -119,20 +119,20 @@ def _open(path: Path) -> h5py.File:
         if "truncated" in text or "eof" in text:
             raise InputError(f"{path.name}: the file is cut off. Download or copy it again.") from error
         if "lock" in text:
-            raise InputError(f"{path.name}: another program is writing this file. Try again when it is done.") from error
+            raise InputError(f"{path.name}: another program is writing it. Try again when it is done.") from error
         raise InputError(f"{path.name}: this is no h5ad (HDF5) file, or it is damaged. {_AGAIN}") from error
 
 
 def _check_contents(file: h5py.File, name: str) -> None:
     missing = [n for n in ("obs", "var") if n not in file]
     if missing:
-        raise InputError(f"{name}: an HDF5 file without {' and '.join(missing)}, so no h5ad. Save AnnData with write_h5ad.")
+        raise InputError(f"{name}: it has no {' and no '.join(missing)}, so it is no h5ad file. {_AGAIN}")
     places = count_places(file)
     if not places:
         raise InputError(f"{name}: there is no count matrix in X, layers or raw. Save the file with its raw counts.")
     n_cells, n_genes = counts_shape(file, places[0])
     if not n_cells or not n_genes:
-        raise InputError(f"{name}: it has {n_cells} cells and {n_genes} genes. Choose a file with at least one of each.")
+        raise InputError(f"{name}: it has {n_cells} cells and {n_genes} genes. Choose a file that has both.")
 
 
 @contextmanager
@@ -178,13 +178,13 @@ def _read_compound(file: h5py.File, dataset: h5py.Dataset) -> pd.DataFrame:
     records = dataset[:]
     fields = list(records.dtype.names or ())
     index = next((f for f in ("index", "_index") if f in fields), fields[0])
-    columns = {}
+    columns: dict[str, object] = {}
     for field in fields:
         values = _decode(records[field])
         names = file.get(f"uns/{field}_categories")
         if isinstance(names, h5py.Dataset) and values.dtype.kind in "iu":
             categories = pd.Index(_decode(np.atleast_1d(names[()])))
-            columns[field] = pd.Categorical.from_codes(values.astype(int), categories=categories)
+            columns[field] = pd.Categorical.from_codes(values.astype(int).tolist(), categories=categories)
         else:
             columns[field] = values
     table = pd.DataFrame({name: column for name, column in columns.items() if name != index})

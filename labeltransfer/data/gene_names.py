@@ -6,11 +6,9 @@ import pandas as pd
 
 from labeltransfer.data.columns import shorten
 from labeltransfer.data.finding import Finding
+from labeltransfer.data.genes import MIN_SHARED
 from labeltransfer.data.summary import Summary
 from labeltransfer.errors import SettingsError
-
-MIN_SHARED = 100
-"""Fewer shared genes than this cannot carry labels; it is also the least number of highly variable genes."""
 
 _ENSEMBL = r"^(ENS[A-Z]*G\d{11})(\.\d+)?$"
 
@@ -52,7 +50,7 @@ def are_ensembl(names: pd.Index) -> bool:
 
 
 def name_columns(summary: Summary) -> list[str]:
-    """var columns that could name the genes: text, with a name of its own for most genes."""
+    """Columns of var that could name the genes: text, with a name of its own for most genes."""
     var = summary.var
     text = [c for c in var.columns if isinstance(var[c].dtype, pd.CategoricalDtype) or var[c].dtype.kind == "O"]
     return [c for c in text if var[c].nunique() > 0.5 * len(var)]

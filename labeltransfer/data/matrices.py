@@ -105,7 +105,7 @@ def merge_runs(starts: np.ndarray, ends: np.ndarray) -> Iterator[tuple[int, int]
 
     Yields
     ------
-    Pairs (first, stop): rows first..stop-1 come with one read, of at most ``MAX_VALUES`` values unless one row has more.
+    Pairs (first, stop): rows first..stop-1 come with one read of ``MAX_VALUES`` values at most, or of one row.
     """
     breaks = np.flatnonzero(starts[1:] - ends[:-1] > MAX_GAP) + 1
     for first, last in zip([0, *breaks], [*breaks, len(starts)], strict=True):
@@ -145,8 +145,8 @@ def _rows_of_csr(group: h5py.Group, wanted: np.ndarray, n_cells: int, n_genes: i
         offset, into = starts[first], slice(target[first], target[stop])
         columns, values = _read_slice(group, offset, ends[stop - 1], n_genes)
         if len(values) > into.stop - into.start:  # rows in between were read along
-            shift = np.repeat(starts[first:stop] - offset - (target[first:stop] - into.start), np.diff(target[first : stop + 1]))
-            keep = np.arange(into.stop - into.start) + shift
+            shift = starts[first:stop] - offset - (target[first:stop] - into.start)
+            keep = np.arange(into.stop - into.start) + np.repeat(shift, np.diff(target[first : stop + 1]))
             columns, values = columns[keep], values[keep]
         indices[into], data[into] = columns, values
     return sp.csr_matrix((data, indices, target), shape=(len(wanted), n_genes))

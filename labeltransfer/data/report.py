@@ -49,8 +49,8 @@ def inspect(
 
 
 def _size(summary: Summary, n_cells: int) -> Iterator[Finding]:
-    chosen = f", of which the filters keep {n_cells:,}" if n_cells < summary.n_cells else ""
-    detail = f"{summary.path.name} holds {summary.n_cells:,} cells{chosen}, and {summary.n_genes:,} genes."
+    chosen = f" The filters keep {n_cells:,} cells." if n_cells < summary.n_cells else ""
+    detail = f"{summary.path.name} holds {summary.n_cells:,} cells and {summary.n_genes:,} genes.{chosen}"
     yield Finding("note", f"{n_cells:,} cells, {summary.n_genes:,} genes", detail, "Nothing to do.")
 
 
@@ -63,7 +63,7 @@ def _values(summary: Summary) -> Iterator[Finding]:
     values = data[np.isfinite(data) & (data != 0)]
     totals = np.asarray(summary.sample.sum(axis=1)).ravel()
     if n_invalid or summary.kind == "invalid":
-        detail = f"{n_invalid:,} values {sampled} are NaN or infinite." if n_invalid else "Some values are NaN or infinite."
+        detail = f"{n_invalid:,} values {sampled} are NaN or infinite." if n_invalid else "Some are NaN or infinite."
         yield Finding("error", f"{place} has values that are no numbers", detail, way_out)
     if n_negative or summary.kind == "scaled":
         detail = f"{n_negative:,} values {sampled} are below zero, as after centring and scaling; counts never are."
@@ -75,7 +75,7 @@ def _values(summary: Summary) -> Iterator[Finding]:
         yield Finding("error", f"{place} holds only zeros", f"All values {sampled} are zero.", way_out)
     elif len(values) and (share := float((values != np.rint(values)).mean())) > 0:
         if len(totals) > 2 and totals.std() < 1e-3 * totals.mean():
-            detail = f"Every cell {sampled} adds up to {totals.mean():,.0f}: the counts were scaled to one library size."
+            detail = f"Each cell {sampled} adds up to {totals.mean():,.0f}: counts were scaled to one library size."
             yield Finding("error", f"{place} is normalised by library size", detail, way_out)
         else:
             detail = f"{share:.0%} of non-zero values {sampled} have decimals, as estimated or corrected counts have."
@@ -109,11 +109,13 @@ def _empty_cells(summary: Summary) -> Iterator[Finding]:
 def _names(summary: Summary) -> Iterator[Finding]:
     genes, cells = summary.var.index, summary.obs.index
     if n_twice := int(genes.duplicated().sum()):
-        detail = f"{n_twice:,} of {len(genes):,} genes repeat a name, such as {shorten(genes[genes.duplicated()].unique(), 3)}."
+        examples = shorten(genes[genes.duplicated()].unique(), 3)
+        detail = f"{n_twice:,} of {len(genes):,} genes repeat a name, such as {examples}."
         way_out = "The app keeps the first gene of each name and leaves the others out; rename them to keep all."
         yield Finding("warning", "Duplicate gene names", detail, way_out)
     if n_twice := int(cells.duplicated().sum()):
-        detail = f"{n_twice:,} of {len(cells):,} cells repeat a name, such as {shorten(cells[cells.duplicated()].unique(), 3)}."
+        examples = shorten(cells[cells.duplicated()].unique(), 3)
+        detail = f"{n_twice:,} of {len(cells):,} cells repeat a name, such as {examples}."
         way_out = "The app adds -1, -2 and so on to tell them apart; results keep the original name as cell_id."
         yield Finding("warning", "Duplicate cell names", detail, way_out)
     if are_ensembl(genes):
@@ -135,9 +137,12 @@ def _labels(obs: pd.DataFrame, key: str | None, side: Side, name: str) -> Iterat
     labels, without = obs[key], is_unlabelled(obs[key])
     counts = labels[~without].astype(str).value_counts()
     if not len(counts):
-        severity, title = ("error", f"No cell has a label in {key}") if side == "reference" else ("note", "No labels")
-        way_out = "Choose another column or widen the filters." if side == "reference" else "Results are shown unscored."
-        yield Finding(severity, title, f"All {len(obs):,} cells are without a label in '{key}'.", way_out)
+        detail = f"All {len(obs):,} cells are without a label in '{key}'."
+        if side == "reference":
+            way_out = "Choose another column or widen the filters."
+            yield Finding("error", f"No cell has a label in {key}", detail, way_out)
+        else:
+            yield Finding("note", f"No cell has a label in {key}", detail, "They get predictions, but no scores.")
         return
     if len(counts) == 1 and side == "reference":
         detail = f"All labelled cells are '{counts.index[0]}'; scANVI needs at least 2 labels."
@@ -168,7 +173,8 @@ def _missing_labels(labels: pd.Series, without: np.ndarray, side: Side) -> Itera
         return
     spelt = sorted({str(v) for v in labels[without].dropna().unique() if str(v).strip().lower() in UNLABELLED})
     named = [f"'{s}'" for s in spelt]
-    detail = f"{n_missing:,} of {n_all:,} cells have no label" + (f" (NaN, empty or {shorten(named)})." if named else ".")
+    spelling = f" (NaN, empty or {shorten(named)})" if named else ""
+    detail = f"{n_missing:,} of {n_all:,} cells have no label{spelling}."
     if side == "query":
         yield Finding("note", "Cells without a label", detail, "They get predictions too, unless you leave them out.")
     else:

@@ -1,8 +1,8 @@
 """Refuse HDF5 files that reach beyond themselves or pretend to be larger than they are.
 
-An h5ad file comes from anywhere. HDF5 lets it point at other files of the machine that opens it (external links, external
-storage, virtual datasets), link a group into itself, and declare arrays that fill the memory when read. Everything here
-looks at links, storage layouts and declared sizes alone: no value is read before the whole file has passed.
+An h5ad file comes from anywhere. HDF5 lets it point at other files of the machine that opens it (external links,
+external storage, virtual datasets), link a group into itself, and declare arrays that fill the memory when read.
+Everything here looks at links, storage layouts and declared sizes alone: no value is read before the file has passed.
 """
 
 from pathlib import Path

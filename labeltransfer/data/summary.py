@@ -17,8 +17,8 @@ SAMPLE_CELLS = 500
 _BLOCK = 10
 
 Kind = Literal["counts", "estimates", "log", "scaled", "invalid", "empty"]
-"""What the values of a matrix are: whole counts; estimated or rescaled ones; log-transformed; with negatives; with NaN or
-infinity; nothing but zeros."""
+"""What the values of a matrix are: whole counts; estimated or rescaled ones; log-transformed; with negatives; with NaN
+or infinity; nothing but zeros."""
 
 _RANK: dict[str, int] = {"counts": 0, "estimates": 1, "log": 2, "scaled": 3, "invalid": 4, "empty": 5}
 
@@ -53,7 +53,7 @@ class Summary:
 def read_summary(path: Path | str, *, counts: str = "auto") -> Summary:
     """Read the tables and a sample of the counts.
 
-    A file of several GB takes a second or two, unless its counts are stored by gene (CSC): then they are passed over once.
+    A file of several GB takes a second or two; only counts stored by gene (CSC) have to be passed over once.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def read_summary(path: Path | str, *, counts: str = "auto") -> Summary:
     Raises
     ------
     InputError
-        The file is refused (see ``files.open_h5ad``), its parts contradict one another, or nothing stands in ``counts``.
+        The file is refused (see ``files.open_h5ad``), contradicts itself, or has nothing in ``counts``.
     """
     path = Path(path)
     with files.open_h5ad(path) as file:
@@ -104,7 +104,7 @@ def sample_rows(n_cells: int) -> np.ndarray:
 
 
 def best_place(file: h5py.File, kinds: Mapping[str, Kind]) -> str:
-    """The place that looks most like raw counts; of equals, the one with the most genes, then X, then a counts layer."""
+    """Find what looks most like raw counts; of equals, what has the most genes, then X, then a counts layer."""
 
     def rank(place: str) -> tuple[int, int, int, str]:
         named = any(word in place.lower() for word in ("count", "raw", "umi"))
