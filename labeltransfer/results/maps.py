@@ -1,0 +1,266 @@
+"""Maps of the cells: WebGL scatters of an embedding in two dimensions."""
+
+import html
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from labeltransfer.results.colours import FAINT, GREY, NO_LABEL, SCALE, label_colours
+
+Basis = Literal["scvi", "scanvi"]
+
+LASSO_LIMIT = 100_000
+"""More shown cells than this, and a selection's way back to the server could break the connection."""
+
+HOVER_LIMIT = 50_000
+"""More shown cells than this, and hover gives the cell's id alone: every text travels with the figure."""
+
+
+def scatter(
+    cells: pd.DataFrame,
+    colour: pd.Series,
+    *,
+    basis: Basis = "scanvi",
+    split: Sequence[str] = ("reference", "query"),
+    colours: Mapping[str, str] | None = None,
+    titles: Mapping[str, str] | None = None,
+    limits: tuple[float, float] | None = None,
+    names: bool = False,
+    height: int = 600,
+) -> go.Figure:
+    """Draw cells on a map.
+
+    The figure depends on nothing that is selected in it; each point carries its row in ``cells`` as ``customdata``.
+
+    Parameters
+    ----------
+    cells
+        The table of cells, n_cells rows.
+    colour
+        What colours them, of length n_cells: text or categories for one colour each, numbers for a scale.
+    basis
+        Which of the two maps.
+    split
+        Sides that get a panel of their own, with the same axes; empty draws all cells in one.
+    colours
+        Colour by category, else taken from the categories at hand.
+    titles
+        Title of each panel by side.
+    limits
+        Ends of the colour scale of numbers; else the smallest and largest.
+    names
+        Write each category's name at the median of its cells.
+    height
+        In pixels.
+    """
+    panels = [side for side in split if (cells["side"] == side).any()] or [""]
+    figure = make_subplots(
+        rows=1,
+        cols=len(panels),
+        horizontal_spacing=0.02,
+        subplot_titles=[(titles or {}).get(side, side.capitalize()) for side in panels] if panels != [""] else None,
+    )
+    points = cells[[f"{basis}_1", f"{basis}_2"]].to_numpy(dtype=float).round(4)
+    texts = _hover_texts(cells)
+    groups = _numbers if pd.api.types.is_numeric_dtype(colour) else _categories
+    for place, side in enumerate(panels, start=1):
+        shown = (cells["side"] == side).to_numpy() if side else np.ones(len(cells), dtype=bool)
+        for trace in groups(points, texts, colour, shown, colours or {}, first=place == 1):
+            figure.add_trace(trace, row=1, col=place)
+        if names and groups is _categories:
+            for trace in _names(points, colour, shown):
+                figure.add_trace(trace, row=1, col=place)
+    _lay_out(figure, points, n_cells=len(cells), height=height)
+    if groups is _numbers:
+        low, high = limits or _range(colour)
+        bar = {"title": {"text": _short(str(colour.name or ""), 24)}, "thickness": 12, "len": 0.6, "outlinewidth": 0}
+        figure.update_layout(coloraxis={"colorscale": SCALE, "cmin": low, "cmax": high, "colorbar": bar})
+    return figure
+
+
+def highlight(
+    cells: pd.DataFrame, chosen: np.ndarray, colour: pd.Series, *, colours: Mapping[str, str], basis: Basis = "scanvi"
+) -> go.Figure:
+    """Draw some cells (bool array of length n_cells) in their colours, and all others faintly under them."""
+    points = cells[[f"{basis}_1", f"{basis}_2"]].to_numpy(dtype=float).round(4)
+    figure = go.Figure(
+        go.Scattergl(
+            x=points[~chosen, 0],
+            y=points[~chosen, 1],
+            mode="markers",
+            name=f"other cells ({int((~chosen).sum()):,})",
+            marker={"size": _size(len(cells)), "color": FAINT},
+            hoverinfo="skip",
+        )
+    )
+    texts = _hover_texts(cells)
+    for trace in _categories(points, texts, colour, chosen, colours, first=True, size=_size(len(cells)) + 2):
+        figure.add_trace(trace)
+    _lay_out(figure, points, n_cells=len(cells), height=480)
+    figure.update_layout(dragmode="pan")
+    return figure
+
+
+def _categories(
+    points: np.ndarray,
+    texts: np.ndarray | None,
+    colour: pd.Series,
+    shown: np.ndarray,
+    colours: Mapping[str, str],
+    *,
+    first: bool,
+    size: float | None = None,
+) -> list[go.Scattergl]:
+    """One trace a category, the largest at the bottom; in the legend they stand in alphabetical order."""
+    groups = _as_text(colour)
+    colours = label_colours(groups.unique()) | dict(colours)
+    order = sorted(groups.unique(), key=lambda name: (name == NO_LABEL, name.lower()))
+    counts = groups.value_counts()
+    traces = []
+    for name in counts.index:
+        rows = np.flatnonzero(shown & (groups == name).to_numpy())
+        # A category that only the other panel has still needs its line in the legend.
+        if len(rows) or first:
+            traces.append(
+                go.Scattergl(
+                    x=points[rows, 0] if len(rows) else [None],
+                    y=points[rows, 1] if len(rows) else [None],
+                    mode="markers",
+                    name=_short(name, 34),
+                    legendgroup=name,
+                    legendrank=1 + order.index(name),
+                    showlegend=first,
+                    marker={"size": size or _size(int(shown.sum())), "color": colours.get(name, GREY), "opacity": 0.8},
+                    **_hover(rows, texts, ""),
+                )
+            )
+    return traces
+
+
+def _numbers(
+    points: np.ndarray,
+    texts: np.ndarray | None,
+    colour: pd.Series,
+    shown: np.ndarray,
+    colours: Mapping[str, str],
+    *,
+    first: bool,
+) -> list[go.Scattergl]:
+    """One trace, high values on top; cells without a number lie in grey below."""
+    values = colour.to_numpy(dtype=float)
+    size = _size(int(shown.sum()))
+    without = np.flatnonzero(shown & np.isnan(values))
+    rows = np.flatnonzero(shown & ~np.isnan(values))
+    rows = rows[np.argsort(values[rows], kind="stable")]
+    traces = []
+    if len(without):
+        traces.append(
+            go.Scattergl(
+                x=points[without, 0],
+                y=points[without, 1],
+                mode="markers",
+                name="no value",
+                showlegend=False,
+                marker={"size": size, "color": FAINT},
+                **_hover(without, texts, ""),
+            )
+        )
+    traces.append(
+        go.Scattergl(
+            x=points[rows, 0],
+            y=points[rows, 1],
+            mode="markers",
+            name=str(colour.name or ""),
+            showlegend=False,
+            marker={"size": size, "color": values[rows].astype(np.float32), "coloraxis": "coloraxis", "opacity": 0.85},
+            **_hover(rows, texts, "<br>%{marker.color:.3g}"),
+        )
+    )
+    return traces
+
+
+def _names(points: np.ndarray, colour: pd.Series, shown: np.ndarray) -> list[go.Scatter]:
+    """The categories' names at the medians of their cells; each comes and goes with its line in the legend."""
+    groups = _as_text(colour)
+    traces = []
+    for name in groups[shown].unique():
+        rows = shown & (groups == name).to_numpy()
+        if name == NO_LABEL:
+            continue
+        x, y = np.median(points[rows], axis=0)
+        traces.append(
+            go.Scatter(
+                x=[x],
+                y=[y],
+                mode="text",
+                text=["<br>".join(html.escape(line) for line in textwrap.wrap(_short(name, 40), 18))],
+                textfont={"size": 11, "shadow": "auto", "weight": 600},
+                legendgroup=name,
+                showlegend=False,
+                hoverinfo="skip",
+            )
+        )
+    return traces
+
+
+def _hover_texts(cells: pd.DataFrame) -> np.ndarray | None:
+    """What hover says of each cell: its id, and while there are not too many, its labels."""
+    ids = [html.escape(str(cell)) for cell in cells["cell_id"]]
+    if len(cells) > HOVER_LIMIT:
+        return np.array(ids, dtype=object)
+    observed = [html.escape(label) for label in _as_text(cells["observed_label"])]
+    predicted = [html.escape(label) for label in _as_text(cells["predicted_label"])]
+    parts = zip(ids, observed, predicted, cells["confidence"], strict=True)
+    return np.array(
+        [f"<b>{i}</b><br>observed: {o}<br>predicted: {p} ({c:.0%} sure)" for i, o, p, c in parts], dtype=object
+    )
+
+
+def _hover(rows: np.ndarray, texts: np.ndarray | None, more: str) -> dict[str, object]:
+    return {
+        "customdata": rows.astype(np.int32),
+        "text": texts[rows] if texts is not None else None,
+        "hovertemplate": f"%{{text}}{more}<extra></extra>",
+    }
+
+
+def _lay_out(figure: go.Figure, points: np.ndarray, *, n_cells: int, height: int) -> None:
+    """Same ranges and scale on all axes, no ticks: only neighbourhood means anything on such a map."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.04 * (high - low) + 1e-6
+    bare = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "title": None}
+    figure.update_xaxes(range=[low[0] - margin[0], high[0] + margin[0]], matches="x", **bare)
+    figure.update_yaxes(range=[low[1] - margin[1], high[1] + margin[1]], matches="y", **bare)
+    figure.update_layout(
+        height=height,
+        margin={"l": 4, "r": 4, "t": 34, "b": 4},
+        legend={"itemsizing": "constant", "font": {"size": 12}, "title": {"text": ""}},
+        dragmode="lasso" if n_cells <= LASSO_LIMIT else "pan",
+        hoverlabel={"align": "left"},
+    )
+
+
+def _as_text(colour: pd.Series) -> pd.Series:
+    """Categories as text, missing ones named so."""
+    text = colour.astype(object)
+    return text.where(text.notna(), NO_LABEL).astype(str)
+
+
+def _range(colour: pd.Series) -> tuple[float, float]:
+    values = colour.to_numpy(dtype=float)
+    values = values[np.isfinite(values)]
+    return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+
+
+def _size(n_points: int) -> float:
+    """Diameter of a point in pixels: smaller for more cells."""
+    return float(np.clip(14 - 2.6 * np.log10(max(n_points, 1)), 2.0, 8.0))
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

@@ -1,0 +1,121 @@
+"""The confusion matrix as a chart."""
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import plotly.graph_objects as go
+
+from labeltransfer.results.evaluate import Normalize
+
+MISSING_MARK = " (not in reference)"
+"""Stands behind an observed label that cannot be predicted."""
+
+SHARE_TITLES: dict[Normalize, str] = {
+    "observed": "Share of the cells with the observed label",
+    "predicted": "Share of the cells with the predicted label",
+    "none": "Share of all cells",
+}
+
+_INK = "0, 114, 178"
+
+
+def confusion_chart(table: pd.DataFrame, *, normalize: Normalize = "observed") -> alt.LayerChart | alt.FacetChart:
+    """Clickable confusion matrix of :func:`.evaluate.confusion`.
+
+    A click selects one pair of labels under the name ``cell``, with the fields ``observed_label`` and
+    ``predicted_label``.
+    """
+    shown = table.assign(
+        row=table["observed_label"].where(table["in_reference"], table["observed_label"] + MISSING_MARK),
+        agrees=table["observed_label"] == table["predicted_label"],
+        written=_cell_texts(table, normalize),
+    )
+    known = sorted(table.loc[table["in_reference"], "observed_label"].unique())
+    missing = sorted(table.loc[~table["in_reference"], "observed_label"].unique())
+    rows = known + [label + MISSING_MARK for label in missing]
+    predicted = list(dict.fromkeys(table["predicted_label"]))
+    # Labels that both axes have come first, in the same order, so that agreement is the diagonal.
+    columns = [label for label in known if label in predicted] + [label for label in predicted if label not in known]
+    click = alt.selection_point(name="cell", fields=["observed_label", "predicted_label"], toggle=False)
+    base = alt.Chart(shown).encode(
+        x=alt.X("predicted_label:N", title="Predicted label", sort=columns, axis=label_axis(labelAngle=-50)),
+        y=alt.Y("row:N", title="Observed label", sort=rows, axis=label_axis()),
+        tooltip=[
+            alt.Tooltip("observed_label:N", title="Observed"),
+            alt.Tooltip("predicted_label:N", title="Predicted"),
+            alt.Tooltip("n_cells:Q", title="Cells", format=","),
+            alt.Tooltip("share:Q", title=SHARE_TITLES[normalize], format=".1%"),
+        ],
+    )
+    tiles = base.mark_rect(cursor="pointer").encode(
+        color=alt.Color(
+            "share:Q",
+            title="Share",
+            scale=alt.Scale(domain=[0, max(float(table["share"].max()), 1e-9)], range=[_ink(0.05), _ink(1)]),
+            legend=alt.Legend(format=".0%", gradientLength=140),
+        ),
+        stroke=alt.condition(click, alt.value("#e69f00"), alt.value("#8c9298"), empty=False),
+        strokeWidth=alt.condition(click, alt.value(3), alt.value(0.25), empty=False),
+    )
+    diagonal = base.transform_filter("datum.agrees").mark_rect(filled=False, stroke="#8c9298", strokeWidth=1.5)
+    layers = [tiles.add_params(click), diagonal]
+    if len(columns) <= 40:
+        strong = alt.datum.share > 0.5 * float(table["share"].max())
+        layers += [
+            base.transform_filter(strong).mark_text(fontSize=10, color="white").encode(text="written:N"),
+            base.transform_filter(~strong).mark_text(fontSize=10, color="#808a92").encode(text="written:N"),
+        ]
+    step = 24 if len(rows) <= 40 else 16
+    chart = alt.layer(*layers).properties(height=alt.Step(step))
+    return chart if len(columns) <= 40 else chart.properties(width=alt.Step(16))
+
+
+def label_axis(**settings: Any) -> alt.Axis:
+    """Axis of label names: none left out, long ones cut."""
+    return alt.Axis(labelLimit=230, labelOverlap=False, ticks=False, domain=False, grid=False, **settings)
+
+
+def _ink(alpha: float) -> str:
+    """The matrix's blue; its faint end lets the page's background through, light or dark."""
+    return f"rgba({_INK}, {alpha})"
+
+
+def _cell_texts(table: pd.DataFrame, normalize: Normalize) -> list[str]:
+    """What stands in each tile: counts, or per cent; nothing where there is none."""
+    if normalize == "none":
+        return [f"{n:,}" if n else "" for n in table["n_cells"]]
+    shares = zip(table["n_cells"], 100 * table["share"], strict=True)
+    return [("<1" if share < 0.5 else f"{share:.0f}") if n else "" for n, share in shares]
+
+
+def confusion_heatmap(table: pd.DataFrame, *, title: str = "", normalize: Normalize = "observed") -> go.Figure:
+    """The same matrix as one plotly figure, for a file that needs nothing else to show itself."""
+    names = table["observed_label"].where(table["in_reference"], table["observed_label"] + MISSING_MARK)
+    wide = table.assign(row=names)
+    rows = list(dict.fromkeys(wide.sort_values(["in_reference", "row"], ascending=[False, True])["row"]))
+    columns = list(dict.fromkeys(table["predicted_label"]))
+    share = wide.pivot(index="row", columns="predicted_label", values="share").reindex(index=rows, columns=columns)
+    counts = wide.pivot(index="row", columns="predicted_label", values="n_cells").reindex(index=rows, columns=columns)
+    figure = go.Figure(
+        go.Heatmap(
+            z=share.to_numpy(),
+            x=columns,
+            y=rows,
+            customdata=counts.to_numpy(),
+            text=wide.assign(written=_cell_texts(table, normalize))
+            .pivot(index="row", columns="predicted_label", values="written")
+            .reindex(index=rows, columns=columns)
+            .to_numpy(),
+            texttemplate="%{text}",
+            colorscale=[[0, "#f4f7fa"], [1, f"rgb({_INK})"]],
+            colorbar={"title": {"text": "Share"}, "tickformat": ".0%"},
+            hovertemplate="observed: %{y}<br>predicted: %{x}<br>%{customdata:,} cells, %{z:.1%}<extra></extra>",
+        )
+    )
+    figure.update_layout(
+        title=title, height=240 + 26 * len(rows), xaxis_title="Predicted label", yaxis_title="Observed label"
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    figure.update_xaxes(tickangle=-50, automargin=True)
+    return figure
