@@ -4,6 +4,7 @@ Source: Lopez et al., Deep generative modeling for single-cell transcriptomics, 
 scvi-tools.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,11 @@ from labeltransfer.models.progress import ProgressCallback
 from labeltransfer.params import IntegrateParams, scvi_epochs
 
 Accelerator = Literal["cpu", "gpu"]
+
+# A run's log is for what went wrong; epochs and losses are told through the callback.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+scvi.settings.verbosity = logging.WARNING
 
 
 def train_scvi(

@@ -1,0 +1,1 @@
+"""Scripts that measure the app against the plain route and print both."""

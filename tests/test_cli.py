@@ -1,0 +1,164 @@
+"""The command line: two files in, labels out; errors in one sentence."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from labeltransfer.cli import main
+from labeltransfer.data.demo import LENGTHS, QUERY, REFERENCE
+from labeltransfer.runs.store import default_store
+
+SETTINGS = {
+    "prepare": {"n_top_genes": 300},
+    "integrate": {"n_layers": 1, "n_latent": 5, "n_hidden": 32},
+}
+
+
+def options(demo_pair: Path, out: Path, *more: str) -> list[str]:
+    settings = demo_pair / "settings.json"
+    settings.write_text(json.dumps(SETTINGS))
+    return [
+        *("run", "--reference", str(demo_pair / REFERENCE), "--query", str(demo_pair / QUERY)),
+        *("--labels-key", "cell_ontology_class", "--out", str(out), "--params", str(settings)),
+        *("--filter-reference", "tissue=Marrow", "sex=female", "--filter-query", "tissue=Marrow", "sex=female"),
+        *("--length-normalize", "reference", "--gene-lengths", str(demo_pair / LENGTHS)),
+        *("--scvi-epochs", "3", "--scanvi-epochs", "2", *more),
+    ]
+
+
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, which says at its end whether Streamlit got into it."""
+    code = (
+        "import sys; from labeltransfer.cli import main; status = main(sys.argv[1:]); "
+        "print('STREAMLIT' if 'streamlit' in sys.modules else 'CLEAN'); sys.exit(status)"
+    )
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def outputs(demo_pair: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Result folders of the same command, carried out twice with nothing in common but the inputs."""
+    folders = []
+    for turn in ("first", "second"):
+        base = tmp_path_factory.mktemp(turn)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LABELTRANSFER_HOME", str(base / "home"))
+            done = run(options(demo_pair, base / "out"))
+        assert done.returncode == 0, done.stderr
+        assert "CLEAN" in done.stdout
+        folders.append(base / "out")
+    return folders
+
+
+def test_a_run_writes_every_promised_file(outputs: list[Path]) -> None:
+    names = {path.name for path in outputs[0].iterdir()}
+    assert names >= {
+        *("predictions.csv", "metrics.json", "cells.parquet", "params.json", "scvi_model", "scanvi_model"),
+    }
+
+
+def test_predictions_have_a_row_for_each_query_cell(outputs: list[Path]) -> None:
+    predictions = pd.read_csv(outputs[0] / "predictions.csv")
+    assert list(predictions.columns[:4]) == ["cell_id", "predicted_label", "confidence", "observed_label"]
+    metrics = json.loads((outputs[0] / "metrics.json").read_text())
+    assert len(predictions) == metrics["query"]["n_cells"] >= 300
+    assert predictions["cell_id"].is_unique
+    assert predictions["confidence"].between(0, 1).all()
+
+
+def test_metrics_tell_scores_and_seconds_by_stage(outputs: list[Path]) -> None:
+    metrics = json.loads((outputs[0] / "metrics.json").read_text())
+    query = metrics["query"]
+    assert 0 < query["n_scored"] < query["n_cells"]
+    assert 0 <= query["macro_f1"] <= 1 and 0 <= query["accuracy"] <= 1
+    assert list(metrics["seconds"]) == [
+        *("prepare", "integrate", "embed_scvi", "transfer", "embed_scanvi", "evaluate"),
+    ]
+    assert metrics["reused_stages"] == []
+
+
+def test_accuracy_is_what_the_csv_says(outputs: list[Path]) -> None:
+    predictions = pd.read_csv(outputs[0] / "predictions.csv")
+    cells = pd.read_parquet(outputs[0] / "cells.parquet")
+    known = set(cells.loc[cells["side"] == "reference", "observed_label"].dropna())
+    scored = predictions[predictions["observed_label"].isin(known)]
+    query = json.loads((outputs[0] / "metrics.json").read_text())["query"]
+    assert query["n_scored"] == len(scored)
+    assert query["accuracy"] == pytest.approx((scored["predicted_label"] == scored["observed_label"]).mean())
+
+
+def test_same_seed_gives_the_same_predictions_twice(outputs: list[Path]) -> None:
+    first, second = (pd.read_csv(folder / "predictions.csv").drop(columns="run_id") for folder in outputs)
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_ctrl_c_ends_with_130_and_keeps_finished_stages(demo_pair: Path, lt_home: Path, tmp_path: Path) -> None:
+    arguments = options(demo_pair, tmp_path / "out")
+    arguments[arguments.index("--scvi-epochs") + 1] = "2000"
+    process = subprocess.Popen([sys.executable, "-m", "labeltransfer", *arguments], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (list(lt_home.glob("runs/*/events.jsonl")) and default_store().runs()[0].events("epoch")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    assert process.stderr and "finished stages are kept" in process.stderr.read()
+    assert [folder.name.split("-")[0] for folder in (lt_home / "stages").iterdir()] == ["prepare"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--reference", "nowhere.h5ad"], "nowhere.h5ad"),
+        (["--filter-query", "tissue"], "column=value"),
+        (["--n-top-genes", "1"], "n_top_genes"),
+        (["--batch-key", "no_such_column"], "no_such_column"),
+        (["--params", "nowhere.json"], "nowhere.json"),
+        (["--out", "/dev/null/out"], "--out"),
+    ],
+)
+def test_a_users_error_is_one_sentence_and_exit_2(
+    demo_pair: Path, lt_home: Path, tmp_path: Path, change: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*options(demo_pair, tmp_path / "out"), *change]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1 and "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--labels-key", "no_such_key"], "no_such_key"),
+        (["--filter-reference", "tissue=Moon"], "Moon"),
+    ],
+)
+def test_what_only_the_data_can_tell_is_an_error_in_words_too(
+    demo_pair: Path, lt_home: Path, tmp_path: Path, change: list[str], message: str
+) -> None:
+    done = run([*options(demo_pair, tmp_path / "out"), *change])
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_inspect_prints_a_report(demo_pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(demo_pair / REFERENCE)]) == 0
+    report = capsys.readouterr().out
+    assert "cells" in report and "label" in report
+
+
+def test_inspect_refuses_what_is_no_h5ad(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "table.h5ad").write_text("gene,count\n")
+    assert main(["inspect", str(tmp_path / "table.h5ad")]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_simulate_writes_the_demo_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", str(tmp_path / "pair")]) == 0
+    assert [Path(line).exists() for line in capsys.readouterr().out.splitlines()] == [True, True]

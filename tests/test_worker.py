@@ -1,0 +1,205 @@
+"""Runs under fire: killed, cancelled, without room, and twenty at once."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labeltransfer.params import RunParams
+from labeltransfer.runs import executors
+from labeltransfer.runs.pipeline import STAGES, reusable_stages, stage_keys
+from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.store import Store, default_store
+
+WORKER = [sys.executable, "-m", "labeltransfer.runs.worker"]
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def worker(run: Run, **settings: object) -> subprocess.Popen[bytes]:
+    with (run.folder / "log.txt").open("ab") as log:
+        return subprocess.Popen([*WORKER, str(run.folder)], stdout=log, stderr=log, **settings)  # type: ignore[call-overload]
+
+
+def half_built(store: Store) -> list[str]:
+    return [folder.name for folder in store.stages.iterdir() if folder.name.startswith(".")]
+
+
+@pytest.fixture
+def store(lt_home: Path) -> Store:
+    return default_store()
+
+
+@pytest.fixture
+def prepare_only(small_params: RunParams) -> RunParams:
+    return small_params.model_copy(update={"last_stage": "prepare"})
+
+
+def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(store: Store, small_params: RunParams) -> None:
+    keys = stage_keys(small_params)
+    finished: list[str] = []
+    for stage in STAGES:
+        run = store.create(small_params)
+        process = worker(run)
+        # The half-built folder of the stage tells that it is being made.
+        wait_for(
+            lambda stage=stage, run=run: any(
+                name.startswith(f".{stage}-") and name.endswith(run.id)
+                for name in (half_built(store) if store.stages.is_dir() else [])
+            ),
+            seconds=120,
+        )
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        status = run.status()
+        assert status.state == "failed"
+        assert "ended without a word" in status.error
+        assert not store.has_stage(stage, keys[stage]), f"half of {stage} was taken for whole"
+        assert reusable_stages(store, small_params) == finished, "a finished stage was lost"
+
+        # The same again, ended by hand once this stage is whole: the next round starts behind it.
+        run = store.create(small_params)
+        process = worker(run)
+        wait_for(lambda stage=stage: store.has_stage(stage, keys[stage]), seconds=120)
+        if stage != "evaluate":
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+        finished.append(stage)
+        reused = [event["stage"] for event in run.events("start") if event["reused"]]
+        assert reused == finished[:-1]
+    assert run.status().state == "done"
+    store.collect_garbage()
+    assert half_built(store) == []
+
+
+def test_cancel_stops_a_training_within_seconds_and_keeps_what_is_finished(
+    store: Store, small_params: RunParams
+) -> None:
+    endless = small_params.model_copy(
+        update={"integrate": small_params.integrate.model_copy(update={"max_epochs": 2000})}
+    )
+    run = store.create(endless)
+    process = worker(run)
+    wait_for(lambda: bool(run.events("epoch")), seconds=120)
+    asked = time.monotonic()
+    run.request_cancel()
+    assert process.wait(timeout=60) == 130
+    assert time.monotonic() - asked < 10
+    assert run.status().state == "cancelled"
+    assert reusable_stages(store, endless) == ["prepare"]
+    assert half_built(store) == []
+
+
+def test_a_worker_that_does_not_listen_ends_itself(store: Store, prepare_only: RunParams) -> None:
+    run = store.create(prepare_only)
+    code = (
+        "import sys, time; from labeltransfer.runs import reporter, worker; "
+        "reporter.CANCEL_GRACE = 0.5; reporter.HEARTBEAT = 0.1; "
+        "worker.carry_out = lambda *_: time.sleep(60); sys.exit(worker.main())"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(run.folder)])
+    wait_for(lambda: run.status().state == "running", seconds=60)
+    run.request_cancel()
+    assert process.wait(timeout=20) == 130
+    assert run.status().state == "cancelled"
+
+
+def test_twenty_runs_at_once_take_turns_and_all_finish(store: Store, prepare_only: RunParams) -> None:
+    runs = [store.create(prepare_only) for _ in range(20)]
+    most_running = 0
+    for run in runs:
+        executors.start(run)
+
+    def all_over() -> bool:
+        nonlocal most_running
+        states = [run.status().state for run in runs]
+        most_running = max(most_running, states.count("running"))
+        return not {"queued", "running"} & set(states)
+
+    wait_for(all_over, seconds=300)
+    assert [run.status().state for run in runs] == ["done"] * 20
+    assert most_running == 1
+    starts = [run.status().started for run in runs]
+    assert starts == sorted(starts), "somebody jumped the queue"
+    made = [event for run in runs for event in run.events("start") if not event["reused"]]
+    assert len(made) == 1, "the same thing was made more than once"
+
+
+def test_a_run_without_room_on_the_disk_fails_in_words_and_the_next_one_succeeds(
+    store: Store, prepare_only: RunParams
+) -> None:
+    def quota() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    run = store.create(prepare_only)
+    worker(run, preexec_fn=quota).wait()
+    status = run.status()
+    assert status.state == "failed"
+    assert "cannot be written" in status.error or "could not be written" in status.error, status.error
+    assert reusable_stages(store, prepare_only) == []
+    assert half_built(store) == []
+
+    again = store.create(prepare_only)
+    worker(again).wait()
+    assert again.status().state == "done"
+
+
+def test_a_missing_input_file_is_said_in_words(store: Store, prepare_only: RunParams, tmp_path: Path) -> None:
+    nowhere = prepare_only.reference.model_copy(update={"path": str(tmp_path / "gone.h5ad")})
+    run = store.create(prepare_only.model_copy(update={"reference": nowhere}))
+    assert worker(run).wait() == 1
+    assert run.status().state == "failed"
+    assert "gone.h5ad" in run.status().error and "choose the file again" in run.status().error
+    assert "Traceback" not in run.log_tail()
+
+
+def test_a_worker_outlives_whoever_started_it(store: Store, prepare_only: RunParams) -> None:
+    run = store.create(prepare_only)
+    code = (
+        "import sys; from pathlib import Path; from labeltransfer.runs.executors import start; "
+        "from labeltransfer.runs.run import Run; start(Run(Path(sys.argv[1])))"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code, str(run.folder)], start_new_session=True)
+    starter.wait()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(starter.pid, signal.SIGKILL)  # nothing of the starter's session is left to be closed with it
+    wait_for(lambda: run.status().over, seconds=120)
+    assert run.status().state == "done"
+
+
+def test_waiting_costs_no_device_and_can_be_cancelled(store: Store, prepare_only: RunParams) -> None:
+    from labeltransfer.runs.devices import devices
+
+    locks = [store.lock(device.lock_name) for device in devices()]
+    for lock in locks:
+        lock.acquire()
+    run = store.create(prepare_only)
+    process = worker(run)
+    wait_for(run.has_worker, seconds=60)
+    assert run.status().state == "queued"
+    run.request_cancel()
+    assert process.wait(timeout=30) == 130
+    assert run.status().state == "cancelled"
+    for lock in locks:
+        lock.release()
+
+
+def test_a_status_names_the_stage_and_the_device(store: Store, prepare_only: RunParams) -> None:
+    seen: list[Status] = []
+    from labeltransfer.runs.worker import work
+
+    status = work(store.create(prepare_only), listener=seen.append)
+    assert status.state == "done" and status.device
+    assert {"queued", "running", "done"} <= {s.state for s in seen}
+    assert "prepare" in {s.stage for s in seen}
