@@ -4,17 +4,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import StreamlitSecretNotFoundError
 
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import find_run
 from pages.shared import draft as drafts
-from pages.shared.words import STATE_BADGES, run_title, side_words
+from pages.shared.words import STATE_BADGES, read_counts, run_title, side_words
 
 StepState = Literal["done", "running", "ready", "waiting"]
 
@@ -117,7 +117,7 @@ def _may_enter() -> bool:
     return email in allowed or ("@" in email and email.rpartition("@")[2] in domains)
 
 
-def _secrets(section: str) -> dict | None:
+def _secrets(section: str) -> dict[str, Any] | None:
     try:
         return dict(st.secrets[section])
     except (StreamlitSecretNotFoundError, KeyError):
@@ -186,7 +186,7 @@ def require_run(stage: str | None = None) -> Run:
 
 def _why_not(run: Run, status: Status, stage: str) -> str:
     if not status.over:
-        return f"This run is {status.state}: the Train page shows how far it is. What belongs here appears when it is done."
+        return f"This run is {status.state}: Train shows how far it is. What belongs here appears when it is done."
     if status.state == "done" and run.params.last_stage == "prepare" and stage != "prepare":
         return "This run only prepared the data: train on it first."
     if status.state == "done":
@@ -203,13 +203,13 @@ def step_states() -> dict[str, tuple[StepState, str]]:
     only_prepares = run is not None and _only_prepares(run)
     states: dict[str, tuple[StepState, str]] = {}
     states["data"] = ("done", "Data are chosen.") if ready or run else ("ready", "Nothing is chosen yet.")
-    if has_stage(run, "prepare"):
+    finished = has_stage(run, "evaluate")
+    if finished or has_stage(run, "prepare"):
         states["preprocess"] = ("done", "The counts are prepared.")
     elif alive and status and status.stage in ("", "prepare"):
         states["preprocess"] = ("running", "The counts are being prepared.")
     else:
         states["preprocess"] = ("ready", "Can start.") if ready else ("waiting", "Waiting for Data.")
-    finished = has_stage(run, "evaluate")
     if finished:
         states["train"] = ("done", "The models are trained.")
     elif alive and not only_prepares:
@@ -228,11 +228,14 @@ def _only_prepares(run: Run) -> bool:
         return False
 
 
-def page_header(title: str, step: str = "") -> None:
-    """Title of a page with the context line under it."""
+def page_header(title: str, step: str = "") -> DeltaGenerator:
+    """Title of a page and the context line under it; returns the line's place, for a page that changes it."""
     about = next((s.about for s in STEPS if s.key == step), None)
     st.title(title, anchor=False, help=about)
-    context_line()
+    place = st.empty()
+    with place:
+        context_line()
+    return place
 
 
 def context_line() -> None:
@@ -240,12 +243,13 @@ def context_line() -> None:
     run = current_run()
     with catching():
         if run is None:
-            parts = drafts.draft().settings
-            if not drafts.draft().complete:
-                return
-            st.caption(
-                f"{side_words(parts['reference'], 'Reference')} → {side_words(parts['query'], 'Query')} · no run yet"
-            )
+            held = drafts.draft()
+            if held.complete:
+                sides = [
+                    side_words(held.settings[side], side.title(), held.notes.get(f"{side}_counted"))
+                    for side in ("reference", "query")
+                ]
+                st.caption(f"{' → '.join(sides)} · no run yet")
             return
         sides = run.params.model_dump()
         counted = _counted(run)
@@ -256,17 +260,11 @@ def context_line() -> None:
         st.caption(f"{line} · {STATE_BADGES[run.status().state]}")
 
 
-def _counted(run: Run) -> dict:
-    from pages.shared.words import read_counts
-
-    return read_counts(_summary_path(run))
-
-
-def _summary_path(run: Run) -> Path | None:
+def _counted(run: Run) -> dict[str, Any]:
     try:
-        return run.artefact("prepare", "summary.json")
+        return read_counts(run.artefact("prepare", "summary.json"))
     except RunError:
-        return None
+        return {}
 
 
 @contextmanager

@@ -26,7 +26,7 @@ STATE_ICONS: dict[State, str] = {
 
 def plain(text: str) -> str:
     """Text from a file as it stands: none of it is read as Markdown."""
-    return "".join("\\" + c if c in "\\`*_{}[]()<>#+-.!|$:~" else c for c in text)
+    return "".join("\\" + c if c in "\\`*_[]<$:~|" else c for c in text)
 
 
 def run_title(run: Run) -> str:
@@ -51,11 +51,14 @@ def side_words(side: dict[str, Any], title: str, counted: dict[str, Any] | None 
     return f"{title} **{plain(str(name))}**" + (f" ({', '.join(numbers)})" if numbers else "")
 
 
-def read_counts(summary: Path | None) -> dict[str, Any]:
-    """``summary.json`` of a prepared artefact; empty where there is none."""
+def read_counts(summary: Path) -> dict[str, Any]:
+    """``summary.json`` of a prepared artefact, with the number of labels of each side; empty where it is unreadable."""
     try:
-        return json.loads(summary.read_text()) if summary else {}
-    except (OSError, ValueError):
+        counts = json.loads(summary.read_text())
+        return counts | {
+            side: counts[side] | {"n_labels": len(counts[side]["labels"])} for side in ("reference", "query")
+        }
+    except (OSError, ValueError, KeyError):
         return {}
 
 

@@ -1,0 +1,61 @@
+"""Step 1: choose the reference and the query, and which of their cells to use."""
+
+import streamlit as st
+
+from labeltransfer.runs.store import default_store
+from pages.shared.choose_file import start_with_demo
+from pages.shared.draft import draft
+from pages.shared.frame import catching, context_line, go, guard, open_run, page_header
+from pages.shared.side_panel import gene_report, side_panel
+from pages.shared.widgets import show_findings
+
+guard()
+context = page_header("Data", "data")
+
+if draft().empty:
+    with catching(), st.container(border=True):
+        if not default_store().runs():
+            st.markdown(
+                "**New here?** Labels travel from an annotated reference to a query that has none, or other ones."
+            )
+        with st.container(horizontal=True):
+            look = st.button("Look at the finished demo run", type="primary", icon=":material/visibility:")
+            begin = st.button("Start with the demo data", icon=":material/play_arrow:")
+        if look:
+            open_run("demo")
+            go("pages/explore.py")
+        if begin:
+            start_with_demo()
+            st.rerun()
+
+reference_column, query_column = st.columns(2, gap="large")
+with reference_column:
+    wrong = side_panel("reference")
+with query_column:
+    wrong += side_panel("query")
+
+held = draft()
+if all(held.settings[side].get("path") for side in ("reference", "query")):
+    st.subheader("Genes of both", anchor=False, help="The models see only genes that both files have, matched by name.")
+    with catching():
+        findings = gene_report(held)
+        show_findings(findings)
+        wrong += ["the two files' genes do not match"] if any(f.severity == "error" for f in findings) else []
+
+if not held.empty:
+    held.note(blocked=bool(wrong))
+with context:
+    context_line()
+reason = f"To go on: {'; '.join(wrong)}." if wrong else ""
+with st.container(horizontal=True, vertical_alignment="center"):
+    chosen = st.button(
+        "Continue to Preprocess",
+        type="secondary" if held.empty else "primary",
+        icon=":material/arrow_forward:",
+        disabled=bool(wrong),
+        help=reason or None,
+    )
+    if reason:
+        st.caption(reason)
+if chosen:
+    go("pages/preprocess.py")

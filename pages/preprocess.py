@@ -1,0 +1,74 @@
+"""Step 2: gene lengths, shared genes and highly variable genes, with previews of what they do."""
+
+import streamlit as st
+
+from labeltransfer.params import PrepareParams, RunParams
+from labeltransfer.runs import pipeline
+from labeltransfer.runs.store import default_store
+from pages.shared.draft import draft
+from pages.shared.frame import catching, current_run, go, guard, has_stage, page_header
+from pages.shared.lengths import choose_lengths
+from pages.shared.live import watch
+from pages.shared.previews import show_previews
+from pages.shared.start import confirm_cancel, start_run
+from pages.shared.widgets import settings_grid
+
+guard()
+page_header("Preprocess", "preprocess")
+
+held = draft()
+run = current_run()
+if not held.complete and run is None:
+    st.info("Choose a reference and a query first.", icon=":material/info:")
+    st.page_link("pages/data.py", label="Go to Data", icon=":material/arrow_back:")
+    st.stop()
+if not held.complete and run is not None:
+    if has_stage(run, "prepare"):
+        show_previews(run.artefact("prepare"))
+    else:
+        st.info(
+            "The open run has not kept its counts. Its settings can be used again from Train.", icon=":material/info:"
+        )
+    st.stop()
+
+params: RunParams | None = None
+with catching():
+    with st.container(border=True):
+        kept = held.settings.get("prepare") or {}
+        fields = settings_grid(
+            PrepareParams, ("length_normalize", "n_top_genes", "hvg_batch"), kept, held.key("prepare")
+        )
+        held.set_section("prepare", **fields)
+        if fields["length_normalize"] != "none":
+            choose_lengths(held)
+        elif kept.get("gene_lengths") and held.notes.get("reference_source") != "demo":
+            held.set_section("prepare", gene_lengths=None)
+    params = held.params(last_stage="prepare")
+    store = default_store()
+    key = pipeline.stage_keys(params)["prepare"]
+if params is None:
+    st.stop()
+
+same = run is not None and not run.status().over and pipeline.stage_keys(run.params)["prepare"] == key
+if store.has_stage("prepare", key):
+    if st.button("Continue to Train", type="primary", icon=":material/arrow_forward:"):
+        go("pages/train.py")
+    with catching():
+        show_previews(store.stage_folder("prepare", key))
+elif same and run is not None:
+    watch(run)
+    if run.cancel_requested():
+        st.caption("Stopping: it ends within seconds.")
+    elif st.button("Cancel", icon=":material/block:"):
+        confirm_cancel(run)
+else:
+    if st.button("Prepare", type="primary", icon=":material/play_arrow:"):
+        with catching():
+            start_run(params)
+    st.caption(
+        "Reads the chosen cells, brings both sides to integer counts over shared genes and chooses genes to train on."
+    )
+    if run is not None and run.status().over and run.status().state != "done":
+        with catching():
+            if pipeline.stage_keys(run.params)["prepare"] == key:
+                watch(run)

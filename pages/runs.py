@@ -1,0 +1,82 @@
+"""Running, queued and past runs: open, cancel, delete."""
+
+import streamlit as st
+
+from labeltransfer.home import home
+from labeltransfer.runs.run import Run
+from labeltransfer.runs.store import default_store
+from pages.shared.frame import catching, go, guard, has_stage, open_run, page_header
+from pages.shared.run_facts import disk_use, runs_table, shipped_demo
+from pages.shared.start import confirm_cancel, confirm_delete
+from pages.shared.words import run_title, size
+
+guard()
+page_header("Runs")
+
+
+def listing(runs: list[Run]) -> list[Run]:
+    """Show the table and return the chosen runs."""
+    event = st.dataframe(
+        runs_table(runs),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key="runs-table",
+        column_config={
+            "Accuracy": st.column_config.TextColumn(
+                help="Correct predictions of the query cells that can be scored: those with an observed label that the "
+                "reference has."
+            ),
+            "Name": st.column_config.TextColumn(width="medium"),
+        },
+        alt="Table of runs; choose rows to open, cancel or delete them.",
+    )
+    return [runs[i] for i in event["selection"]["rows"] if i < len(runs)]
+
+
+with catching():
+    store = default_store()
+    own = store.runs()
+    everything = shipped_demo() + own
+    at_work = [run for run in own if not run.status().over]
+    if not everything:
+        st.info("There are no runs yet.", icon=":material/info:")
+        st.page_link("pages/data.py", label="Go to Data", icon=":material/arrow_back:")
+        st.stop()
+
+    chosen = listing(everything)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        one = chosen[0] if len(chosen) == 1 else None
+        if st.button("Open", type="primary", icon=":material/visibility:", disabled=one is None) and one:
+            open_run(one.id)
+            go("pages/explore.py" if has_stage(one, "evaluate") else "pages/train.py")
+        can_cancel = one is not None and one in at_work and not one.cancel_requested()
+        if st.button("Cancel", icon=":material/block:", disabled=not can_cancel) and one:
+            confirm_cancel(one)
+        can_delete = bool(chosen) and all(run.id != "demo" and run not in at_work for run in chosen)
+        if st.button("Delete", icon=":material/delete:", disabled=not can_delete):
+            confirm_delete(chosen)
+        if not chosen:
+            st.caption("Choose a run in the table's first column.")
+        elif len(chosen) > 1:
+            st.caption(f"{len(chosen)} runs chosen: they can be deleted together.")
+        elif one and one.id == "demo":
+            st.caption("The demo run belongs to the app and stays.")
+        elif one and one in at_work:
+            st.caption(f"{run_title(one)} is at work: cancel it before you delete it.")
+
+    used = disk_use(home())
+    total = sum(used.values())
+    parts = ", ".join(f"{size(n_bytes)} {what}" for what, n_bytes in used.items() if n_bytes)
+    st.caption(f"On disk: {size(total)} in {home()}" + (f" ({parts})" if parts else ""))
+
+    if at_work:
+        seen = {run.id: run.status().state for run in at_work}
+
+        @st.fragment(run_every=2.0)
+        def notice_changes() -> None:
+            """Show the table anew when a run changes its state."""
+            if {run.id: run.status().state for run in store.runs() if not run.status().over} != seen:
+                st.rerun(scope="app")
+
+        notice_changes()

@@ -1,0 +1,189 @@
+"""The way in: choose the file of one side from the demo, the catalogue, the data folder or an upload."""
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from labeltransfer.data import catalogue, demo
+from labeltransfer.home import data_dir
+from labeltransfer.params import PrepareParams, Side
+from pages.shared import sources, words
+from pages.shared.draft import Draft, draft, replace_draft
+from pages.shared.frame import catching
+
+SOURCES = {
+    "demo": "Demo",
+    "catalogue": "Tabula Muris Senis",
+    "folder": "Data folder",
+    "upload": "Upload",
+}
+SOURCE_HELP = (
+    "**Demo**: a simulated marrow pair, made in seconds. **Tabula Muris Senis**: the published Smart-seq2 and 10x "
+    "files. **Data folder**: h5ad files on this server. **Upload**: a small h5ad file of yours."
+)
+
+
+def start_with_demo() -> None:
+    """Choose the demo pair for both sides, with its settings."""
+    with st.spinner("Simulating the demo pair: a few seconds, once."):
+        replace_draft(demo.ensure_demo(), reference_source="demo", query_source="demo")
+
+
+def choose_file(side: Side) -> str | None:
+    """Show the choice of one side; returns the path that is chosen now."""
+    held = draft()
+    side_settings = held.settings[side]
+    start = held.notes.get(f"{side}_source") or ("kept" if side_settings.get("path") else None)
+    options = [*SOURCES, "kept"] if start == "kept" else list(SOURCES)
+    source = st.segmented_control(
+        "Where from",
+        options,
+        default=start,
+        format_func=lambda name: SOURCES.get(name, "As before"),
+        key=held.key(f"{side}-source"),
+        help=SOURCE_HELP,
+    )
+    if source is None:
+        return None
+    chosen: dict[str, Any] | None = None
+    with catching():
+        if source == "demo":
+            chosen = _demo(side)
+        elif source == "catalogue":
+            chosen = _catalogue(side, held)
+        elif source == "folder":
+            chosen = _folder(side, held)
+        elif source == "upload":
+            chosen = _upload(side, held)
+        else:
+            chosen = {"path": side_settings.get("path")}
+            st.caption(f"File of the earlier run: {words.plain(sources.describe_path(side_settings['path']))}")
+    if chosen is None:
+        return None
+    held.note(**{f"{side}_source": source})
+    if chosen["path"] != side_settings.get("path"):  # another file: what was chosen for the last one no longer fits
+        held.change(**{side: chosen})
+        held.note(**{f"{side}_guessed": source in ("demo",)})
+        if source == "demo" and side == "reference":
+            held.change(prepare=demo.demo_params().prepare.model_dump(mode="json"))
+        elif side == "reference":
+            held.change(prepare=PrepareParams().model_dump(mode="json"))
+    return chosen["path"]
+
+
+def _demo(side: Side) -> dict[str, Any]:
+    with st.spinner("Simulating the demo pair: a few seconds, once."):
+        params = demo.ensure_demo()
+    st.caption(
+        "Simulated mouse marrow: Smart-seq2 reference, 10x query; other tissues, males and unlabelled cells too."
+    )
+    return getattr(params, side).model_dump(mode="json")
+
+
+def _folder(side: Side, held: Draft) -> dict[str, Any] | None:
+    names = sources.folder_files()
+    if not names:
+        where = data_dir()
+        st.caption(
+            f"No h5ad file in {words.plain(str(where))} yet."
+            if where
+            else "This server has no data folder: its administrator sets LABELTRANSFER_DATA_DIR to one."
+        )
+        return None
+    kept = held.settings[side].get("path")
+    current = next((i for i, name in enumerate(names) if kept and str(sources.folder_file(name)) == kept), None)
+    name = st.selectbox(
+        "File",
+        names,
+        index=current,
+        placeholder="Choose a file",
+        key=held.key(f"{side}-folder"),
+        help=f"h5ad files of the data folder and its subfolders ({len(names)}).",
+    )
+    return {"path": str(sources.folder_file(name))} if name else None
+
+
+def _upload(side: Side, held: Draft) -> dict[str, Any] | None:
+    kept = held.settings[side].get("path")
+    uploaded = st.file_uploader(
+        "File",
+        type="h5ad",
+        key=held.key(f"{side}-upload"),
+        help="For small files. Larger ones belong in the server's data folder.",
+    )
+    if uploaded is not None:
+        marker = f"{side}-{uploaded.file_id}"
+        if marker not in st.session_state:
+            uploaded.seek(0)
+            st.session_state[marker] = str(sources.keep_upload(uploaded.name, uploaded))
+        return {"path": st.session_state[marker]}
+    if kept and held.notes.get(f"{side}_source") == "upload":
+        st.caption(f"Uploaded: {words.plain(Path(kept).name)}")
+        return {"path": kept}
+    return None
+
+
+def _catalogue(side: Side, held: Draft) -> dict[str, Any] | None:
+    keys = list(catalogue.CATALOGUE)
+    kept = held.notes.get(f"{side}_entry")
+    wanted = kept or next((k for k in keys if catalogue.CATALOGUE[k].full_length == (side == "reference")), keys[0])
+    key = st.selectbox(
+        "Data set",
+        keys,
+        index=keys.index(wanted) if wanted in keys else 0,
+        format_func=lambda k: catalogue.CATALOGUE[k].title,
+        key=held.key(f"{side}-entry"),
+    )
+    entry = catalogue.CATALOGUE.get(key)
+    if entry is None:
+        return None
+    held.note(**{f"{side}_entry": key})
+    cells, genes = entry.shape
+    st.caption(f"{entry.description} {cells:,} cells, {genes:,} genes, {words.size(entry.n_bytes)}.")
+    if not catalogue.local_path(entry).exists():
+        _download(key)
+        return None
+    return {
+        "path": str(catalogue.local_path(entry)),
+        "technology": entry.technology,
+        "labels_key": entry.labels_key,
+        "filters": {column: list(values) for column, values in entry.tutorial_filters.items()},
+    }
+
+
+def _download(key: str) -> None:
+    """Offer the download, or show how far it is."""
+    entry = catalogue.CATALOGUE[key]
+    active = catalogue.fetch_progress(entry).active
+
+    @st.fragment(run_every=1.0 if active else None)
+    def progress() -> None:
+        now = catalogue.fetch_progress(entry)
+        if now.state == "done" or now.active != active:
+            st.rerun(scope="app")
+        if active:
+            _show_progress(now, entry)
+            if st.button("Stop the download", icon=":material/pause:", key=f"stop-{key}"):
+                catalogue.cancel_fetch(entry)
+            return
+        if now.error:
+            st.error(words.plain(now.error), icon=":material/cloud_off:")
+        label = f"Download {words.size(entry.n_bytes)}"
+        if now.n_done:
+            label = f"Resume at {words.size(now.n_done)} of {words.size(now.n_total or entry.n_bytes)}"
+        if st.button(label, icon=":material/download:", key=f"fetch-{key}"):
+            with catching():
+                catalogue.start_fetch(entry)
+                st.rerun(scope="app")
+
+    progress()
+
+
+def _show_progress(now: catalogue.FetchProgress, entry: catalogue.CatalogueEntry) -> None:
+    total = now.n_total or entry.n_bytes
+    left = f", about {words.duration(now.remaining_seconds)} left" if now.remaining_seconds is not None else ""
+    verifying = now.n_total is not None and now.n_done >= now.n_total
+    text = "Verifying what has arrived" if verifying else f"{words.size(now.n_done)} of {words.size(total)}{left}"
+    st.progress(min(now.n_done / total, 1.0), text=text)
+    st.caption("Leaving is safe: the download goes on, and a broken connection is resumed where it stopped.")

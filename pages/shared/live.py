@@ -1,0 +1,150 @@
+"""A run at work: its stages, epochs, times, losses and machine, all read from the run directory."""
+
+import time
+from typing import Any
+
+import streamlit as st
+
+from labeltransfer.errors import LabelTransferError
+from labeltransfer.results.figures import loss_chart
+from labeltransfer.runs.pipeline import STAGE_TITLES, stages_of
+from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.store import default_store
+from labeltransfer.runs.timing import loss_history, remaining_seconds
+from pages.shared import words
+
+EVERY = 1.0
+"""Seconds between two looks at a run at work."""
+
+LOSS_TITLES = {"integrate": "scVI", "transfer": "scANVI"}
+
+
+def watch(run: Run) -> None:
+    """Show a run, anew every second for as long as it is at work; the page is run again when it ends."""
+    over = run.status().over
+
+    @st.fragment(run_every=None if over else EVERY)
+    def look() -> None:
+        status = run.status()
+        if status.over != over:
+            st.rerun(scope="app")
+        show(run, status)
+
+    look()
+
+
+def show(run: Run, status: Status) -> None:
+    """Show the present state of a run."""
+    if status.state == "queued":
+        _queued(run)
+    if status.state == "failed":
+        st.error(
+            words.plain(status.error or "No reason was written down."), title="The run failed", icon=":material/error:"
+        )
+    if status.state == "cancelled":
+        st.warning("Cancelled. Finished stages are kept and reused.", icon=":material/block:")
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.markdown("\n".join(_stage_lines(run, status)))
+        if status.state == "running":
+            _progress(run, status)
+        _machine(status)
+    with right:
+        losses(run)
+    if not status.over:
+        st.caption(
+            "Leaving is safe: the run goes on without this page, and everybody who opens it sees the same. "
+            f"It started {words.when(status.started or status.created)}."
+        )
+    if status.state == "failed":
+        with st.expander("End of the log", icon=":material/description:"):
+            st.code(run.log_tail() or "The log is empty.", language=None)
+
+
+def _queued(run: Run) -> None:
+    queue = [r.id for r in default_store().queue()]
+    place = queue.index(run.id) + 1 if run.id in queue else 1
+    running = [r for r in default_store().runs() if r.status().state == "running"]
+    names = ", ".join(words.run_title(r) for r in running)
+    if running:
+        st.info(
+            f"Waiting for a free device: number {place} of {len(queue)} in the queue. At work now: {names}.",
+            icon=":material/schedule:",
+        )
+    else:
+        st.info("Starting the worker: this takes a few seconds.", icon=":material/schedule:")
+
+
+def _stage_lines(run: Run, status: Status) -> list[str]:
+    """One line a stage, with its state and seconds."""
+    started = {e["stage"]: e for e in run.events("start")}
+    ended = {e["stage"]: e for e in run.events("end")}
+    lines = []
+    for stage in stages_of(run.params):
+        title = STAGE_TITLES[stage]
+        if stage in ended:
+            reused = started.get(stage, {}).get("reused")
+            note = "reused, was finished before" if reused else words.duration(ended[stage]["seconds"])
+            icon = ":green[:material/check_circle:]"
+        elif stage in started and status.state == "running":
+            icon, note = ":blue[:material/pending:]", f"at work, {words.duration(time.time() - started[stage]['time'])}"
+        elif stage in started:
+            icon, note = ":orange[:material/cancel:]", status.state
+        else:
+            icon, note = ":gray[:material/radio_button_unchecked:]", "waiting" if not status.over else "not reached"
+        lines.append(f"- {icon} {title} :gray[({note})]")
+    return lines
+
+
+def _progress(run: Run, status: Status) -> None:
+    title = STAGE_TITLES.get(status.stage, "Starting")
+    elapsed = words.duration(time.time() - status.started) if status.started else "unknown"
+    if status.n_epochs:
+        left = remaining_seconds(run, status)
+        text = f"{title}: epoch {min(status.epoch + 1, status.n_epochs)} of {status.n_epochs}"
+        st.progress(min(status.fraction, 1.0), text=text)
+        still = f"about {words.duration(left)}" if left is not None else "known after the first epoch"
+        st.caption(f"{elapsed} elapsed since the start · {title} still takes {still}", help="From the last ten epochs.")
+    else:
+        st.progress(min(status.fraction, 1.0), text=f"{title}: {words.plain(status.message) or 'beginning'}")
+        st.caption(
+            f"{elapsed} elapsed since the start · this step has no epochs to count; it is short next to training"
+        )
+
+
+def _machine(status: Status) -> None:
+    if not status.device:
+        return
+    used = status.resources
+    lines = [f"**Device** {words.plain(status.device)}"]
+    if status.state == "running" and used:
+        if "gpu_percent" in used:
+            lines.append(
+                f"**GPU** {used['gpu_percent']:.0f} % busy, {words.size(used['gpu_memory_bytes'])} of "
+                f"{words.size(used['gpu_memory_total_bytes'])} memory"
+            )
+        lines.append(
+            f"**CPU** {used.get('cpu_percent', 0):.0f} % of one core, {words.size(used.get('memory_bytes', 0))} memory"
+        )
+    st.markdown("  \n".join(lines))
+
+
+def losses(run: Run) -> None:
+    """Loss curves of both trainings, of this run or of the one whose model it reuses."""
+    try:
+        epochs = loss_history(run)
+    except (LabelTransferError, OSError, ValueError):
+        epochs = []
+    if not epochs:
+        st.caption("Loss curves appear with the first epoch.")
+        return
+    for stage, name in LOSS_TITLES.items():
+        own = [epoch for epoch in epochs if epoch.get("stage") == stage]
+        if own:
+            st.markdown(f"**{name} loss**", help="Negative evidence lower bound per cell, and what each training adds.")
+            st.altair_chart(loss_chart(own), width="stretch", height=220, alt=_loss_words(own, name))
+
+
+def _loss_words(epochs: list[dict[str, Any]], name: str) -> str:
+    last = epochs[-1].get("train_loss")
+    return f"Line chart: {name} loss over {len(epochs)} epochs" + (f", now {last:.1f}." if last is not None else ".")

@@ -1,0 +1,118 @@
+"""Facts of runs for tables: the list of runs, the settings of one, and the space that all take."""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from pydantic import BaseModel
+
+from labeltransfer.errors import LabelTransferError
+from labeltransfer.home import read_json
+from labeltransfer.params import RunParams, Settings
+from labeltransfer.runs.pipeline import STAGE_TITLES
+from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.store import find_run
+from pages.shared import words
+
+USE = {
+    "runs": "of settings and logs",
+    "stages": "of counts, models and results",
+    "downloads": "of downloads",
+    "uploads": "of uploads",
+    "demo": "of demo data",
+}
+"""What the folders under the app's own hold."""
+
+
+def shipped_demo() -> list[Run]:
+    """The demo run that comes with the app, if it is there."""
+    with suppress(LabelTransferError):
+        return [find_run("demo")]
+    return []
+
+
+def runs_table(runs: list[Run]) -> pd.DataFrame:
+    """One row a run, in the given order."""
+    return pd.DataFrame([_row(run) for run in runs])
+
+
+def _row(run: Run) -> dict[str, str]:
+    status = run.status()
+    cells, accuracy = _result(run)
+    name, kind = run.id, ""
+    with suppress(LabelTransferError):
+        name = run.params.name or words.when(status.created)
+        kind = "counts only" if run.params.last_stage == "prepare" else ""
+    return {
+        "Name": f"{name} (comes with the app)" if run.id == "demo" else name,
+        "State": status.state + (f": {_at(status)}" if status.state == "running" else ""),
+        "Created": words.when(status.created),
+        "Duration": _lasted(status),
+        "Cells": cells or kind,
+        "Accuracy": accuracy,
+        "Device": status.device,
+        "Run": run.id,
+    }
+
+
+def _at(status: Status) -> str:
+    title = STAGE_TITLES.get(status.stage, "starting")
+    return f"{title}, epoch {status.epoch} of {status.n_epochs}" if status.n_epochs else title
+
+
+def _lasted(status: Status) -> str:
+    if not status.started:
+        return ""
+    return words.duration((status.finished or time.time()) - status.started)
+
+
+def _result(run: Run) -> tuple[str, str]:
+    """Cells of both sides, and accuracy with its denominator, where the run has them."""
+    with suppress(LabelTransferError, OSError, ValueError, KeyError):
+        scores = read_json(run.artefact("evaluate", "metrics.json"))
+        query = scores["query"]
+        cells = f"{scores['reference']['n_cells']:,} → {query['n_cells']:,}"
+        if query["accuracy"] is None:
+            return cells, "no labels to compare"
+        return cells, f"{query['accuracy']:.1%} of {query['n_scored']:,}"
+    return "", ""
+
+
+def settings_table(params: RunParams) -> None:
+    """Show every setting of a run by its plain name."""
+    table = pd.DataFrame(_rows(params, "run"), columns=["Of", "Setting", "Value"])
+    st.dataframe(table, hide_index=True, height=360, alt="Table: every setting of the run.")
+
+
+def _rows(settings: BaseModel, section: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, Settings):
+            yield from _rows(value, name)
+        else:
+            yield section, field.title or name, _words(value)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{k} = {', '.join(v)}" for k, v in value.items()) or "none"
+    return "automatic" if value is None else "yes" if value is True else "no" if value is False else str(value)
+
+
+@st.cache_data(ttl=30, max_entries=2, show_spinner=False)
+def disk_use(root: Path) -> dict[str, int]:
+    """Bytes by what they hold, at most half a minute old."""
+    return {about: _bytes(root / name) for name, about in USE.items()}
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            if path.is_file() and not path.is_symlink():
+                total += path.stat().st_size
+    return total

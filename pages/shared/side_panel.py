@@ -1,0 +1,308 @@
+"""One side of the Data page: its columns, filters, cells and input report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from labeltransfer.data import intake
+from labeltransfer.params import Side, SideParams
+from labeltransfer.results.colours import SIDE_COLOURS
+from pages.shared import words
+from pages.shared.choose_file import choose_file
+from pages.shared.draft import Draft, draft
+from pages.shared.frame import catching
+from pages.shared.widgets import composition_chart, setting_input, show_findings
+
+TITLES: dict[Side, str] = {"reference": "Reference", "query": "Query"}
+ABOUT: dict[Side, str] = {
+    "reference": "Cells whose types are known: the labels come from here.",
+    "query": "Cells that are to get labels. Labels that it has already are only compared with, never trained on.",
+}
+MOST_VALUES = 500
+
+
+def side_panel(side: Side) -> list[str]:
+    """Show one side; returns what is still wrong with it, in words."""
+    st.subheader(TITLES[side], help=ABOUT[side], anchor=False)
+    path = choose_file(side)
+    if path is None:
+        return [f"choose the {side}"]
+    with catching():
+        return _with_file(side, path)
+    return [f"the {side}'s file cannot be used"]
+
+
+def _with_file(side: Side, path: str) -> list[str]:
+    held = draft()
+    with st.spinner("Reading the cells' annotations."):
+        summary = load_summary(path, held.settings[side].get("counts", "auto"))
+    _guess_once(side, held, summary)
+    labels_key = _label_column(side, held, summary)
+    filters = _filters(side, held, summary)
+    rows = intake.filter_rows(summary.obs, filters)
+    n_unlabelled = 0
+    if labels_key is not None:
+        unlabelled = intake.is_unlabelled(summary.obs[labels_key])
+        n_unlabelled = int((rows & unlabelled).sum())
+        rows = _unlabelled_choice(side, held, rows, unlabelled, n_unlabelled)
+    _counted(side, held, summary, rows, labels_key)
+    _more_settings(side, held, summary)
+    findings = report(path, side, json.dumps(held.settings[side], sort_keys=True))
+    st.markdown(
+        "**Input report**", help="What was found in this file, with the cells chosen above, and what to do about it."
+    )
+    show_findings(findings)
+
+    wrong = [f"the {side} has an error in its input report"] if any(f.severity == "error" for f in findings) else []
+    if side == "reference" and labels_key is None:
+        wrong.append("choose the reference's label column")
+    if not rows.any():
+        wrong.append(f"no cell of the {side} is left: widen its filters")
+    return wrong
+
+
+def load_summary(path: str, counts: str = "auto") -> intake.Summary:
+    """What intake reads of a file, kept while the file stays the same; never change it."""
+    facts = Path(path).stat() if Path(path).exists() else None
+    return _summary(path, counts, facts.st_mtime_ns if facts else 0, facts.st_size if facts else 0)
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _summary(path: str, counts: str, mtime_ns: int, n_bytes: int) -> intake.Summary:
+    return intake.read_summary(Path(path), counts=counts)
+
+
+def report(path: str, side: Side, settings: str) -> list[intake.Finding]:
+    """The input report of one side for its settings, which come as JSON."""
+    facts = Path(path).stat()
+    return _report(path, side, settings, facts.st_mtime_ns, facts.st_size)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _report(path: str, side: Side, settings: str, mtime_ns: int, n_bytes: int) -> list[intake.Finding]:
+    asked = json.loads(settings)
+    summary = load_summary(path, asked.get("counts", "auto"))
+    rows = intake.filter_rows(summary.obs, asked.get("filters", {}))
+    return intake.inspect(summary, side=side, labels_key=asked.get("labels_key"), rows=rows)
+
+
+def gene_report(held: Draft) -> list[intake.Finding]:
+    """What comparing the two sides' genes shows."""
+    reference, query = held.settings["reference"], held.settings["query"]
+    return intake.compare_genes(
+        load_summary(reference["path"], reference.get("counts", "auto")),
+        load_summary(query["path"], query.get("counts", "auto")),
+        reference_names=reference.get("gene_names"),
+        query_names=query.get("gene_names"),
+    )
+
+
+def _guess_once(side: Side, held: Draft, summary: intake.Summary) -> None:
+    """Fill in what the file's columns suggest, once for each newly chosen file."""
+    if held.notes.get(f"{side}_guessed") or held.notes.get(f"{side}_source") == "kept":
+        return
+    guess = intake.guess(summary)
+    now = held.settings[side]
+    suggested: dict[str, Any] = {
+        "labels_key": now.get("labels_key") or guess.labels_key,
+        "technology": now.get("technology") or guess.technology or "",
+    }
+    held.set_section(side, **suggested)
+    held.note(**{f"{side}_guessed": True, f"{side}_full_length": guess.full_length})
+    full = {s: held.notes.get(f"{s}_full_length") for s in TITLES}
+    if all(held.settings[s].get("path") for s in TITLES) and not held.settings.get("prepare", {}).get("gene_lengths"):
+        uneven = full["reference"] != full["query"]
+        suggestion = next((s for s, is_full in full.items() if is_full), "none") if uneven else "none"
+        held.set_section("prepare", length_normalize=suggestion)
+
+
+def _label_column(side: Side, held: Draft, summary: intake.Summary) -> str | None:
+    options = value_columns(summary.obs)
+    kept = held.settings[side].get("labels_key")
+    none_word = "No labels" if side == "query" else "Choose a column"
+    key = st.selectbox(
+        "Label column",
+        options,
+        index=options.index(kept) if kept in options else None,
+        placeholder=none_word,
+        key=held.key(f"{side}-labels-{summary.path}"),
+        help=SideParams.model_fields["labels_key"].description,
+    )
+    held.set_section(side, labels_key=key)
+    return key
+
+
+def _filters(side: Side, held: Draft, summary: intake.Summary) -> dict[str, list[str]]:
+    """Tissue and sex first where the file has them, then whatever column was added."""
+    guess = intake.guess(summary)
+    kept = {
+        name: list(values) for name, values in held.settings[side].get("filters", {}).items() if name in summary.obs
+    }
+    first = [name for name in (guess.tissue, guess.sex) if name]
+    others = [name for name in value_columns(summary.obs) if name not in first]
+    boxes = st.grid(2, min_column_width=200) if first else None
+    chosen: dict[str, list[str]] = {}
+    for name, title in ((guess.tissue, "Tissue"), (guess.sex, "Sex")):
+        if name and boxes is not None:
+            with boxes.cell():
+                chosen[name] = _filter(
+                    side, held, summary, name, f"{title} ({name})" if name.lower() != title.lower() else title, kept
+                )
+    added = st.multiselect(
+        "More filters",
+        others,
+        default=[name for name in kept if name in others],
+        placeholder="Add a column",
+        key=held.key(f"{side}-added-{summary.path}"),
+        help="Any other column of the cells. All filters must agree for a cell to be used.",
+    )
+    for name in added:
+        chosen[name] = _filter(side, held, summary, name, name, kept)
+    filters = {name: values for name, values in chosen.items() if values}
+    held.set_section(side, filters=filters)
+    return filters
+
+
+def _filter(
+    side: Side, held: Draft, summary: intake.Summary, name: str, title: str, kept: dict[str, list[str]]
+) -> list[str]:
+    counts = summary.obs[name].dropna().astype(str).value_counts()
+    options = sorted(map(str, counts.index))
+    return st.multiselect(
+        title,
+        options,
+        default=[value for value in kept.get(name, []) if value in options],
+        format_func=lambda value: f"{value} ({counts[value]:,})",
+        placeholder="All",
+        key=held.key(f"{side}-filter-{name}-{summary.path}"),
+        help=f"obs column '{name}'; cells of the whole file in brackets.",
+    )
+
+
+def _unlabelled_choice(
+    side: Side, held: Draft, rows: np.ndarray, unlabelled: np.ndarray, n_unlabelled: int
+) -> np.ndarray:
+    if side == "reference":
+        return rows & ~unlabelled
+    if not n_unlabelled:
+        return rows
+    keep = st.toggle(
+        f"Keep the {n_unlabelled:,} cells without a label",
+        held.settings[side].get("keep_unlabelled", True),
+        key=held.key(f"{side}-unlabelled"),
+        help=SideParams.model_fields["keep_unlabelled"].description,
+    )
+    held.set_section(side, keep_unlabelled=keep)
+    return rows if keep else rows & ~unlabelled
+
+
+def _counted(side: Side, held: Draft, summary: intake.Summary, rows: np.ndarray, labels_key: str | None) -> None:
+    """Live counts and the composition of the chosen cells."""
+    n_cells = int(rows.sum())
+    counts, n_without = pd.Series(dtype=int), 0
+    if labels_key is not None:
+        labels = summary.obs[labels_key]
+        without = rows & intake.is_unlabelled(labels)
+        n_without = int(without.sum())
+        counts = labels[rows & ~without].astype(str).value_counts()
+        counts = counts[counts > 0]
+    held.note(**{f"{side}_counted": {"n_cells": n_cells, "n_labels": len(counts)}})
+    with st.container(horizontal=True):
+        st.metric(
+            "Cells used",
+            f"{n_cells:,} of {summary.n_cells:,}",
+            help="After the filters, of all cells in the file.",
+            width="content",
+        )
+        st.metric("Genes in the file", f"{summary.n_genes:,}", width="content")
+        if labels_key is not None:
+            st.metric(
+                "Labels",
+                f"{len(counts):,}",
+                help=f"Different values of '{labels_key}' in the cells used.",
+                width="content",
+            )
+    if len(counts):
+        composition_chart(
+            counts,
+            unlabelled=n_without,
+            colour=SIDE_COLOURS[side],
+            alt_text=f"Bar chart: cells per label in the {side}, {n_cells:,} cells.",
+        )
+
+
+def _more_settings(side: Side, held: Draft, summary: intake.Summary) -> None:
+    kept = held.settings[side]
+    with st.expander("Columns and counts", icon=":material/tune:"):
+        technology = setting_input(
+            SideParams, "technology", kept.get("technology"), held.key(f"{side}-tech-{summary.path}")
+        )
+        batches = value_columns(summary.obs)
+        batch = st.selectbox(
+            "Batch column",
+            batches,
+            index=batches.index(kept["batch_key"]) if kept.get("batch_key") in batches else None,
+            placeholder="None: the technology alone",
+            key=held.key(f"{side}-batch-{summary.path}"),
+            help=SideParams.model_fields["batch_key"].description + _candidates(summary),
+        )
+        places = ["auto", *summary.places]
+        counts = st.selectbox(
+            "Raw counts",
+            places,
+            index=places.index(kept["counts"]) if kept.get("counts") in places else 0,
+            format_func=lambda p: (
+                f"Automatic: {summary.counts}"
+                if p == "auto" and kept.get("counts", "auto") == "auto"
+                else ("Automatic" if p == "auto" else p)
+            ),
+            key=held.key(f"{side}-counts-{summary.path}"),
+            help=SideParams.model_fields["counts"].description,
+        )
+        columns = [str(c) for c in summary.var.columns if not pd.api.types.is_numeric_dtype(summary.var[c])]
+        names = st.selectbox(
+            "Gene names",
+            columns,
+            index=columns.index(kept["gene_names"]) if kept.get("gene_names") in columns else None,
+            placeholder="var index",
+            key=held.key(f"{side}-genes-{summary.path}"),
+            help=SideParams.model_fields["gene_names"].description,
+        )
+        rounding = setting_input(
+            SideParams, "non_integer", kept.get("non_integer"), held.key(f"{side}-round-{summary.path}")
+        )
+    changed = counts != kept.get("counts", "auto")
+    held.set_section(
+        side, technology=technology, batch_key=batch, counts=counts or "auto", gene_names=names, non_integer=rounding
+    )
+    if changed:  # another place has other genes and other values: all above is out of date
+        st.rerun()
+
+
+def _candidates(summary: intake.Summary) -> str:
+    found = intake.guess(summary).batch
+    return f" This file has {words.plain(', '.join(found))}." if found else ""
+
+
+def value_columns(obs: pd.DataFrame) -> list[str]:
+    """Columns of text or categories, with few enough values to choose from."""
+    found = []
+    for name in obs.columns:
+        column = obs[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            n_values = len(column.cat.categories)
+        elif (
+            pd.api.types.is_bool_dtype(column)
+            or pd.api.types.is_object_dtype(column)
+            or pd.api.types.is_string_dtype(column)
+        ):
+            n_values = column.nunique()
+        else:
+            continue
+        if 1 <= n_values <= MOST_VALUES:
+            found.append(str(name))
+    return found

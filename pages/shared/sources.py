@@ -1,0 +1,99 @@
+"""Where an input file can come from, and how its path is kept inside the folders that the app may read."""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from labeltransfer.errors import InputError
+from labeltransfer.home import data_dir, home
+
+LISTED_FILES = 2000
+CHUNK = 1 << 22
+
+
+def folder_files(suffixes: Iterable[str] = (".h5ad",)) -> list[str]:
+    """Files of the data folder and its subfolders, as names relative to it; at most ``LISTED_FILES``.
+
+    Hidden ones are left out, and so is whatever a link leads to outside the folder.
+    """
+    root = data_dir()
+    if root is None or not root.is_dir():
+        return []
+    found: list[str] = []
+    endings = tuple(suffixes)
+    for folder, folders, files in os.walk(root):  # does not follow links to folders
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        for name in sorted(files):
+            path = Path(folder) / name
+            if name.endswith(endings) and not name.startswith(".") and path.resolve().is_relative_to(root):
+                found.append(path.relative_to(root).as_posix())
+                if len(found) == LISTED_FILES:
+                    return found
+    return found
+
+
+def folder_file(name: str) -> Path:
+    """Path of a file of the data folder.
+
+    Raises
+    ------
+    InputError
+        There is no data folder, the file is not in it, or the name leads out of it.
+    """
+    root = data_dir()
+    if root is None:
+        raise InputError("This server has no data folder: set LABELTRANSFER_DATA_DIR and start the app again.")
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        raise InputError(f"'{name}' lies outside the data folder: choose a file of the list.")
+    if not path.is_file():
+        raise InputError(f"'{name}' is not in the data folder (any more): choose another file.")
+    return path
+
+
+def keep_upload(name: str, content: BinaryIO) -> Path:
+    """Write an upload to ``home()/uploads`` under the hash of its content; the same content is kept once.
+
+    Raises
+    ------
+    InputError
+        The disk cannot take it.
+    """
+    folder = home() / "uploads"
+    try:
+        folder.mkdir(exist_ok=True)
+        digest = hashlib.sha256()
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as file:
+            try:
+                while chunk := content.read(CHUNK):
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.close()
+                target = folder / digest.hexdigest()[:16] / safe_name(name)
+                target.parent.mkdir(exist_ok=True)
+                os.replace(file.name, target)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise InputError(f"'{name}' cannot be kept on this server ({error.strerror}): free some space.") from error
+    return target
+
+
+def safe_name(name: str) -> str:
+    """File name of an upload without anything that a path or a shell could read into it."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".")
+    return stem[-80:] or "upload"
+
+
+def describe_path(path: str) -> str:
+    """A path as a person should see it: relative to the folder that it was chosen from."""
+    resolved = Path(path)
+    for root in (data_dir(), home() / "uploads", home()):
+        if root is not None and resolved.is_relative_to(root):
+            return resolved.name if root.name == "uploads" else resolved.relative_to(root).as_posix()
+    return str(resolved)

@@ -1,0 +1,109 @@
+"""The settings of a training: preset, everything else under "Advanced", and what can be expected of it."""
+
+from typing import Any, get_args
+
+import streamlit as st
+from pydantic import BaseModel
+
+from labeltransfer.params import (
+    PRESET_HELP,
+    PRESETS,
+    EmbedParams,
+    IntegrateParams,
+    PresetName,
+    RunParams,
+    TransferParams,
+    scvi_epochs,
+)
+from labeltransfer.runs import pipeline
+from labeltransfer.runs.devices import devices
+from labeltransfer.runs.store import default_store
+from pages.shared.draft import Draft
+from pages.shared.widgets import setting_input, settings_grid
+from pages.shared.words import plain
+
+PRESET_TITLES: dict[str, str] = {"tutorial": "Tutorial", "quick": "Quick look", "own": "Own settings"}
+SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
+    "integrate": ("scVI", IntegrateParams),
+    "transfer": ("scANVI", TransferParams),
+    "embed": ("Maps (MDE)", EmbedParams),
+}
+
+
+def training_form(held: Draft) -> RunParams:
+    """Show the settings and return those of the run; raises SettingsError."""
+    for section, (_, model) in SECTIONS.items():
+        if section not in held.settings:
+            held.change(**{section: model().model_dump(mode="json")})
+    preset_place = st.container()
+    with st.expander("Advanced", icon=":material/tune:"):
+        for section, (title, model) in SECTIONS.items():
+            st.markdown(f"**{title}**")
+            fields = settings_grid(
+                model, list(model.model_fields), held.settings[section], held.key(section), columns=4
+            )
+            held.set_section(section, **fields)
+        st.markdown("**Run**")
+        held.change(**settings_grid(RunParams, ("seed", "device"), held.settings, held.key("run"), columns=4))
+    with preset_place:
+        _preset(held)
+    with st.container(width=420):
+        name = setting_input(RunParams, "name", held.settings.get("name"), held.key("name"))
+    held.change(name=name)
+    return held.params(last_stage="evaluate")
+
+
+def _preset(held: Draft) -> None:
+    now = preset_of(held.settings)
+    options = [*get_args(PresetName), *(["own"] if now == "own" else [])]
+    key = held.key("preset")
+    st.session_state[key] = now
+
+    def choose() -> None:
+        chosen = st.session_state[key]
+        if chosen in PRESETS:
+            held.revision += 1  # the widgets under "Advanced" start anew
+            held.change(**{section: s.model_dump(mode="json") for section, s in PRESETS[chosen].items()})
+
+    st.segmented_control(
+        "Preset",
+        options,
+        format_func=PRESET_TITLES.__getitem__,
+        key=key,
+        on_change=choose,
+        required=True,
+        help="All settings of both trainings at once.",
+    )
+    st.caption(PRESET_HELP.get(now, "Settings of your own, under Advanced."))
+
+
+def preset_of(settings: dict[str, Any]) -> str:
+    """Name of the preset that both trainings' settings agree with, else 'own'."""
+    for name, sections in PRESETS.items():
+        if all(settings.get(s) == preset.model_dump(mode="json") for s, preset in sections.items()):
+            return name
+    return "own"
+
+
+def expectations(held: Draft, params: RunParams) -> None:
+    """Say what the run will do: epochs, reuse and device."""
+    counted = [held.notes.get(f"{side}_counted", {}).get("n_cells") for side in ("reference", "query")]
+    lines = []
+    if all(counted):
+        n_cells = sum(counted)
+        lines.append(
+            f"{scvi_epochs(params.integrate, n_cells=n_cells)} epochs of scVI and {params.transfer.max_epochs} of "
+            f"scANVI over {n_cells:,} cells."
+        )
+    store = default_store()
+    reused = pipeline.reusable_stages(store, params)
+    if len(reused) == len(pipeline.stages_of(params)):
+        lines.append("Every stage of this run is finished already: it opens within seconds.")
+    elif reused:
+        titles = ", ".join(f"'{pipeline.STAGE_TITLES[stage]}'" for stage in reused)
+        lines.append(f":material/recycling: Finished before and reused: {titles}.")
+    lines.append(f"It runs on {' or '.join(plain(device.name) for device in devices(params.device))}.")
+    n_before = sum(not run.status().over for run in store.runs())
+    if n_before:
+        lines.append(f"{n_before} other {'run is' if n_before == 1 else 'runs are'} at work or waiting before it.")
+    st.markdown("  \n".join(lines))
