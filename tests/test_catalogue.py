@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,6 +30,7 @@ from labeltransfer.data.catalogue import (
     local_path,
     start_fetch,
 )
+from labeltransfer.data.files import open_h5ad, read_obs
 from labeltransfer.data.parts import part_path, part_size
 from labeltransfer.errors import DownloadError
 
@@ -64,6 +66,25 @@ def write_h5ad(path: Path, obs: pd.DataFrame, n_genes: int) -> Path:
     counts = sp.csr_matrix((len(obs), n_genes), dtype=np.float32)
     var = pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)])
     ad.AnnData(counts, obs.set_axis([f"cell{i}" for i in range(len(obs))]), var).write_h5ad(path)
+    return path
+
+
+def write_old_h5ad(path: Path, obs: pd.DataFrame, n_genes: int) -> Path:
+    """The same in the layout of anndata 0.6: tables as compound datasets, categories in uns."""
+    with h5py.File(path, "w") as file:
+        x = file.create_group("X")
+        x.attrs.update({"h5sparse_format": b"csr", "h5sparse_shape": (len(obs), n_genes)})
+        x["data"], x["indices"] = np.zeros(0, np.float32), np.zeros(0, np.int32)
+        x["indptr"] = np.zeros(len(obs) + 1, np.int32)
+        codes = {column: obs[column].cat.codes.to_numpy() for column in obs}
+        table = np.zeros(len(obs), dtype=[("index", "S10"), *((column, c.dtype) for column, c in codes.items())])
+        table["index"] = [f"cell{i}" for i in range(len(obs))]
+        for column, values in codes.items():
+            table[column] = values
+            names = np.array(list(obs[column].cat.categories), dtype=h5py.string_dtype())
+            file[f"uns/{column}_categories"] = names
+        file["obs"] = table
+        file["var"] = np.array([(f"gene{i}".encode(),) for i in range(n_genes)], dtype=[("index", "S10")])
     return path
 
 
@@ -119,6 +140,17 @@ def test_a_file_is_fetched_from_the_labs_mirror_and_verified(
         fetch(small)
         assert len(server.requests) == 1
     assert path == local_path(small) and path.read_bytes() == small_bytes
+
+
+def test_a_file_in_the_old_layout_is_recognised(
+    small: CatalogueEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = write_old_h5ad(tmp_path / "old.h5ad", senis_obs(FACS).iloc[:40], 12).read_bytes()
+    with serve(old) as server:
+        monkeypatch.setenv("LABELTRANSFER_MIRROR", server.url)
+        path = fetch(small)
+    with open_h5ad(path) as file:
+        assert check_tutorial_subset(replace(small, tutorial_shape=(40, 12), tutorial_labels={}), read_obs(file)) == []
 
 
 def test_the_next_address_is_tried_where_one_does_not_give_the_file(

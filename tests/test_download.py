@@ -148,6 +148,16 @@ def test_dropped_connections_are_resumed_without_fetching_a_byte_twice(target: P
         assert len(server.requests) == 13 and server.n_sent == N
 
 
+def test_a_connection_that_falls_silent_is_given_up_and_resumed(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TIMEOUTS", (1.0, 0.3))
+    with serve(CONTENT, pause=threading.Event()) as server:
+        assert server.pause is not None
+        threading.Timer(0.5, server.pause.set).start()
+        download(server.url, target)
+        assert_whole(target)
+        assert server.requests[1]["Range"] == f"bytes={N // 2}-"
+
+
 def test_a_server_that_always_drops_is_given_up_and_what_came_is_kept(target: Path) -> None:
     with serve(CONTENT, drop_after=[50_000] + [0] * 50) as server:
         with pytest.raises(DownloadError, match="start it again to go on") as error:
