@@ -86,4 +86,6 @@ def _expression(path: str, mtime: int, gene: str) -> np.ndarray:
 def _colours(path: str, mtime: int) -> dict[str, str]:
     table = _cells(path, mtime)
     observed = set(table["observed_label"].dropna().astype(str))
-    return figures.label_colours(observed | set(table["predicted_label"].astype(str)) | set(evaluate.reference_labels(table)))
+    return figures.label_colours(
+        observed | set(table["predicted_label"].astype(str)) | set(evaluate.reference_labels(table))
+    )

@@ -1,0 +1,159 @@
+"""The cells on maps, in any colour; a lasso lists what it circles."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from labeltransfer.errors import RunError
+from labeltransfer.results import maps
+from labeltransfer.results.evaluate import OBS_PREFIX
+from labeltransfer.runs.run import Run
+from pages.shared import cached
+from pages.shared.cell_list import cell_list
+from pages.shared.frame import catching, guard, page_header, require_run
+
+BASES: dict[maps.Basis, str] = {"scanvi": "scANVI", "scvi": "scVI"}
+VIEWS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    # cells shown, panels
+    "Side by side": (("reference", "query"), ("reference", "query")),
+    "Overlaid": (("reference", "query"), ()),
+    "Reference": (("reference",), ("reference",)),
+    "Query": (("query",), ("query",)),
+}
+GENE = "Gene expression"
+COLUMNS = {
+    "Predicted label": "predicted_label",
+    "Observed label": "observed_label",
+    "Confidence": "confidence",
+    "Technology": "technology",
+    "Side": "side",
+    "Batch": "batch",
+    "Counts per cell": "n_counts",
+    "Genes per cell": "n_genes",
+}
+MOST_CATEGORIES = 60
+
+
+def colour_options(cells: pd.DataFrame, *, with_genes: bool) -> dict[str, str]:
+    """Name in the list to column; of the input's own columns those that can be told apart by colour."""
+    own = {}
+    for name in (c for c in cells.columns if c.startswith(OBS_PREFIX)):
+        numeric = pd.api.types.is_numeric_dtype(cells[name])
+        if (2 if not numeric else 1) <= cells[name].nunique() <= (MOST_CATEGORIES if not numeric else np.inf):
+            own[f"{name.removeprefix(OBS_PREFIX)} (input column)"] = name
+    return COLUMNS | ({GENE: ""} if with_genes else {}) | own
+
+
+def gene_names(run: Run) -> list[str]:
+    """Shared genes; none where the run was kept without its counts."""
+    try:
+        return sorted(cached.genes(run).index.astype(str), key=str.lower)
+    except RunError:
+        return []
+
+
+@st.cache_data(max_entries=12, show_spinner="Drawing the map …")
+def draw(
+    _run: Run, run_id: str, stamp: int, basis: maps.Basis, view: str, column: str, gene: str, names: bool
+) -> go.Figure:
+    """The figure; it depends on the settings above it alone, so that a selection in it stays."""
+    cells = cached.cells(_run)
+    shown_sides, panels = VIEWS[view]
+    shown = cells["side"].isin(shown_sides).to_numpy()
+    colour = pd.Series(cached.expression(_run, gene), index=cells.index, name=gene) if gene else cells[column]
+    limits: tuple[float, float] | None = None
+    if column == "confidence":
+        limits = (0.0, 1.0)
+    elif gene:
+        limits = (0.0, max(float(colour.max()), 0.1))
+    counts = cells["side"].value_counts()
+    technologies = cells.groupby("side", observed=True)["technology"].first()
+    return maps.scatter(
+        cells[shown],
+        colour[shown].rename(next((k for k, v in COLUMNS.items() if v == column), gene or column)),
+        basis=basis,
+        split=panels,
+        colours=cached.colours(_run) if column in ("predicted_label", "observed_label") else None,
+        titles={side: f"{side.capitalize()}: {technologies[side]}, {counts[side]:,} cells" for side in panels},
+        limits=limits,
+        names=names,
+    )
+
+
+guard()
+page_header("Explore", "explore")
+run = require_run("evaluate")
+
+with catching():
+    cells = cached.cells(run)
+    genes = gene_names(run)
+    options = colour_options(cells, with_genes=bool(genes))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        basis = st.segmented_control(
+            "Map of",
+            list(BASES),
+            default="scanvi",
+            format_func=lambda key: BASES[key],
+            required=True,
+            key="explore-basis",
+            persist_state="session",
+            help="MDE of the latent of scVI, which knows no labels, or of scANVI, which knows the reference's. "
+            "Near means alike; distances between far groups, and the axes, mean nothing.",
+        )
+        view = st.segmented_control(
+            "Cells", list(VIEWS), default="Side by side", required=True, key="explore-view", persist_state="session"
+        )
+        chosen = st.selectbox(
+            "Colour", list(options), key=f"explore-colour-{run.id}", width=240, persist_state="session"
+        )
+        gene = ""
+        if chosen == GENE:
+            gene = st.selectbox(
+                "Gene",
+                genes,
+                key=f"explore-gene-{run.id}",
+                width=200,
+                persist_state="session",
+                help=f"Any of the {len(genes):,} shared genes: type to search. log1p of counts per 10,000.",
+            )
+        names = st.toggle(
+            "Names on the map", key="explore-names", persist_state="session", help="At the median of each group."
+        )
+
+    n_shown = int(cells["side"].isin(VIEWS[view][0]).sum())
+    can_select = n_shown <= maps.LASSO_LIMIT
+    stamp = run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns
+    event: Any = st.plotly_chart(
+        draw(run, run.id, stamp, basis, view, options[chosen], gene, names),
+        key=f"explore-map-{run.id}-{view}",
+        on_select="rerun" if can_select else "ignore",
+        selection_mode=("lasso", "box"),
+        config={
+            "scrollZoom": True,
+            "displaylogo": False,
+            "toImageButtonOptions": {"format": "png", "scale": 3, "filename": f"map-{basis}-{run.id}"},
+        },
+        alt=f"Map of the {BASES[basis]} latent with {n_shown:,} cells, coloured by {gene or chosen.lower()}",
+    )
+
+    rows = [int(np.ravel(point["customdata"])[0]) for point in event["selection"]["points"]] if can_select else []
+    if rows:
+        picked = cells[cells["side"].isin(VIEWS[view][0])].iloc[sorted(set(rows))]
+        st.subheader(f"{len(picked):,} of {n_shown:,} shown cells", anchor=False)
+        cell_list(run, picked, key="explore", file_name=f"selection-{run.id}.csv")
+    elif can_select:
+        st.caption(
+            "Circle cells with the lasso to list them and take them along as CSV. A click on a name in the legend "
+            "hides it, a double click shows it alone; the camera saves a PNG."
+        )
+    else:
+        st.caption(
+            f"{n_shown:,} cells are shown, and the lasso works up to {maps.LASSO_LIMIT:,}: show one side alone, or "
+            "choose cells by label on the Compare and Export pages."
+        )
+    if not genes:
+        st.caption("This run was kept without its counts, so genes cannot be shown.")

@@ -1,0 +1,238 @@
+"""What leaves the app: labels, the annotated data, the models, the figures and the settings."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from labeltransfer.errors import RunError
+from labeltransfer.results import evaluate, export, figures
+from labeltransfer.results.maps import Basis
+from labeltransfer.runs.run import Run
+from pages.shared import cached
+from pages.shared.frame import catching, guard, page_header, require_run
+from pages.shared.words import duration, size
+
+BASES: dict[Basis, str] = {"scanvi": "scANVI", "scvi": "scVI"}
+PREVIEW_ROWS = 200
+ANNOTATED = "annotated.h5ad"
+
+
+@st.cache_resource
+def writers() -> dict[str, tuple[subprocess.Popen, float]]:
+    """Processes of this app that write an annotated file, with their starts, by run id."""
+    return {}
+
+
+def show_predictions(run: Run) -> None:
+    """Predictions of the query as CSV, all or filtered."""
+    query = cached.cells(run).query("side == 'query'")
+    labels = query["predicted_label"].astype(str).value_counts()
+    labels = labels[labels > 0]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        wanted = st.multiselect(
+            "Predicted label",
+            list(labels.index),
+            format_func=lambda label: f"{label} ({labels[label]:,})",
+            placeholder="All labels",
+            key=f"export-labels-{run.id}",
+        )
+        least = st.slider(
+            "Confidence at least",
+            0.0,
+            1.0,
+            0.0,
+            0.01,
+            key=f"export-confidence-{run.id}",
+            help="scANVI's probability of the predicted label.",
+            width=280,
+        )
+    keep = query["confidence"] >= least
+    if wanted:
+        keep &= query["predicted_label"].isin(wanted)
+    frame = export.predictions(query[keep], run.id)
+    st.dataframe(
+        frame.head(PREVIEW_ROWS),
+        hide_index=True,
+        height=250,
+        column_config={
+            "confidence": st.column_config.NumberColumn(format="%.3f"),
+            "second_confidence": st.column_config.NumberColumn(format="%.3f"),
+        },
+        alt="First rows of the predictions",
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.download_button(
+            f"Download {len(frame):,} predictions as CSV",
+            lambda: export.to_csv(frame),
+            file_name=f"predictions-{run.id}.csv",
+            mime="text/csv",
+            type="primary",
+            icon=":material/download:",
+            on_click="ignore",
+            disabled=frame.empty,
+            key="export-csv",
+        )
+        preview = f"; the first {PREVIEW_ROWS} are shown" if len(frame) > PREVIEW_ROWS else ""
+        st.caption(f"{len(frame):,} of {len(query):,} query cells{preview}.")
+
+
+@st.fragment
+def show_annotated(run: Run) -> None:
+    """The annotated AnnData: written by a process of its own, for it holds all counts, and kept with the run."""
+    target = run.folder / "exports" / ANNOTATED
+    if target.exists():
+        offer_file(target, f"{run.id}.h5ad")
+        return
+    try:
+        for stage, name in (("prepare", "prepared.h5ad"), ("integrate", "latent.npy"), ("transfer", "soft.parquet")):
+            run.artefact(stage, name)
+    except RunError:
+        st.caption("This run was kept without its counts, so there is nothing to annotate.")
+        return
+    process, started = writers().get(run.id, (None, 0.0))
+    if process is not None and process.poll() is None:
+        watch_writer(run, started)
+        return
+    if process is not None:
+        writers().pop(run.id)
+        log = target.with_suffix(".log").read_text(errors="replace").strip().splitlines()
+        st.error(f"The file could not be written: {log[-1] if log else 'the process was stopped'}")
+    if st.button("Write the file", icon=":material/deployed_code:", key="export-write"):
+        start_writer(run, target)
+        st.rerun(scope="fragment")
+    n_bytes = run.artefact("prepare", "prepared.h5ad").stat().st_size
+    st.caption(f"It takes a while and some {size(3 * n_bytes)} of disk; you can leave this page meanwhile.")
+
+
+@st.fragment(run_every=2.0)
+def watch_writer(run: Run, started: float) -> None:
+    """How long the file has been in the making; ends itself when it is there."""
+    process, _ = writers().get(run.id, (None, 0.0))
+    if process is None or process.poll() is not None:
+        st.rerun()
+    st.info(
+        f"Writing the file for {duration(time.time() - started)} now. Leaving is safe: it goes on, and is kept.",
+        icon=":material/hourglass_top:",
+    )
+
+
+def start_writer(run: Run, target: Path) -> None:
+    """Start the process that writes the annotated file."""
+    try:
+        target.parent.mkdir(exist_ok=True)
+        with target.with_suffix(".log").open("w") as log:
+            command = [sys.executable, "-m", "labeltransfer", "annotate", run.id, "--out", str(target)]
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    except OSError as error:
+        raise RunError(f"{target} cannot be written ({error.strerror}): free some space.") from error
+    writers()[run.id] = (process, time.time())
+
+
+def offer_file(path: Path, file_name: str) -> None:
+    """Download of a file that lies ready."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.download_button(
+            f"Download {size(path.stat().st_size)}",
+            lambda: path.open("rb"),
+            file_name=file_name,
+            mime="application/octet-stream",
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"export-{path.name}",
+        )
+        st.caption(f"On this server: `{path}`")
+
+
+def show_models(run: Run) -> None:
+    """Both model folders as one zip."""
+    try:
+        folders = {"scvi_model": run.artefact("integrate", "model"), "scanvi_model": run.artefact("transfer", "model")}
+    except RunError:
+        st.caption("This run was kept without its models.")
+        return
+    target = run.folder / "exports" / "models.zip"
+    offer("Download both models", lambda: export.zip_models(target, folders).read_bytes(), f"models-{run.id}.zip")
+    st.caption(
+        "In Python, with the prepared data of the annotated file: "
+        "`scvi.model.SCANVI.load('scanvi_model', adata[:, adata.var['highly_variable']])`"
+    )
+
+
+def show_figures(run: Run) -> None:
+    """Maps and confusion matrix as HTML files that need nothing else."""
+    basis: Basis = st.segmented_control(
+        "Map of",
+        list(BASES),
+        default="scanvi",
+        format_func=lambda key: BASES[key],
+        required=True,
+        key="export-basis",
+    )
+    with st.container(horizontal=True):
+        for column, name in (("predicted_label", "predicted"), ("observed_label", "observed")):
+            offer(
+                f"Map by {name} label",
+                partial(map_html, run, basis, column),
+                f"map-{basis}-{name}-{run.id}.html",
+            )
+        if cached.cells(run).query("side == 'query'")["observed_label"].notna().any():
+            offer("Confusion matrix", lambda: confusion_html(run), f"confusion-{run.id}.html")
+    st.caption(
+        "Each opens in any browser, without a network. For a PNG use the camera at the corner of the map on Explore, "
+        "and the menu at the corner of the matrix on Compare."
+    )
+
+
+def offer(label: str, make: Callable[[], str | bytes], file_name: str) -> None:
+    """Download that is made when somebody clicks."""
+    st.download_button(
+        label, make, file_name=file_name, icon=":material/download:", on_click="ignore", key=f"export-{label}"
+    )
+
+
+def map_html(run: Run, basis: Basis, column: str) -> str:
+    """Both sides' map as one HTML page."""
+    cells = cached.cells(run)
+    figure = figures.scatter(cells, cells[column], basis=basis, colours=cached.colours(run), names=True)
+    return figure.to_html(include_plotlyjs=True)
+
+
+def confusion_html(run: Run) -> str:
+    """The query's confusion matrix as one HTML page."""
+    table = evaluate.confusion(cached.cells(run))
+    return figures.confusion_heatmap(table, title=f"Query cells, run {run.id}").to_html(include_plotlyjs=True)
+
+
+guard()
+page_header("Export", "export")
+run = require_run("evaluate")
+
+with catching():
+    st.subheader("Predictions", anchor=False, help="One row a query cell.")
+    show_predictions(run)
+
+    left, right = st.columns(2)
+    with left, st.container(border=True):
+        st.subheader("Annotated AnnData", anchor=False)
+        st.write(
+            "One h5ad with all cells of both sides and the shared genes: counts, log-normalised expression, both "
+            "latents and maps, predicted labels with all probabilities, and the settings."
+        )
+        show_annotated(run)
+    with right, st.container(border=True):
+        st.subheader("Models", anchor=False)
+        st.write("The trained scVI and scANVI, as plain scvi-tools loads them.")
+        show_models(run)
+    left, right = st.columns(2)
+    with left, st.container(border=True):
+        st.subheader("Figures", anchor=False)
+        show_figures(run)
+    with right, st.container(border=True):
+        st.subheader("Settings", anchor=False)
+        st.write("Everything that was asked of this run; the command line takes it with `--params`.")
+        offer("Download params.json", lambda: (run.folder / "params.json").read_bytes(), f"params-{run.id}.json")

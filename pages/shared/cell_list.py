@@ -1,0 +1,55 @@
+"""Some cells as a table with a CSV of all of them, as several pages show it."""
+
+import pandas as pd
+import streamlit as st
+
+from labeltransfer.results import export
+from labeltransfer.results.evaluate import OBS_PREFIX
+from labeltransfer.runs.run import Run
+
+ROW_LIMIT = 5_000
+"""Rows that travel to the browser; the CSV has all."""
+
+_COLUMNS = {
+    "cell_id": st.column_config.TextColumn("Cell", pinned=True),
+    "side": st.column_config.TextColumn("Side"),
+    "observed_label": st.column_config.TextColumn("Observed label"),
+    "predicted_label": st.column_config.TextColumn("Predicted label"),
+    "confidence": st.column_config.ProgressColumn(
+        "Confidence", help="scANVI's probability of the predicted label.", min_value=0, max_value=1, format="percent"
+    ),
+    "second_label": st.column_config.TextColumn("Runner-up"),
+    "second_confidence": st.column_config.NumberColumn(
+        "Its probability", help="scANVI's probability of the runner-up.", format="percent"
+    ),
+    "technology": st.column_config.TextColumn("Technology"),
+    "batch": st.column_config.TextColumn("Batch"),
+    "n_counts": st.column_config.NumberColumn("Counts", help="Counts of the cell after preparation.", format="%.0f"),
+    "n_genes": st.column_config.NumberColumn("Genes", help="Shared genes with at least one count.", format="%.0f"),
+}
+
+
+def cell_list(run: Run, cells: pd.DataFrame, *, key: str, file_name: str) -> None:
+    """Show cells as a table, the surest predictions first, and offer all of them as CSV."""
+    shown = cells.sort_values("confidence", ascending=False).head(ROW_LIMIT)
+    inputs = [name for name in cells.columns if name.startswith(OBS_PREFIX)]
+    st.dataframe(
+        shown[[*_COLUMNS, *inputs]],
+        hide_index=True,
+        height=min(38 + 35 * max(len(shown), 1), 320),
+        column_config={**_COLUMNS, **{name: name.removeprefix(OBS_PREFIX) for name in inputs}},
+        alt=f"Table of {len(shown):,} cells with their labels and confidence",
+        key=f"{key}-table",
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.download_button(
+            f"Download {len(cells):,} cells as CSV",
+            lambda: export.to_csv(export.predictions(cells, run.id, side=None)),
+            file_name=file_name,
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"{key}-csv",
+        )
+        if len(cells) > len(shown):
+            st.caption(f"The table shows the {len(shown):,} surest; the CSV has all.")
