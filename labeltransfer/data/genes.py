@@ -8,7 +8,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from labeltransfer.data.words import counted
 from labeltransfer.errors import InputError, SettingsError
+
+MIN_VARYING = 10
+"""Below this no trend can be fitted, and below four points the loess library takes the whole process down."""
 
 MIN_SHARED = 200
 """Fewer shared genes than this mean that the two files name their genes differently."""
@@ -119,12 +123,15 @@ def choose_genes(
 def _rank_genes(counts: sp.csr_matrix, genes: pd.Index, groups: pd.Series, n_top_genes: int) -> pd.DataFrame:
     import scanpy as sc  # takes seconds, and the app's process does without it
 
+    for group in groups.unique():
+        _, variances = _mean_variance(counts[(groups == group).to_numpy()])
+        if (variances > 0).sum() < MIN_VARYING:
+            raise ValueError(f"fewer than {MIN_VARYING} genes vary in {group}")
     adata = ad.AnnData(counts, obs=pd.DataFrame({"group": groups.to_numpy()}, index=groups.index.astype(str)))
     adata.var_names = genes
-    with np.errstate(divide="ignore", invalid="ignore"):  # a group of one cell; caught below
-        table = sc.pp.highly_variable_genes(
-            adata, flavor="seurat_v3", n_top_genes=n_top_genes, batch_key="group", inplace=False, check_values=False
-        )
+    table = sc.pp.highly_variable_genes(
+        adata, flavor="seurat_v3", n_top_genes=n_top_genes, batch_key="group", inplace=False, check_values=False
+    )
     kept = ["highly_variable", "highly_variable_rank", "means", "variances", "variances_norm"]
     table = table[kept].astype({"highly_variable_rank": np.float64})
     if not np.isfinite(table["variances_norm"]).all():
@@ -138,7 +145,8 @@ def _why_not(counts: sp.csr_matrix, genes: pd.Index, groups: pd.Series, n_top_ge
     for group, n_cells in groups.value_counts(sort=False).items():
         rows = (groups == group).to_numpy()
         if n_cells and not _can_rank(counts[rows], genes, groups[rows], n_top_genes):
-            failed.append(f"{hvg_batch} '{group}' ({n_cells:,} cells)" if hvg_batch != "none" else f"{n_cells:,} cells")
+            cells = counted(n_cells, "cell")
+            failed.append(cells if hvg_batch == "none" else f"{hvg_batch} '{group}' ({cells})")
     ways = [f"ask for all {len(genes):,} genes (n_top_genes), which needs no ranking"]
     if hvg_batch != "none" and _can_rank(counts, genes, pd.Series("all", index=groups.index), n_top_genes):
         ways.insert(0, "rank genes over all cells at once (hvg_batch = none)")

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from labeltransfer.data.genes import choose_genes, shared_genes
 from labeltransfer.data.sides import SideCells, check_labels, read_side
+from labeltransfer.data.words import counted
 from labeltransfer.errors import SettingsError
 from labeltransfer.home import write_json
 from labeltransfer.params import UNKNOWN, RunParams, Side
@@ -122,7 +123,8 @@ def join(
         kept = n_counts > 0
         cells.tally["n_empty_left_out"] = int((~kept).sum())
         if not kept.all():
-            report(f"{int((~kept).sum()):,} cells of the {cells.side} have no count in the shared genes; left out.")
+            n_empty = counted(cells.tally["n_empty_left_out"], "cell")
+            report(f"Left out of the {cells.side}: {n_empty} without a count in the shared genes.")
             counts = counts[kept]
         if not kept.any():
             raise SettingsError(
@@ -193,10 +195,10 @@ def _unique_names(reference: pd.Series, query: pd.Series, *, report: Callable[[s
     for side, own in zip(SIDES, (reference, query), strict=True):
         n_repeated = int(own.duplicated().sum())
         if n_repeated:
-            report(f"{n_repeated:,} cells of the {side} repeat a name; they are told apart by a number behind it.")
+            report(f"Repeated cell names in the {side}: {n_repeated:,}; a number behind the name tells them apart.")
         names += [f"{name}-{side}" if name in clash else name for name in own]
     if clash:
-        report(f"{len(clash):,} cell names occur on both sides; they are told apart by '-reference' and '-query'.")
+        report(f"Cell names on both sides: {len(clash):,}; '-reference' and '-query' behind the name tell them apart.")
     taken = set(names)
     seen: Counter[str] = Counter()
     unique = []

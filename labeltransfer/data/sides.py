@@ -14,6 +14,7 @@ from labeltransfer.data.gene_lengths import read_gene_lengths
 from labeltransfer.data.gene_names import gene_index
 from labeltransfer.data.genes import normalise_by_length
 from labeltransfer.data.summary import Summary, read_summary, value_kind
+from labeltransfer.data.words import counted
 from labeltransfer.errors import InputError, SettingsError
 from labeltransfer.params import UNKNOWN, Side, SideParams
 
@@ -107,7 +108,7 @@ def choose_cells(
         labels[known] = column.astype(object).to_numpy()[known].astype(str)
         called_unknown = int((wanted & (column.astype(object) == UNKNOWN).to_numpy()).sum())
         if called_unknown:
-            report(f"{called_unknown:,} cells of the {side} with label '{UNKNOWN}' count as unlabelled.")
+            report(f"Taken as unlabelled in the {side}: {counted(called_unknown, 'cell')} with label '{UNKNOWN}'.")
     elif side == "reference":
         raise SettingsError("The reference has no labels_key: choose the obs column that holds its cell types.")
     unlabelled = wanted & (labels == None)  # noqa: E711  elementwise
@@ -116,7 +117,7 @@ def choose_cells(
     tally |= {"n_unlabelled": n_unlabelled, "n_unlabelled_left_out": n_unlabelled if leave_out else 0}
     if leave_out:
         if n_unlabelled:
-            report(f"{n_unlabelled:,} cells of the {side} have no label and are left out.")
+            report(f"Left out of the {side}: {counted(n_unlabelled, 'cell')} without a label.")
         wanted &= ~unlabelled
         if not wanted.any():
             raise SettingsError(
@@ -153,10 +154,11 @@ def check_counts(
     place = "choose where the raw counts stand (X, raw or a layer)"
     if not np.isfinite(data).all():
         n_bad = int((~np.isfinite(data)).sum())
-        raise InputError(f"The counts of the {side} hold {n_bad:,} values that are NaN or infinite: {place}.")
+        raise InputError(f"The counts of the {side} hold NaN or infinite values ({n_bad:,} of them): {place}.")
     if (data < 0).any():
+        n_bad = int((data < 0).sum())
         raise InputError(
-            f"The counts of the {side} hold {int((data < 0).sum()):,} negative values, so they were scaled: {place}."
+            f"The counts of the {side} hold negative values ({n_bad:,} of them), so they were scaled: {place}."
         )
     rounded = np.rint(data)
     n_broken = int((rounded != data).sum())
@@ -187,10 +189,11 @@ def _named_once(
     repeated = np.asarray(names.duplicated()) & ~missing
     tally |= {"n_unnamed_genes": int(missing.sum()), "n_repeated_genes": int(repeated.sum())}
     if missing.any():
-        report(f"{int(missing.sum()):,} genes of the {side} have no name and are left out.")
+        report(f"Left out of the {side}: {counted(int(missing.sum()), 'gene')} without a name.")
     if repeated.any():
         examples = ", ".join(map(str, names[repeated].unique()[:3]))
-        report(f"{int(repeated.sum()):,} genes of the {side} repeat a name ({examples}); the first of each is kept.")
+        n_repeated = counted(int(repeated.sum()), "gene")
+        report(f"Left out of the {side}: {n_repeated} with a repeated name ({examples}); the first of each is kept.")
     columns = np.flatnonzero(~missing & ~repeated)
     return names[columns].astype(str), columns
 
@@ -222,9 +225,8 @@ def _batches(obs: pd.DataFrame, params: SideParams, side: Side, report: Report) 
         raise _no_column("batch_key", params.batch_key, obs, side)
     column = obs[params.batch_key]
     if column.isna().any():
-        report(
-            f"{int(column.isna().sum()):,} cells of the {side} have no {params.batch_key}; they form a batch 'none'."
-        )
+        n_missing = counted(int(column.isna().sum()), "cell")
+        report(f"Without a {params.batch_key} in the {side}: {n_missing}, which form a batch 'none'.")
     return column.astype(object).where(column.notna(), "none").astype(str).to_numpy(dtype=object)
 
 

@@ -1,0 +1,364 @@
+"""Prepare: which cells, labels and counts go into a run, what is refused, and how it is read back."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from labeltransfer.data.demo import demo_params
+from labeltransfer.data.prepare import prepare
+from labeltransfer.data.prepared import expression, read_cells, read_genes, training_data
+from labeltransfer.errors import InputError, SettingsError
+from labeltransfer.params import RunParams, run_params
+
+N_GENES = 260
+Edit = Callable[[ad.AnnData], ad.AnnData | None]
+
+
+def an_input(path: Path, *, seed: int, prefix: str, edit: Edit | None = None, n_cells: int = 60) -> str:
+    """A file with 60 cells of three types, 260 genes, two donors; ``edit`` breaks or bends it."""
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(rng.gamma(0.8, 2.0, (n_cells, N_GENES))).astype(np.float32)
+    obs = pd.DataFrame(
+        {
+            "cell_type": pd.Categorical(np.resize(["B cell", "T cell", "NK cell"], n_cells)),
+            "donor": pd.Categorical(np.resize(["d1", "d2"], n_cells)),
+            "quality": rng.random(n_cells),
+        },
+        index=[f"{prefix}{i}" for i in range(n_cells)],
+    )
+    adata = ad.AnnData(sp.csr_matrix(counts), obs=obs, var=pd.DataFrame(index=[f"Gene{i}" for i in range(N_GENES)]))
+    adata = (edit(adata) if edit else None) or adata
+    adata.write_h5ad(path)
+    return str(path)
+
+
+def a_pair(folder: Path, *, reference: Edit | None = None, query: Edit | None = None, **settings: Any) -> RunParams:
+    """Settings over two such files; keys with a dot reach inside, such as ``{"reference.batch_key": "donor"}``."""
+    plain: dict[str, Any] = {
+        "reference": {
+            "path": an_input(folder / "r.h5ad", seed=1, prefix="r", edit=reference),
+            "labels_key": "cell_type",
+            "technology": "Smart-seq2",
+        },
+        "query": {"path": an_input(folder / "q.h5ad", seed=2, prefix="q", edit=query), "technology": "10x"},
+        "prepare": {},
+    }
+    for key, value in settings.items():
+        side, _, name = key.partition("__")
+        plain[side][name] = value
+    return run_params(plain)
+
+
+def prepared(params: RunParams, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    prepare(params, folder, report=lambda sentence: None)
+    path = folder / "prepared.h5ad"
+    return read_cells(path), read_genes(path), json.loads((folder / "summary.json").read_text())
+
+
+def all_counts(folder: Path) -> np.ndarray:
+    return ad.read_h5ad(folder / "prepared.h5ad").layers["counts"].toarray()
+
+
+def steps(summary: dict[str, Any]) -> str:
+    return "\n".join(summary["steps"])
+
+
+def test_the_demo_goes_through_with_every_filter_doing_something(demo_pair: Path, tmp_path: Path) -> None:
+    params = demo_params(demo_pair)
+    cells, genes, summary = prepared(
+        params.model_copy(update={"prepare": params.prepare.model_copy(update={"n_top_genes": 300})}), tmp_path
+    )
+    assert cells["side"].value_counts().to_dict() == {"query": 315, "reference": 300}
+    assert summary["reference"]["n_cells_after_filters"] == 315
+    assert summary["reference"]["n_unlabelled_left_out"] == 15
+    assert summary["query"]["n_cells_in_file"] > summary["query"]["n_cells_after_filters"] == 315
+    assert summary["reference"]["n_genes_without_length"] > 0
+    assert set(cells["obs.tissue"]) == {"Marrow"} and set(cells["obs.sex"]) == {"female"}
+    assert genes["highly_variable"].sum() == 300 and genes["gene_length"].notna().all()
+
+
+def test_cells_and_counts_are_those_of_the_files(tmp_path: Path) -> None:
+    params = a_pair(tmp_path, query__labels_key="cell_type")
+    cells, genes, summary = prepared(params, tmp_path)
+    files = [ad.read_h5ad(side.path) for side in (params.reference, params.query)]
+    assert np.array_equal(all_counts(tmp_path), np.vstack([f.X.toarray() for f in files]))
+    assert list(cells.index) == [*files[0].obs_names, *files[1].obs_names] == list(cells["cell_id"])
+    assert list(cells["observed_label"]) == [*files[0].obs["cell_type"], *files[1].obs["cell_type"]]
+    assert set(cells.loc[cells["side"] == "query", "training_label"]) == {"Unknown"}
+    reference = cells[cells["side"] == "reference"]
+    assert (reference["training_label"].astype(str) == reference["observed_label"].astype(str)).all()
+    np.testing.assert_array_equal(cells["n_counts"], all_counts(tmp_path).sum(axis=1))
+    np.testing.assert_array_equal(cells["n_genes"], (all_counts(tmp_path) > 0).sum(axis=1))
+    np.testing.assert_allclose(cells["obs.quality"], [*files[0].obs["quality"], *files[1].obs["quality"]])
+    assert list(cells["batch"].cat.categories) == ["10x", "Smart-seq2"]
+    assert summary["genes"]["n_shared"] == summary["genes"]["n_chosen"] == N_GENES == len(genes)
+    assert "All 260 shared genes" in steps(summary)
+
+
+def test_a_query_without_labels_has_none(tmp_path: Path) -> None:
+    cells, _, summary = prepared(a_pair(tmp_path), tmp_path)
+    assert cells.loc[cells["side"] == "query", "observed_label"].isna().all()
+    assert summary["query"]["n_labelled"] == 0
+
+
+def drop_labels(adata: ad.AnnData) -> None:
+    labels = adata.obs["cell_type"].astype(object)
+    labels.iloc[[0, 1]] = np.nan
+    labels.iloc[2] = "Unknown"
+    adata.obs["cell_type"] = pd.Categorical(labels)
+
+
+@pytest.mark.parametrize(("keep", "n_query"), [(True, 60), (False, 57)])
+def test_unlabelled_cells_leave_the_reference_and_if_wanted_the_query(tmp_path: Path, keep: bool, n_query: int) -> None:
+    params = a_pair(
+        tmp_path, reference=drop_labels, query=drop_labels, query__labels_key="cell_type", query__keep_unlabelled=keep
+    )
+    cells, _, summary = prepared(params, tmp_path)
+    assert cells["side"].value_counts().to_dict() == {"reference": 57, "query": n_query}
+    assert "Unknown" not in set(cells["observed_label"])
+    assert "Left out of the reference: 3 cells without a label" in steps(summary)
+    assert "Taken as unlabelled in the reference: 1 cell with label 'Unknown'" in steps(summary)
+
+
+def test_unused_categories_do_not_become_labels(tmp_path: Path) -> None:
+    params = a_pair(tmp_path, reference__filters={"cell_type": ["B cell", "T cell"]})
+    cells, _, _ = prepared(params, tmp_path)
+    assert list(cells["training_label"].cat.categories) == ["B cell", "T cell", "Unknown"]
+
+
+def test_a_single_label_is_refused_with_the_filter_that_left_it(tmp_path: Path) -> None:
+    params = a_pair(tmp_path, reference__filters={"cell_type": ["B cell"]})
+    with pytest.raises(SettingsError, match=r"has 1 label in the reference after cell_type = B cell; scANVI needs at"):
+        prepared(params, tmp_path)
+
+
+def test_filters_that_leave_nothing_are_named(tmp_path: Path) -> None:
+    def no_donor_1_t_cells(adata: ad.AnnData) -> ad.AnnData:
+        return adata[~((adata.obs["donor"] == "d1") & (adata.obs["cell_type"] == "T cell"))].copy()
+
+    params = a_pair(tmp_path, query=no_donor_1_t_cells, query__filters={"donor": ["d1"], "cell_type": ["T cell"]})
+    with pytest.raises(SettingsError, match="No cell of the query is left after donor = d1, cell_type = T cell"):
+        prepared(params, tmp_path)
+
+
+@pytest.mark.parametrize("setting", ["labels_key", "batch_key"])
+def test_a_missing_column_names_those_that_could_be_meant(tmp_path: Path, setting: str) -> None:
+    params = a_pair(tmp_path, **{f"reference__{setting}": "celltype"})
+    with pytest.raises(SettingsError, match=rf"{setting} 'celltype'.*reference.*\(cell_type, donor\)"):
+        prepared(params, tmp_path)
+
+
+def test_a_reference_without_labels_key_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no labels_key"):
+        prepared(a_pair(tmp_path, reference__labels_key=None), tmp_path)
+
+
+def add_half(adata: ad.AnnData) -> None:
+    adata.X = adata.X * 1.25
+
+
+def test_non_integer_counts_are_refused_unless_rounding_is_chosen(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"of the query's non-zero counts are no integers.*round them"):
+        prepared(a_pair(tmp_path, query=add_half), tmp_path)
+    _, _, summary = prepared(a_pair(tmp_path, query=add_half, query__non_integer="round"), tmp_path)
+    counts = all_counts(tmp_path)
+    assert np.array_equal(counts, np.rint(counts))
+    assert "they are rounded" in steps(summary)
+
+
+def a_table(folder: Path, n_known: int = 250) -> str:
+    path = folder / "lengths.txt"
+    path.write_text("".join(f"Gene{i} {500 * (1 + i % 4)}\n" for i in reversed(range(n_known))))
+    return str(path)
+
+
+def test_lengths_are_matched_by_name_and_genes_without_one_left_out(tmp_path: Path) -> None:
+    params = a_pair(
+        tmp_path, reference=add_half, prepare__length_normalize="reference", prepare__gene_lengths=a_table(tmp_path)
+    )
+    cells, genes, summary = prepared(params, tmp_path)
+    lengths = np.array([500.0 * (1 + i % 4) for i in range(250)])
+    raw = ad.read_h5ad(params.reference.path).X.toarray().astype(float)
+    expected = np.rint(raw[:, :250] / lengths * np.median(lengths))
+    assert np.array_equal(all_counts(tmp_path)[:60], expected)
+    assert list(genes["gene_length"]) == list(lengths)
+    np.testing.assert_allclose(cells["n_counts_raw"][:60], raw.sum(axis=1), rtol=1e-6)
+    assert summary["reference"]["n_genes_without_length"] == 10
+    assert "10 of 260 genes have no length" in steps(summary)
+    assert "gene length rounds them" in steps(summary)
+
+
+def test_log_values_are_refused_even_where_normalisation_would_round_them(tmp_path: Path) -> None:
+    def log(adata: ad.AnnData) -> None:
+        adata.X = adata.X.log1p()
+
+    params = a_pair(
+        tmp_path, reference=log, prepare__length_normalize="reference", prepare__gene_lengths=a_table(tmp_path)
+    )
+    with pytest.raises(InputError, match="look log-transformed"):
+        prepared(params, tmp_path)
+
+
+def test_a_table_of_other_genes_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "lengths.txt"
+    table.write_text("ENSG1 100\nENSG2 200\n")
+    params = a_pair(tmp_path, prepare__length_normalize="reference", prepare__gene_lengths=str(table))
+    with pytest.raises(InputError, match="None of the 260 genes of the reference"):
+        prepared(params, tmp_path)
+
+
+@pytest.mark.parametrize(
+
+)
+def test_negative_and_missing_counts_are_refused(tmp_path: Path, value: float, said: str) -> None:
+    def spoil(adata: ad.AnnData) -> None:
+        adata.X.data[7] = value
+
+    with pytest.raises(InputError, match=said):
+        prepared(a_pair(tmp_path, query=spoil), tmp_path)
+
+
+def test_counts_come_from_a_layer_when_told(tmp_path: Path) -> None:
+    def into_layer(adata: ad.AnnData) -> None:
+        adata.layers["raw_counts"] = adata.X.copy()
+        adata.X = adata.X.log1p()
+
+    params = a_pair(tmp_path, reference=into_layer, reference__counts="layers/raw_counts")
+    _, _, summary = prepared(params, tmp_path)
+    expected = ad.read_h5ad(params.reference.path).layers["raw_counts"].toarray()
+    assert np.array_equal(all_counts(tmp_path)[:60], expected)
+    assert summary["reference"]["counts"] == "layers/raw_counts"
+
+
+def test_too_few_shared_genes_are_refused(tmp_path: Path) -> None:
+    def ensembl(adata: ad.AnnData) -> None:
+        adata.var["symbol"] = adata.var_names.to_numpy()
+        adata.var_names = [f"ENSMUSG{i:011d}" for i in range(N_GENES)]
+
+    with pytest.raises(InputError, match="share 0 genes"):
+        prepared(a_pair(tmp_path, query=ensembl), tmp_path)
+    _, genes, _ = prepared(a_pair(tmp_path, query=ensembl, query__gene_names="symbol"), tmp_path)
+    assert list(genes.index) == [f"Gene{i}" for i in range(N_GENES)]
+
+
+def test_of_genes_with_one_name_the_first_is_kept(tmp_path: Path) -> None:
+    def repeat(adata: ad.AnnData) -> None:
+        adata.var_names = ["Gene0", "Gene0", *adata.var_names[2:]]
+
+    params = a_pair(tmp_path, query=repeat)
+    _, genes, summary = prepared(params, tmp_path)
+    assert len(genes) == N_GENES - 1 and genes.index.is_unique
+    assert np.array_equal(all_counts(tmp_path)[60:, 0], ad.read_h5ad(params.query.path).X.toarray()[:, 0])
+    assert summary["query"]["n_repeated_genes"] == 1 and "1 gene with a repeated name (Gene0)" in steps(summary)
+
+
+def test_cell_names_become_unique_and_cell_ids_stay(tmp_path: Path) -> None:
+    def rename(adata: ad.AnnData) -> None:
+        adata.obs_names = ["x", "x", "x-1", *[f"r{i}" for i in range(3, 60)]]
+
+    cells, _, summary = prepared(a_pair(tmp_path, reference=rename, query=rename), tmp_path)
+    assert cells.index.is_unique
+    assert list(cells["cell_id"][:4]) == ["x", "x", "x-1", "r3"] == list(cells["cell_id"][60:64])
+    assert cells.index[3] == "r3-reference" and cells.index[63] == "r3-query"
+    assert "Cell names on both sides: 59" in steps(summary)
+    assert "Repeated cell names in the query: 1" in steps(summary)
+
+
+def test_cells_without_counts_in_shared_genes_are_left_out(tmp_path: Path) -> None:
+    def empty(adata: ad.AnnData) -> None:
+        counts = adata.X.toarray()
+        counts[5] = 0
+        adata.X = sp.csr_matrix(counts)
+
+    cells, _, summary = prepared(a_pair(tmp_path, query=empty), tmp_path)
+    assert "q5" not in cells.index and len(cells) == 119
+    assert summary["query"]["n_empty_left_out"] == 1
+
+
+def test_batches_join_technology_and_batch_column(tmp_path: Path) -> None:
+    params = a_pair(tmp_path, reference__batch_key="donor", prepare__hvg_batch="batch")
+    cells, _, summary = prepared(params, tmp_path)
+    assert cells["batch"].value_counts().to_dict() == {"10x": 60, "Smart-seq2 / d1": 30, "Smart-seq2 / d2": 30}
+    assert summary["reference"]["batches"] == {"Smart-seq2 / d1": 30, "Smart-seq2 / d2": 30}
+
+
+def test_two_sides_of_one_technology_are_two_batches(tmp_path: Path) -> None:
+    cells, _, summary = prepared(a_pair(tmp_path, reference__technology="10x"), tmp_path)
+    assert set(cells["batch"]) == {"10x (reference)", "10x (query)"}
+    assert "Both sides are 10x" in steps(summary)
+
+
+def test_columns_of_any_kind_and_name_survive(tmp_path: Path) -> None:
+    def odd(adata: ad.AnnData) -> None:
+        adata.obs["flag"] = np.resize([True, False], adata.n_obs)
+        adata.obs["cluster"] = pd.Categorical(np.resize([1, 2, 10], adata.n_obs))
+        adata.obs["only here"] = pd.array(np.resize([1, None], adata.n_obs), dtype="Int64")
+
+    cells, _, _ = prepared(a_pair(tmp_path, reference=odd), tmp_path)
+    assert set(cells["obs.cluster"].dropna()) == {"1", "2", "10"}
+    assert set(cells["obs.flag"].dropna()) == {"True", "False"}
+    assert cells["obs.only here"].notna().sum() == 30
+    assert cells.loc[cells["side"] == "query", ["obs.flag", "obs.cluster", "obs.only here"]].isna().all(axis=None)
+
+
+def test_training_data_holds_the_chosen_genes_in_file_order(demo_pair: Path, tmp_path: Path) -> None:
+    params = demo_params(demo_pair)
+    params = params.model_copy(update={"prepare": params.prepare.model_copy(update={"n_top_genes": 150})})
+    cells, genes, _ = prepared(params, tmp_path)
+    adata = training_data(tmp_path / "prepared.h5ad")
+    chosen = genes["highly_variable"].to_numpy()
+    assert list(adata.var_names) == list(genes.index[chosen])
+    assert list(adata.obs_names) == list(cells.index)
+    assert sp.issparse(adata.layers["counts"]) and adata.layers["counts"].format == "csr" and adata.X is None
+    assert np.array_equal(adata.layers["counts"].toarray(), all_counts(tmp_path)[:, chosen])
+
+
+def test_expression_is_log_normalised_and_reads_one_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells, genes, _ = prepared(a_pair(tmp_path), tmp_path)
+    counts = all_counts(tmp_path)
+    expected = np.log1p(counts[:, 17] / counts.sum(axis=1) * 1e4)
+    n_read = []
+    plain_get = h5py.Dataset.__getitem__
+
+    def counting(dataset: h5py.Dataset, key: Any, *rest: Any) -> Any:
+        values = plain_get(dataset, key, *rest)
+        if dataset.name == "/layers/counts/data":
+            n_read.append(len(values))
+        return values
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", counting)
+    found = expression(tmp_path / "prepared.h5ad", genes.index[17])
+    assert n_read == [int((counts[:, 17] > 0).sum())]
+    assert found.dtype == np.float32 and found.shape == (len(cells),)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_expression_of_a_gene_that_is_not_there_says_so(tmp_path: Path) -> None:
+    prepared(a_pair(tmp_path), tmp_path)
+    with pytest.raises(SettingsError, match="'Nope' is not among the 260 genes"):
+        expression(tmp_path / "prepared.h5ad", "Nope")
+
+
+@pytest.mark.parametrize(
+    ("name", "n_cells", "n_genes"), [("pbmc_3prime_to_5prime", 1200, 1767), ("baron_h1_lib12_to_lib3", 1937, 2000)]
+)
+def test_real_pairs_go_through_with_defaults(
+    shared_data: Path, tmp_path: Path, name: str, n_cells: int, n_genes: int
+) -> None:
+    side = {"labels_key": "cell_type"}
+    params = run_params(
+        {
+            "reference": {"path": str(shared_data / f"{name}_reference.h5ad"), **side},
+            "query": {"path": str(shared_data / f"{name}_query.h5ad"), **side},
+        }
+    )
+    prepare(params, tmp_path, report=lambda sentence: None)
+    assert training_data(tmp_path / "prepared.h5ad").shape == (n_cells, n_genes)
