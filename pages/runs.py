@@ -23,11 +23,14 @@ def listing(runs: list[Run]) -> list[Run]:
         selection_mode="multi-row",
         key="runs-table",
         column_config={
+            "Cells": st.column_config.TextColumn(width=130, help="Reference → query."),
+            "Duration": st.column_config.TextColumn(width=95),
             "Accuracy": st.column_config.TextColumn(
+                width=130,
                 help="Correct predictions of the query cells that can be scored: those with an observed label that the "
-                "reference has."
+                "reference has.",
             ),
-            "Name": st.column_config.TextColumn(width="medium"),
+            "Name": st.column_config.TextColumn(width=210),
         },
         alt="Table of runs; choose rows to open, cancel or delete them.",
     )

@@ -1,11 +1,13 @@
 """A run at work: its stages, epochs, times, losses and machine, all read from the run directory."""
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
 
 from labeltransfer.errors import LabelTransferError
+from labeltransfer.home import read_json
 from labeltransfer.results.figures import loss_chart
 from labeltransfer.runs.pipeline import STAGE_TITLES, stages_of
 from labeltransfer.runs.run import Run, Status
@@ -21,12 +23,12 @@ LOSS_TITLES = {"integrate": "scVI", "transfer": "scANVI"}
 
 def watch(run: Run) -> None:
     """Show a run, anew every second for as long as it is at work; the page is run again when it ends."""
-    over = run.status().over
+    before = run.status()
 
-    @st.fragment(run_every=None if over else EVERY)
+    @st.fragment(run_every=None if before.over else EVERY)
     def look() -> None:
         status = run.status()
-        if status.over != over:
+        if status.state != before.state:  # the steps on top and the context line say it too
             st.rerun(scope="app")
         show(run, status)
 
@@ -45,12 +47,17 @@ def show(run: Run, status: Status) -> None:
         st.warning("Cancelled. Finished stages are kept and reused.", icon=":material/block:")
     left, right = st.columns([2, 3], gap="large")
     with left:
-        st.markdown("\n".join(_stage_lines(run, status)))
+        st.markdown("  \n".join(_stage_lines(run, status)))
         if status.state == "running":
             _progress(run, status)
         _machine(status)
+        if status.state == "done":
+            _result(run)
     with right:
-        losses(run)
+        if run.params.last_stage == "prepare":
+            _messages(run)
+        else:
+            losses(run)
     if not status.over:
         st.caption(
             "Leaving is safe: the run goes on without this page, and everybody who opens it sees the same. "
@@ -92,7 +99,7 @@ def _stage_lines(run: Run, status: Status) -> list[str]:
             icon, note = ":orange[:material/cancel:]", status.state
         else:
             icon, note = ":gray[:material/radio_button_unchecked:]", "waiting" if not status.over else "not reached"
-        lines.append(f"- {icon} {title} :gray[({note})]")
+        lines.append(f"{icon} {title} :gray[· {note}]")
     return lines
 
 
@@ -106,10 +113,9 @@ def _progress(run: Run, status: Status) -> None:
         still = f"about {words.duration(left)}" if left is not None else "known after the first epoch"
         st.caption(f"{elapsed} elapsed since the start · {title} still takes {still}", help="From the last ten epochs.")
     else:
+        still = "takes" if status.stage not in LOSS_TITLES else "is loading and counts its epochs in"
         st.progress(min(status.fraction, 1.0), text=f"{title}: {words.plain(status.message) or 'beginning'}")
-        st.caption(
-            f"{elapsed} elapsed since the start · this step has no epochs to count; it is short next to training"
-        )
+        st.caption(f"{elapsed} elapsed since the start · this step {still} seconds to a few minutes")
 
 
 def _machine(status: Status) -> None:
@@ -129,6 +135,35 @@ def _machine(status: Status) -> None:
     st.markdown("  \n".join(lines))
 
 
+def _result(run: Run) -> None:
+    """Accuracy, where the query has labels to compare with."""
+    with suppress(LabelTransferError, OSError, ValueError, KeyError):
+        query = read_json(run.artefact("evaluate", "metrics.json"))["query"]
+        if query["accuracy"] is None:
+            st.caption(f"{query['n_cells']:,} query cells have a predicted label; none has one to compare with.")
+            return
+        scored = f"{query['n_scored']:,} scored cells of {query['n_cells']:,} in the query"
+        with st.container(horizontal=True):
+            st.metric(
+                "Accuracy",
+                f"{query['accuracy']:.1%}",
+                help=f"{query['n_correct']:,} correct of {scored}: those with an observed label that the reference has.",
+                width="content",
+            )
+            st.metric(
+                "Macro-F1",
+                f"{query['macro_f1']:.3f}",
+                help=f"Mean of the F1 scores of {query['n_labels']} labels, over {scored}.",
+                width="content",
+            )
+        st.caption(f"Over {scored}.")
+
+
+def _messages(run: Run) -> None:
+    said = [words.plain(event["text"]) for event in run.events("message")]
+    st.markdown("\n".join(f"{i}. {text}" for i, text in enumerate(said, 1)) or ":gray[What is done is listed here.]")
+
+
 def losses(run: Run) -> None:
     """Loss curves of both trainings, of this run or of the one whose model it reuses."""
     try:
@@ -142,7 +177,7 @@ def losses(run: Run) -> None:
         own = [epoch for epoch in epochs if epoch.get("stage") == stage]
         if own:
             st.markdown(f"**{name} loss**", help="Negative evidence lower bound per cell, and what each training adds.")
-            st.altair_chart(loss_chart(own), width="stretch", height=220, alt=_loss_words(own, name))
+            st.altair_chart(loss_chart(own), width="stretch", height=250, alt=_loss_words(own, name))
 
 
 def _loss_words(epochs: list[dict[str, Any]], name: str) -> str:

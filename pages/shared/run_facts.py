@@ -55,7 +55,6 @@ def _row(run: Run) -> dict[str, str]:
         "Cells": cells or kind,
         "Accuracy": accuracy,
         "Device": status.device,
-        "Run": run.id,
     }
 
 

@@ -40,12 +40,14 @@ def setting_input(model_cls: type[BaseModel], field_name: str, value: Any, key: 
     if kind in (int, float):
         low, high = _bounds(field)
         about = f"{about} From {low:g} to {high:g}." if low is not None and high is not None else about
+        if key not in st.session_state:  # seeded so, an optional number can be emptied again
+            st.session_state[key] = _as(kind, value)
         return st.number_input(
             title,
             min_value=_as(kind, low),
             max_value=_as(kind, high),
-            value=_as(kind, value),
-            step=1 if kind is int else _float_step(field.default),
+            value=None if optional else "min",
+            step=1 if kind is int else _float_step(high),
             format=None if kind is int else "%g",
             placeholder="automatic",
             key=key,
@@ -141,5 +143,5 @@ def _as(kind: type, number: float | None) -> Any:
     return None if number is None else kind(number)
 
 
-def _float_step(default: float) -> float:
-    return 1e-4 if default < 0.01 else 0.05
+def _float_step(high: float | None) -> float:
+    return 1e-4 if high is not None and high <= 0.1 else 0.05
