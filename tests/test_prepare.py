@@ -216,7 +216,7 @@ def test_a_table_of_other_genes_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-
+    ("value", "said"), [(-1.0, r"negative values \(1 of"), (np.nan, r"NaN or infinite values \(1 of")]
 )
 def test_negative_and_missing_counts_are_refused(tmp_path: Path, value: float, said: str) -> None:
     def spoil(adata: ad.AnnData) -> None:

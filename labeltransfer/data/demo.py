@@ -5,7 +5,6 @@ cells, labels of two resolutions, and states that only one side has. Marker gene
 gene has an invented one. The state that each cell was drawn from is kept in ``true_state``.
 """
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -134,16 +133,14 @@ def ensure_demo() -> RunParams:
     names = (REFERENCE, QUERY, LENGTHS)
     with FileLock(home() / "demo.lock"):
         if not all((folder / name).is_file() for name in names):
-            folder.mkdir(exist_ok=True)
-            building = Path(tempfile.mkdtemp(dir=folder))
             try:
-                simulate(building)
-                for name in names:
-                    (building / name).replace(folder / name)
+                folder.mkdir(exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=folder) as building:
+                    simulate(Path(building))
+                    for name in names:
+                        Path(building, name).replace(folder / name)
             except OSError as error:
                 raise RunError(f"The demo data cannot be kept in {folder} ({error}): free some space.") from error
-            finally:
-                shutil.rmtree(building, ignore_errors=True)
     return demo_params()
 
 

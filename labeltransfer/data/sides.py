@@ -73,7 +73,7 @@ def read_side(
     if summary.counts != "X":
         report(f"The raw counts of the {side} are read from {summary.counts}.")
     counts = check_counts(counts, side, non_integer=params.non_integer, will_round=normalise, report=report)
-    tally |= {"file": params.path, "counts": summary.counts, "n_genes_in_file": summary.n_genes}
+    tally |= {"file": summary.path.name, "counts": summary.counts, "n_genes_in_file": summary.n_genes}
     n_counts_raw = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
 
     genes, columns = _named_once(summary, params, side, tally, report)
