@@ -58,7 +58,7 @@ def gene_names(run: Run) -> list[str]:
 
 @st.cache_data(max_entries=12, show_spinner="Drawing the map …")
 def draw(
-    _run: Run, run_id: str, stamp: int, basis: maps.Basis, view: str, column: str, gene: str, names: bool
+    _run: Run, run_id: str, stamp: int, basis: maps.Basis, view: str, column: str, gene: str, names: bool, dark: bool
 ) -> go.Figure:
     """The figure; it depends on the settings above it alone, so that a selection in it stays."""
     cells = cached.cells(_run)
@@ -81,6 +81,7 @@ def draw(
         titles={side: f"{side.capitalize()}: {technologies[side]}, {counts[side]:,} cells" for side in panels},
         limits=limits,
         names=names,
+        ink="#e4eaea" if dark else "#1d2b2b",
     )
 
 
@@ -128,7 +129,7 @@ with catching():
     can_select = n_shown <= maps.LASSO_LIMIT
     stamp = run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns
     event: Any = st.plotly_chart(
-        draw(run, run.id, stamp, basis, view, options[chosen], gene, names),
+        draw(run, run.id, stamp, basis, view, options[chosen], gene, names, dark=st.context.theme.type == "dark"),
         key=f"explore-map-{run.id}-{view}",
         on_select="rerun" if can_select else "ignore",
         selection_mode=("lasso", "box"),

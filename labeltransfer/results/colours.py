@@ -38,6 +38,6 @@ def label_colours(labels: Iterable[object]) -> dict[str, str]:
 
     Give it all labels of a run at once, so that each keeps its colour from chart to chart.
     """
-    names = sorted({str(label) for label in labels} - {UNKNOWN, NO_LABEL})
+    names = sorted({str(label) for label in labels} - {UNKNOWN, NO_LABEL}, key=lambda name: (name.lower(), name))
     colours = {name: LABEL_COLOURS[i % len(LABEL_COLOURS)] for i, name in enumerate(names)}
     return colours | {UNKNOWN: GREY, NO_LABEL: GREY}

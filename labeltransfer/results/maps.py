@@ -31,6 +31,7 @@ def scatter(
     titles: Mapping[str, str] | None = None,
     limits: tuple[float, float] | None = None,
     names: bool = False,
+    ink: str = "#1d2b2b",
     height: int = 600,
 ) -> go.Figure:
     """Draw cells on a map.
@@ -55,6 +56,8 @@ def scatter(
         Ends of the colour scale of numbers; else the smallest and largest.
     names
         Write each category's name at the median of its cells.
+    ink
+        Colour of those names.
     height
         In pixels.
     """
@@ -73,8 +76,7 @@ def scatter(
         for trace in groups(points, texts, colour, shown, colours or {}, first=place == 1):
             figure.add_trace(trace, row=1, col=place)
         if names and groups is _categories:
-            for trace in _names(points, colour, shown):
-                figure.add_trace(trace, row=1, col=place)
+            _write_names(figure, points, colour, shown, place, ink)
     _lay_out(figure, points, n_cells=len(cells), height=height)
     if groups is _numbers:
         low, high = limits or _range(colour)
@@ -135,7 +137,7 @@ def _categories(
                     legendgroup=name,
                     legendrank=1 + order.index(name),
                     showlegend=first,
-                    marker={"size": size or _size(int(shown.sum())), "color": colours.get(name, GREY), "opacity": 0.8},
+                    marker={"size": size or _size(len(colour)), "color": colours.get(name, GREY), "opacity": 0.8},
                     **_hover(rows, texts, ""),
                 )
             )
@@ -153,7 +155,7 @@ def _numbers(
 ) -> list[go.Scattergl]:
     """One trace, high values on top; cells without a number lie in grey below."""
     values = colour.to_numpy(dtype=float)
-    size = _size(int(shown.sum()))
+    size = _size(len(colour))
     without = np.flatnonzero(shown & np.isnan(values))
     rows = np.flatnonzero(shown & ~np.isnan(values))
     rows = rows[np.argsort(values[rows], kind="stable")]
@@ -184,28 +186,24 @@ def _numbers(
     return traces
 
 
-def _names(points: np.ndarray, colour: pd.Series, shown: np.ndarray) -> list[go.Scatter]:
-    """The categories' names at the medians of their cells; each comes and goes with its line in the legend."""
+def _write_names(
+    figure: go.Figure, points: np.ndarray, colour: pd.Series, shown: np.ndarray, place: int, ink: str
+) -> None:
+    """Write each category's name at the median of its cells; annotations, because text would lie under WebGL points."""
     groups = _as_text(colour)
-    traces = []
     for name in groups[shown].unique():
-        rows = shown & (groups == name).to_numpy()
-        if name == NO_LABEL:
-            continue
-        x, y = np.median(points[rows], axis=0)
-        traces.append(
-            go.Scatter(
-                x=[x],
-                y=[y],
-                mode="text",
-                text=["<br>".join(html.escape(line) for line in textwrap.wrap(_short(name, 40), 18))],
-                textfont={"size": 11, "shadow": "auto", "weight": 600},
-                legendgroup=name,
-                showlegend=False,
-                hoverinfo="skip",
+        if name != NO_LABEL:
+            x, y = np.median(points[shown & (groups == name).to_numpy()], axis=0)
+            lines = textwrap.wrap(_short(name, 40), 18)
+            figure.add_annotation(
+                x=x,
+                y=y,
+                xref=f"x{place}",
+                yref=f"y{place}",
+                text="<br>".join(html.escape(line) for line in lines),
+                showarrow=False,
+                font={"size": 11, "color": ink, "shadow": "auto", "weight": 600},
             )
-        )
-    return traces
 
 
 def _hover_texts(cells: pd.DataFrame) -> np.ndarray | None:
