@@ -204,6 +204,12 @@ def test_a_body_without_a_length_arrives(target: Path, n_bytes: int | None) -> N
     assert_whole(target)
 
 
+def test_a_body_without_a_length_that_is_too_short_never_passes(target: Path) -> None:
+    with serve(CONTENT, chunked=True) as server, pytest.raises(DownloadError, match="connection ended"):
+        download(server.url, target, n_bytes=N + 1_000)
+    assert not target.exists()
+
+
 def test_a_body_that_never_ends_is_stopped_at_the_known_length(target: Path) -> None:
     with serve(CONTENT, chunked=True) as server, pytest.raises(DownloadError, match="more than"):
         download(server.url, target, n_bytes=N - 50_000)
