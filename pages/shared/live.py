@@ -147,7 +147,7 @@ def _result(run: Run) -> None:
             st.metric(
                 "Accuracy",
                 f"{query['accuracy']:.1%}",
-                help=f"{query['n_correct']:,} correct of {scored}: those with an observed label that the reference has.",
+                help=f"{query['n_correct']:,} correct of {scored}: those whose observed label the reference has.",
                 width="content",
             )
             st.metric(

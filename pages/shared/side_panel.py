@@ -15,7 +15,7 @@ from pages.shared import words
 from pages.shared.choose_file import choose_file
 from pages.shared.draft import Draft, draft
 from pages.shared.frame import catching
-from pages.shared.widgets import composition_chart, setting_input, show_findings
+from pages.shared.widgets import composition_chart, optional_select, setting_input, show_findings
 
 TITLES: dict[Side, str] = {"reference": "Reference", "query": "Query"}
 ABOUT: dict[Side, str] = {
@@ -123,14 +123,13 @@ def _guess_once(side: Side, held: Draft, summary: intake.Summary) -> None:
 def _label_column(side: Side, held: Draft, summary: intake.Summary) -> str | None:
     options = value_columns(summary.obs)
     kept = held.settings[side].get("labels_key")
-    none_word = "No labels" if side == "query" else "Choose a column"
-    key = st.selectbox(
+    key = optional_select(
         "Label column",
         options,
-        index=options.index(kept) if kept in options else None,
-        placeholder=none_word,
-        key=held.key(f"{side}-labels-{summary.path}"),
-        help=SideParams.model_fields["labels_key"].description,
+        kept,
+        held.key(f"{side}-labels-{summary.path}"),
+        empty="No labels" if side == "query" else "Choose a column",
+        about=_about("labels_key"),
     )
     held.set_section(side, labels_key=key)
     return key
@@ -194,7 +193,7 @@ def _unlabelled_choice(
         f"Keep the {n_unlabelled:,} cells without a label",
         held.settings[side].get("keep_unlabelled", True),
         key=held.key(f"{side}-unlabelled"),
-        help=SideParams.model_fields["keep_unlabelled"].description,
+        help=_about("keep_unlabelled"),
     )
     held.set_section(side, keep_unlabelled=keep)
     return rows if keep else rows & ~unlabelled
@@ -241,14 +240,13 @@ def _more_settings(side: Side, held: Draft, summary: intake.Summary) -> None:
         technology = setting_input(
             SideParams, "technology", kept.get("technology"), held.key(f"{side}-tech-{summary.path}")
         )
-        batches = value_columns(summary.obs)
-        batch = st.selectbox(
+        batch = optional_select(
             "Batch column",
-            batches,
-            index=batches.index(kept["batch_key"]) if kept.get("batch_key") in batches else None,
-            placeholder="None: the technology alone",
-            key=held.key(f"{side}-batch-{summary.path}"),
-            help=SideParams.model_fields["batch_key"].description + _candidates(summary),
+            value_columns(summary.obs),
+            kept.get("batch_key"),
+            held.key(f"{side}-batch-{summary.path}"),
+            empty="None: the technology alone",
+            about=_about("batch_key") + _candidates(summary),
         )
         places = ["auto", *summary.places]
         counts = st.selectbox(
@@ -261,16 +259,16 @@ def _more_settings(side: Side, held: Draft, summary: intake.Summary) -> None:
                 else ("Automatic" if p == "auto" else p)
             ),
             key=held.key(f"{side}-counts-{summary.path}"),
-            help=SideParams.model_fields["counts"].description,
+            help=_about("counts"),
         )
         columns = [str(c) for c in summary.var.columns if not pd.api.types.is_numeric_dtype(summary.var[c])]
-        names = st.selectbox(
+        names = optional_select(
             "Gene names",
             columns,
-            index=columns.index(kept["gene_names"]) if kept.get("gene_names") in columns else None,
-            placeholder="var index",
-            key=held.key(f"{side}-genes-{summary.path}"),
-            help=SideParams.model_fields["gene_names"].description,
+            kept.get("gene_names"),
+            held.key(f"{side}-genes-{summary.path}"),
+            empty="var index",
+            about=_about("gene_names"),
         )
         rounding = setting_input(
             SideParams, "non_integer", kept.get("non_integer"), held.key(f"{side}-round-{summary.path}")
@@ -281,6 +279,10 @@ def _more_settings(side: Side, held: Draft, summary: intake.Summary) -> None:
     )
     if changed:  # another place has other genes and other values: all above is out of date
         st.rerun()
+
+
+def _about(field: str) -> str:
+    return SideParams.model_fields[field].description or ""
 
 
 def _candidates(summary: intake.Summary) -> str:

@@ -58,6 +58,15 @@ def setting_input(model_cls: type[BaseModel], field_name: str, value: Any, key: 
     return text or (None if optional else "")
 
 
+def optional_select(
+    title: str, options: list[str], value: str | None, key: str, *, empty: str, about: str
+) -> str | None:
+    """A select box that can be emptied again; ``empty`` says what that means."""
+    if key not in st.session_state:  # a preset index could not be cleared
+        st.session_state[key] = value if value in options else None
+    return st.selectbox(title, options, index=None, placeholder=empty, key=key, help=about)
+
+
 def settings_grid(
     model_cls: type[BaseModel], names: Iterable[str], values: dict[str, Any], key: str, *, columns: int = 3
 ) -> dict[str, Any]:
