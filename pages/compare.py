@@ -192,11 +192,15 @@ with catching():
     st.subheader(
         "Confusion matrix",
         anchor=False,
-        help="Every cell with an observed label. Outlined tiles agree. Click a tile to see its cells; the menu at the "
-        "chart's corner saves it as PNG.",
+        help="Every cell with an observed label. In outlined tiles both labels agree. The menu at the chart's corner "
+        "saves it as PNG.",
+    )
+    what = {"observed": "per cent of a row's cells", "predicted": "per cent of a column's cells", "none": "cells"}
+    st.caption(
+        f"Rows: observed label. Columns: predicted label. Numbers: {what[normalize]}. Click a tile to see its cells."
     )
     event = st.altair_chart(
-        figures.confusion_chart(table, normalize=normalize),
+        figures.confusion_chart(table, normalize=normalize, dark=st.context.theme.type == "dark"),
         on_select="rerun",
         selection_mode="cell",
         key=f"compare-matrix-{run.id}-{side}-{normalize}",
@@ -205,8 +209,6 @@ with catching():
     picked = event["selection"].get("cell") or []
     if picked:
         show_pair(run, cells, side, picked[0]["observed_label"], picked[0]["predicted_label"])
-    else:
-        st.caption("Click a tile to see its cells as a table and on the map.")
 
     st.subheader("Scores by label", anchor=False)
     rows = evaluate.per_label(cells, side=side)

@@ -101,10 +101,10 @@ def highlight(
         )
     )
     texts = _hover_texts(cells)
-    for trace in _categories(points, texts, colour, chosen, colours, first=True, size=_size(len(cells)) + 2):
-        figure.add_trace(trace)
+    for trace in _categories(points, texts, colour, chosen, colours, first=False, size=_size(len(cells)) + 2):
+        figure.add_trace(trace.update(showlegend=True))
     _lay_out(figure, points, n_cells=len(cells), height=480)
-    figure.update_layout(dragmode="pan")
+    figure.update_layout(dragmode="pan", legend={"orientation": "h", "y": 0, "yanchor": "top"})
     return figure
 
 

@@ -12,35 +12,38 @@ MISSING_MARK = " (not in reference)"
 """Stands behind an observed label that cannot be predicted."""
 
 SHARE_TITLES: dict[Normalize, str] = {
-    "observed": "Share of the cells with the observed label",
-    "predicted": "Share of the cells with the predicted label",
-    "none": "Share of all cells",
+    "observed": "Share of the row",
+    "predicted": "Share of the column",
+    "none": "Share of all",
 }
 
 _INK = "0, 114, 178"
 
 
-def confusion_chart(table: pd.DataFrame, *, normalize: Normalize = "observed") -> alt.LayerChart | alt.FacetChart:
+def confusion_chart(
+    table: pd.DataFrame, *, normalize: Normalize = "observed", dark: bool = False
+) -> alt.LayerChart | alt.FacetChart:
     """Clickable confusion matrix of :func:`.evaluate.confusion`.
 
     A click selects one pair of labels under the name ``cell``, with the fields ``observed_label`` and
-    ``predicted_label``.
+    ``predicted_label``. Rows are observed labels, those that the reference has first. ``dark`` says that it will
+    stand on a dark page.
     """
     shown = table.assign(
         row=table["observed_label"].where(table["in_reference"], table["observed_label"] + MISSING_MARK),
         agrees=table["observed_label"] == table["predicted_label"],
         written=_cell_texts(table, normalize),
     )
-    known = sorted(table.loc[table["in_reference"], "observed_label"].unique())
-    missing = sorted(table.loc[~table["in_reference"], "observed_label"].unique())
+    known = sorted(table.loc[table["in_reference"], "observed_label"].unique(), key=str.lower)
+    missing = sorted(table.loc[~table["in_reference"], "observed_label"].unique(), key=str.lower)
     rows = known + [label + MISSING_MARK for label in missing]
-    predicted = list(dict.fromkeys(table["predicted_label"]))
+    predicted = sorted(table["predicted_label"].unique(), key=str.lower)
     # Labels that both axes have come first, in the same order, so that agreement is the diagonal.
     columns = [label for label in known if label in predicted] + [label for label in predicted if label not in known]
     click = alt.selection_point(name="cell", fields=["observed_label", "predicted_label"], toggle=False)
     base = alt.Chart(shown).encode(
         x=alt.X("predicted_label:N", title="Predicted label", sort=columns, axis=label_axis(labelAngle=-50)),
-        y=alt.Y("row:N", title="Observed label", sort=rows, axis=label_axis()),
+        y=alt.Y("row:N", title=None, sort=rows, axis=label_axis(300)),
         tooltip=[
             alt.Tooltip("observed_label:N", title="Observed"),
             alt.Tooltip("predicted_label:N", title="Predicted"),
@@ -58,22 +61,27 @@ def confusion_chart(table: pd.DataFrame, *, normalize: Normalize = "observed") -
         stroke=alt.condition(click, alt.value("#e69f00"), alt.value("#8c9298"), empty=False),
         strokeWidth=alt.condition(click, alt.value(3), alt.value(0.25), empty=False),
     )
+    # Alone it would go unseen that equal labels meet: no colour says so.
     diagonal = base.transform_filter("datum.agrees").mark_rect(filled=False, stroke="#8c9298", strokeWidth=1.5)
     layers = [tiles.add_params(click), diagonal]
     if len(columns) <= 40:
-        strong = alt.datum.share > 0.5 * float(table["share"].max())
+        strong = alt.datum.share > 0.55 * float(table["share"].max())
         layers += [
             base.transform_filter(strong).mark_text(fontSize=10, color="white").encode(text="written:N"),
-            base.transform_filter(~strong).mark_text(fontSize=10, color="#808a92").encode(text="written:N"),
+            base.transform_filter(~strong)
+            .mark_text(fontSize=10, color="#e4eaea" if dark else "#1d2b2b")
+            .encode(text="written:N"),
         ]
     step = 24 if len(rows) <= 40 else 16
     chart = alt.layer(*layers).properties(height=alt.Step(step))
     return chart if len(columns) <= 40 else chart.properties(width=alt.Step(16))
 
 
-def label_axis(**settings: Any) -> alt.Axis:
+def label_axis(limit: int = 230, **settings: Any) -> alt.Axis:
     """Axis of label names: none left out, long ones cut."""
-    return alt.Axis(labelLimit=230, labelOverlap=False, ticks=False, domain=False, grid=False, **settings)
+    return alt.Axis(
+        labelLimit=limit, labelOverlap=False, labelFlush=False, ticks=False, domain=False, grid=False, **settings
+    )
 
 
 def _ink(alpha: float) -> str:
