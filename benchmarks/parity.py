@@ -1,6 +1,6 @@
 """Does the app label as well as plain scvi-tools with the same settings? Prints both, pair by pair and seed by seed.
 
-``python -m benchmarks.parity [--seeds 0 1 2] [--pairs pbmc baron] [--data ../shared/data] [--out benchmarks/parity.md]``
+``python -m benchmarks.parity [--seeds 0 1 2] [--pairs pbmc baron] [--data DIR] [--out FILE.md]``
 """
 
 import argparse

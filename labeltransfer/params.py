@@ -29,7 +29,9 @@ class SideParams(Settings):
     """One of the two inputs: a file, which of its cells to take and which of its columns to read."""
 
     path: str = Field(title="File", description="The h5ad file.")
-    technology: str = Field("", title="Technology", description="Name of the sequencing technology, as shown in charts.")
+    technology: str = Field(
+        "", title="Technology", description="Name of the sequencing technology, as shown in charts."
+    )
     labels_key: str | None = Field(
         None, title="Label column", description="obs column with the cell types. Optional for the query."
     )
@@ -155,7 +157,11 @@ class EmbedParams(Settings):
         15, ge=3, le=100, title="Neighbours", description="How many nearest cells the map tries to keep close."
     )
     repulsive_fraction: float = Field(
-        0.7, ge=0.1, le=5.0, title="Repulsion", description="Pairs pushed apart per pair kept close; more spreads groups."
+        0.7,
+        ge=0.1,
+        le=5.0,
+        title="Repulsion",
+        description="Pairs pushed apart per pair kept close; more spreads groups.",
     )
 
 

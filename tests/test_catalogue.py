@@ -17,6 +17,7 @@ import pytest
 import scipy.sparse as sp
 from file_server import serve
 
+from labeltransfer import processes
 from labeltransfer.data import catalogue as module
 from labeltransfer.data import download as download_module
 from labeltransfer.data.catalogue import (
@@ -241,8 +242,10 @@ def test_a_process_fetches_while_pages_look_on_and_resumes_after_a_kill(
         assert server.pause is not None
         monkeypatch.setenv("LABELTRANSFER_MIRROR", server.url)
         started: list[int] = []
-        popen = module.subprocess.Popen
-        monkeypatch.setattr(module.subprocess, "Popen", lambda *a, **k: (p := popen(*a, **k), started.append(p.pid))[0])
+        popen = processes.subprocess.Popen
+        monkeypatch.setattr(
+            processes.subprocess, "Popen", lambda *a, **k: (p := popen(*a, **k), started.append(p.pid))[0]
+        )
         start_fetch(FACS)
         assert fetch_progress(FACS).active
         start_fetch(FACS)  # a second viewer presses the button as well

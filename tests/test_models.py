@@ -65,7 +65,7 @@ def test_each_epoch_reports_training_and_validation_loss(prepared: Path, small_p
     train_scvi(training_data(prepared), small_params.integrate, callback=ProgressCallback(epochs.append, shares.append))
     assert [(e.epoch, e.n_epochs) for e in epochs] == [(1, 3), (2, 3), (3, 3)]
     assert all(e.train_loss and e.validation_loss and e.seconds > 0 for e in epochs)
-    assert shares == sorted(shares) and 0 <= min(shares) and max(shares) <= 1
+    assert shares == sorted(shares) and min(shares) >= 0 and max(shares) <= 1
 
 
 def test_a_cancelled_training_stops_within_a_batch(prepared: Path, small_params: RunParams) -> None:
@@ -84,9 +84,7 @@ def test_a_cancelled_training_stops_within_a_batch(prepared: Path, small_params:
     assert seen == 3
 
 
-def test_an_epoch_that_ends_with_one_cell_is_refused_with_the_way_out(
-    prepared: Path, small_params: RunParams
-) -> None:
+def test_an_epoch_that_ends_with_one_cell_is_refused_with_the_way_out(prepared: Path, small_params: RunParams) -> None:
     adata = training_data(prepared)
     n_train = 97
     one_too_many = small_params.integrate.model_copy(update={"batch_size": 32, "train_size": 0.97})

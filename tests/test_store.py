@@ -37,9 +37,7 @@ def holder(run: Run) -> subprocess.Popen[bytes]:
         "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire(); "
         "print('ready', flush=True); time.sleep(60)"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(run.folder / "worker.lock")], stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(run.folder / "worker.lock")], stdout=subprocess.PIPE)
     assert process.stdout and process.stdout.readline() == b"ready\n"
     return process
 

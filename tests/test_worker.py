@@ -49,17 +49,14 @@ def prepare_only(small_params: RunParams) -> RunParams:
 def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(store: Store, small_params: RunParams) -> None:
     keys = stage_keys(small_params)
     finished: list[str] = []
+
+    def is_building(run: Run, stage: str) -> bool:
+        return (store.stages / f".{stage}-{keys[stage]}~{run.id}").exists()
+
     for stage in STAGES:
         run = store.create(small_params)
         process = worker(run)
-        # The half-built folder of the stage tells that it is being made.
-        wait_for(
-            lambda stage=stage, run=run: any(
-                name.startswith(f".{stage}-") and name.endswith(run.id)
-                for name in (half_built(store) if store.stages.is_dir() else [])
-            ),
-            seconds=120,
-        )
+        wait_for(lambda stage=stage, run=run: is_building(run, stage), seconds=120)  # type: ignore[misc]
         process.send_signal(signal.SIGKILL)
         process.wait()
         status = run.status()
@@ -67,19 +64,11 @@ def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(store: Sto
         assert "ended without a word" in status.error
         assert not store.has_stage(stage, keys[stage]), f"half of {stage} was taken for whole"
         assert reusable_stages(store, small_params) == finished, "a finished stage was lost"
+        finished.append(stage)  # the next run makes it, and is killed one stage later
 
-        # The same again, ended by hand once this stage is whole: the next round starts behind it.
-        run = store.create(small_params)
-        process = worker(run)
-        wait_for(lambda stage=stage: store.has_stage(stage, keys[stage]), seconds=120)
-        if stage != "evaluate":
-            process.send_signal(signal.SIGKILL)
-        process.wait()
-        finished.append(stage)
-        reused = [event["stage"] for event in run.events("start") if event["reused"]]
-        assert reused == finished[:-1]
-    assert run.status().state == "done"
-    store.collect_garbage()
+    run = store.create(small_params)
+    assert worker(run).wait() == 0
+    assert [event["stage"] for event in run.events("start") if event["reused"]] == finished[:-1]
     assert half_built(store) == []
 
 
@@ -95,7 +84,7 @@ def test_cancel_stops_a_training_within_seconds_and_keeps_what_is_finished(
     asked = time.monotonic()
     run.request_cancel()
     assert process.wait(timeout=60) == 130
-    assert time.monotonic() - asked < 10
+    assert time.monotonic() - asked < 10  # the trainer stops at the next batch; the rest is a busy machine
     assert run.status().state == "cancelled"
     assert reusable_stages(store, endless) == ["prepare"]
     assert half_built(store) == []

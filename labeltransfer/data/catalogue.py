@@ -6,7 +6,6 @@ the browser, and reads how far it is from the size of the part and from a small 
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from labeltransfer.data import parts
 from labeltransfer.data.entries import CATALOGUE, CatalogueEntry, check_tutorial_subset
 from labeltransfer.data.files import counts_shape, open_h5ad, read_obs
 from labeltransfer.errors import DownloadError, InputError, LabelTransferError
+from labeltransfer.processes import start_module
 
 __all__ = [
     "CATALOGUE",
@@ -146,21 +146,12 @@ def start_fetch(entry: CatalogueEntry) -> None:
     """
     if fetch_progress(entry).state in ("starting", "running", "done"):
         return
-    package_root = str(Path(__file__).parents[2])
-    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         _status_path(entry).parent.mkdir(parents=True, exist_ok=True)
         _cancel_path(entry).unlink(missing_ok=True)
+        _log_path(entry).unlink(missing_ok=True)
         _write_status(entry, "starting")
-        with _log_path(entry).open("wb") as log:
-            subprocess.Popen(
-                [sys.executable, "-m", "labeltransfer.data.catalogue", entry.key],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-                start_new_session=True,
-            )
+        start_module("labeltransfer.data.catalogue", entry.key, log=_log_path(entry))
     except OSError as error:
         raise DownloadError(f"The download of {entry.title} cannot be started ({error.strerror}).") from error
 

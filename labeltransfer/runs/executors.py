@@ -1,17 +1,12 @@
 """Where a worker runs: on this machine, as a process of its own."""
 
-import os
-import subprocess
-import sys
-
 from labeltransfer.errors import RunError
+from labeltransfer.processes import start_module
 from labeltransfer.runs.run import Run
 
 
 def start(run: Run) -> None:
-    """Start the worker of a queued run and forget it.
-
-    It has its own session, so it outlives the browser tab, the page and the app.
+    """Start the worker of a queued run and forget it: the run directory tells everything about it.
 
     Raises
     ------
@@ -19,14 +14,6 @@ def start(run: Run) -> None:
         No process could be started.
     """
     try:
-        with (run.folder / "log.txt").open("ab") as log:
-            subprocess.Popen(
-                [sys.executable, "-m", "labeltransfer.runs.worker", str(run.folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
-                start_new_session=True,
-            )
+        start_module("labeltransfer.runs.worker", str(run.folder), log=run.folder / "log.txt")
     except OSError as error:
         raise RunError(f"The worker of run {run.id} could not be started ({error.strerror}).") from error

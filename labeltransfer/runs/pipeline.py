@@ -90,7 +90,11 @@ def _transfer(job: Job, folder: Path) -> None:
     scvi_model = load_scvi(job.run.artefact("integrate", "model"), adata)
     job.reporter.say(f"Training scANVI on {adata.n_obs:,} cells")
     model = train_scanvi(
-        scvi_model, job.params.transfer, seed=job.params.seed, accelerator=job.device.accelerator, callback=job.callback()
+        scvi_model,
+        job.params.transfer,
+        seed=job.params.seed,
+        accelerator=job.device.accelerator,
+        callback=job.callback(),
     )
     model.save(folder / "model", overwrite=True)
     np.save(folder / "latent.npy", latent(model))

@@ -109,8 +109,7 @@ class Store:
             except RunError:  # some run's references are damaged: what it needs cannot be told, so all is kept
                 kept = None
             for folder in self.stages.iterdir() if self.stages.is_dir() else []:
-                half_built = folder.name.startswith(".")
-                if half_built:
+                if folder.name.startswith("."):  # half-built
                     wanted = folder.name.rpartition("~")[2] in alive
                 else:
                     wanted = kept is None or folder.name in kept

@@ -5,7 +5,6 @@ from statistics import median
 from typing import Any
 
 from labeltransfer.errors import RunError
-
 from labeltransfer.home import read_json
 from labeltransfer.runs.run import Run, Status
 

@@ -51,9 +51,11 @@ def work(run: Run, *, listener: Callable[[Status], None] | None = None) -> Statu
             reporter.update(state="failed", finished=time.time(), error=str(error))
         except OSError as error:
             traceback.print_exc()
-            text = f"The run could not be written or read ({error.strerror or error}): free some space and start it again."
+            text = (
+                f"The run could not be written or read ({error.strerror or error}): free some space and start it again."
+            )
             reporter.update(state="failed", finished=time.time(), error=text)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  nobody else is there to tell of it
             traceback.print_exc()
             text = f"Something that the app did not foresee: {type(error).__name__}: {error}. The log says more."
             reporter.update(state="failed", finished=time.time(), error=text)
@@ -74,4 +76,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    # Everything is on the disk; taking torch's object graph apart would hold the process up for seconds.
+    os._exit(code)
