@@ -156,11 +156,14 @@ def show_models(run: Run) -> None:
         st.caption("This run was kept without its models.")
         return
     target = run.folder / "exports" / "models.zip"
-    offer("Download both models", lambda: export.zip_models(target, folders).read_bytes(), f"models-{run.id}.zip")
-    st.caption(
-        "In Python, with the prepared data of the annotated file: "
-        "`scvi.model.SCANVI.load('scanvi_model', adata[:, adata.var['highly_variable']])`"
-    )
+    offer("Download both models", lambda: models_zip(target, folders), f"models-{run.id}.zip")
+    st.caption("In Python, with the annotated file as `adata`:")
+    st.code("adata = adata[:, adata.var['highly_variable']].copy()\nscvi.model.SCANVI.load('scanvi_model', adata)")
+
+
+def models_zip(target: Path, folders: dict[str, Path]) -> bytes:
+    """Content of the zip, which is made once."""
+    return (target if target.exists() else export.zip_models(target, folders)).read_bytes()
 
 
 def show_figures(run: Run) -> None:

@@ -105,7 +105,8 @@ def write_annotated(
     counts.sort_indices()
     adata.layers["counts"] = counts
     adata.X = log_normalized(counts)
-    adata.obs = _annotated_obs(cells)
+    training_label = adata.obs["training_label"]  # the stored scANVI asks for it when it is loaded
+    adata.obs = _annotated_obs(cells).assign(training_label=training_label.to_numpy())
     adata.obsm["X_scVI"] = np.asarray(latent_scvi)
     adata.obsm["X_scANVI"] = np.asarray(latent_scanvi)
     adata.obsm["X_mde_scVI"] = cells[["scvi_1", "scvi_2"]].to_numpy()
