@@ -1,7 +1,5 @@
 """The frame of the app: page config, sign-in, the steps on top. Start it with ``streamlit run app.py``."""
 
-from pathlib import Path
-
 import streamlit as st
 
 from pages.shared.frame import (
@@ -23,7 +21,7 @@ require_sign_in()
 pages = []
 with catching():
     states = step_states()
-    for step in (s for s in STEPS if Path(__file__).with_name("pages").joinpath(f"{s.key}.py").exists()):
+    for step in STEPS:
         state, why = states[step.key]
         pages.append(
             st.Page(

@@ -12,6 +12,7 @@ from pages.shared.widgets import show_findings
 guard()
 context = page_header("Data", "data")
 
+was_complete = draft().complete
 if draft().empty:
     with catching(), st.container(border=True):
         if not default_store().runs():
@@ -39,11 +40,13 @@ if all(held.settings[side].get("path") for side in ("reference", "query")):
     st.subheader("Genes of both", anchor=False, help="The models see only genes that both files have, matched by name.")
     with catching():
         findings = gene_report(held)
-        show_findings(findings)
+        show_findings(findings, fold_notes=False)
         wrong += ["the two files' genes do not match"] if any(f.severity == "error" for f in findings) else []
 
 if not held.empty:
     held.note(blocked=bool(wrong))
+if held.complete != was_complete:  # the steps on top were drawn before
+    st.rerun()
 with context:
     context_line()
 reason = f"To go on: {'; '.join(wrong)}." if wrong else ""

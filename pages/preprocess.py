@@ -39,6 +39,9 @@ with catching():
             PrepareParams, ("length_normalize", "n_top_genes", "hvg_batch"), kept, held.key("prepare")
         )
         held.set_section("prepare", **fields)
+        full = [side for side in ("reference", "query") if held.notes.get(f"{side}_full_length")]
+        if full:
+            st.caption(f"The counts of the {' and of the '.join(full)} look like reads of a full-length protocol.")
         if fields["length_normalize"] != "none":
             choose_lengths(held)
         elif kept.get("gene_lengths") and held.notes.get("reference_source") != "demo":

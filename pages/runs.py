@@ -30,7 +30,7 @@ def listing(runs: list[Run]) -> list[Run]:
                 help="Correct predictions of the query cells that can be scored: those with an observed label that the "
                 "reference has.",
             ),
-            "Name": st.column_config.TextColumn(width=210),
+            "Name": st.column_config.TextColumn(width=280),
         },
         alt="Table of runs; choose rows to open, cancel or delete them.",
     )

@@ -34,6 +34,7 @@ with catching():
                 and run.id != "demo"
                 and st.button(
                     "Use these settings again",
+                    type="secondary" if finished else "primary",
                     icon=":material/replay:",
                     help="Take this run's files and settings as the next run's.",
                 )

@@ -296,6 +296,34 @@ exec(compile(open({str(ROOT / "pages" / f"{page}.py")!r}).read(), "page", "exec"
         assert not at.button
 
 
+@pytest.mark.parametrize(
+    ("user", "seen", "title"),
+    [
+        ({"is_logged_in": False}, "asks who you are", "Sign in"),
+        ({"is_logged_in": True, "email": "eve@example.org"}, "is not on this server's list", None),
+        ({"is_logged_in": True, "email": "ada@lab.example.org.evil.org"}, "is not on this server's list", None),
+        (
+            {"is_logged_in": True, "email": "ada@lab.example.org", "email_verified": False},
+            "not on this server's list",
+            None,
+        ),
+        ({"is_logged_in": True, "email": "Ada@Lab.example.org"}, "Signed in as", "Data"),
+        ({"is_logged_in": True, "email": "bob@example.org", "email_verified": True}, "Signed in as", "Data"),
+    ],
+)
+def test_sign_in_lets_in_whom_the_secrets_name(
+    user: dict[str, object], seen: str, title: str | None, lt_home: Path
+) -> None:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    at.secrets["auth"] = {"client_id": "x"}
+    at.secrets["access"] = {"emails": ["bob@example.org"], "domains": ["lab.example.org"]}
+    at.user = user
+    at.run()
+    assert not at.exception
+    assert seen in said(at)
+    assert [t.value for t in at.title] == ([title] if title else [])
+
+
 def test_the_data_folder_lists_its_own_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, outside = tmp_path / "data", tmp_path / "outside"
     (root / "deep" / "er").mkdir(parents=True)

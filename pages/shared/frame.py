@@ -245,11 +245,11 @@ def context_line() -> None:
         if run is None:
             held = drafts.draft()
             if held.complete:
-                sides = [
+                chosen = [
                     side_words(held.settings[side], side.title(), held.notes.get(f"{side}_counted"))
                     for side in ("reference", "query")
                 ]
-                st.caption(f"{' → '.join(sides)} · no run yet")
+                st.caption(f"{' → '.join(chosen)} · no run yet")
             return
         sides = run.params.model_dump()
         counted = _counted(run)

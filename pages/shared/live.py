@@ -113,9 +113,11 @@ def _progress(run: Run, status: Status) -> None:
         still = f"about {words.duration(left)}" if left is not None else "known after the first epoch"
         st.caption(f"{elapsed} elapsed since the start · {title} still takes {still}", help="From the last ten epochs.")
     else:
-        still = "takes" if status.stage not in LOSS_TITLES else "is loading and counts its epochs in"
+        still = "takes seconds to a few minutes"
+        if status.stage in LOSS_TITLES:
+            still = "loads its libraries first, within a minute; then epochs are counted"
         st.progress(min(status.fraction, 1.0), text=f"{title}: {words.plain(status.message) or 'beginning'}")
-        st.caption(f"{elapsed} elapsed since the start · this step {still} seconds to a few minutes")
+        st.caption(f"{elapsed} elapsed since the start · this step {still}")
 
 
 def _machine(status: Status) -> None:
@@ -171,7 +173,7 @@ def losses(run: Run) -> None:
     except (LabelTransferError, OSError, ValueError):
         epochs = []
     if not epochs:
-        st.caption("Loss curves appear with the first epoch.")
+        st.caption("No epoch was finished." if run.status().over else "Loss curves appear with the first epoch.")
         return
     for stage, name in LOSS_TITLES.items():
         own = [epoch for epoch in epochs if epoch.get("stage") == stage]

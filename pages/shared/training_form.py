@@ -74,7 +74,8 @@ def _preset(held: Draft) -> None:
         required=True,
         help="All settings of both trainings at once.",
     )
-    st.caption(PRESET_HELP.get(now, "Settings of your own, under Advanced."))
+    helps = {str(name): text for name, text in PRESET_HELP.items()} | {"own": "Settings of your own, under Advanced."}
+    st.caption(helps[now])
 
 
 def preset_of(settings: dict[str, Any]) -> str:

@@ -79,8 +79,8 @@ def settings_grid(
     return held
 
 
-def show_findings(findings: Iterable[Any]) -> None:
-    """Show an input report: what needs doing in sight, notes folded away."""
+def show_findings(findings: Iterable[Any], *, fold_notes: bool = True) -> None:
+    """Show an input report: what needs doing in sight, notes folded away if wanted."""
     found = list(findings)
     for finding in (f for f in found if f.severity == "error"):
         st.error(_finding_text(finding), icon=SEVERITY_ICONS["error"], title=finding.title)
@@ -88,7 +88,8 @@ def show_findings(findings: Iterable[Any]) -> None:
         st.warning(_finding_text(finding), icon=SEVERITY_ICONS["warning"], title=finding.title)
     notes = [f for f in found if f.severity == "note"]
     if notes:
-        with st.expander(f"{len(notes)} {'note' if len(notes) == 1 else 'notes'}", icon=SEVERITY_ICONS["note"]):
+        title = f"{len(notes)} {'note' if len(notes) == 1 else 'notes'}"
+        with st.expander(title, icon=SEVERITY_ICONS["note"]) if fold_notes else st.container():
             for finding in notes:
                 st.markdown(f"**{plain(finding.title)}**  \n{_finding_text(finding)}")
     if not found:
