@@ -1,6 +1,7 @@
 """The table of cells, the scores and the confusion matrix."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ def cells() -> pd.DataFrame:
     return make_cells(QUERY)
 
 
-def test_cell_table_holds_prediction_runner_up_and_both_maps(cells):
+def test_cell_table_holds_prediction_runner_up_and_both_maps(cells: pd.DataFrame) -> None:
     cell = cells.loc["unique6"]
     assert (cell["observed_label"], cell["predicted_label"], cell["second_label"]) == ("B", "T", "B")
     assert cell["confidence"] == pytest.approx(0.7)
@@ -58,41 +59,41 @@ def test_cell_table_holds_prediction_runner_up_and_both_maps(cells):
     assert cell["obs.sex"] == "female"
 
 
-def test_cell_table_survives_parquet(cells, tmp_path):
+def test_cell_table_survives_parquet(cells: pd.DataFrame, tmp_path: Path) -> None:
     cells.to_parquet(tmp_path / "cells.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "cells.parquet"), cells)
 
 
-def test_cell_table_has_no_category_without_cells(cells):
+def test_cell_table_has_no_category_without_cells(cells: pd.DataFrame) -> None:
     assert list(cells["observed_label"].cat.categories) == ["B", "HSC", "NK", "T"]
 
 
-def test_cell_table_refuses_tables_of_other_lengths(cells):
+def test_cell_table_refuses_tables_of_other_lengths(cells: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="10 cells"):
         evaluate.cell_table(cells, pd.DataFrame({"B": [1.0]}), mde_scvi=np.zeros((10, 2)), mde_scanvi=np.zeros((10, 2)))
 
 
-def test_only_query_cells_with_a_label_of_the_reference_are_scored(cells):
+def test_only_query_cells_with_a_label_of_the_reference_are_scored(cells: pd.DataFrame) -> None:
     query = evaluate.metrics(cells)["query"]
     assert (query["n_cells"], query["n_scored"], query["n_correct"], query["n_unlabelled"]) == (6, 4, 3, 1)
     assert query["accuracy"] == 3 / 4
     assert query["labels_missing_in_reference"] == {"NK": 1}
 
 
-def test_macro_f1_is_the_mean_over_labels_that_scored_cells_have(cells):
+def test_macro_f1_is_the_mean_over_labels_that_scored_cells_have(cells: pd.DataFrame) -> None:
     # B: precision 2/2, recall 2/3; T: precision 1/2 (the NK cell is not scored), recall 1. HSC has no scored cell.
     query = evaluate.metrics(cells)["query"]
     assert query["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
     assert query["n_labels"] == 2
 
 
-def test_reference_scores_are_apart_and_say_that_they_were_trained_on(cells):
+def test_reference_scores_are_apart_and_say_that_they_were_trained_on(cells: pd.DataFrame) -> None:
     reference = evaluate.metrics(cells)["reference"]
     assert reference["trained_on"] is True
     assert (reference["n_scored"], reference["accuracy"]) == (4, 3 / 4)
 
 
-def test_per_label_scores_have_their_denominators(cells):
+def test_per_label_scores_have_their_denominators(cells: pd.DataFrame) -> None:
     rows = evaluate.per_label(cells).set_index("label")
     assert list(rows.index) == ["B", "T"]
     assert rows.loc["B"].to_dict() == pytest.approx(
@@ -101,14 +102,14 @@ def test_per_label_scores_have_their_denominators(cells):
     assert rows.loc["T", "n_predicted"] == 3  # of which one cell is scored right, one wrong, and one is not scored
 
 
-def test_a_label_that_no_scored_cell_has_gets_no_recall():
+def test_a_label_that_no_scored_cell_has_gets_no_recall() -> None:
     rows = evaluate.per_label(make_cells([("B", "HSC"), ("T", "T")])).set_index("label")
     assert np.isnan(rows.loc["HSC", "recall"])
     assert rows.loc["HSC", "precision"] == 0
     assert np.isnan(rows.loc["B", "precision"])
 
 
-def test_a_query_without_labels_gives_none_and_not_zero():
+def test_a_query_without_labels_gives_none_and_not_zero() -> None:
     scores = evaluate.metrics(make_cells([(None, "B"), (None, "T")]))
     assert scores["query"]["accuracy"] is None
     assert scores["query"]["macro_f1"] is None
@@ -116,7 +117,7 @@ def test_a_query_without_labels_gives_none_and_not_zero():
     assert "NaN" not in json.dumps(scores)
 
 
-def test_confusion_counts_every_labelled_query_cell_once(cells):
+def test_confusion_counts_every_labelled_query_cell_once(cells: pd.DataFrame) -> None:
     table = evaluate.confusion(cells)
     assert table["n_cells"].sum() == 5
     pairs = table.set_index(["observed_label", "predicted_label"])["n_cells"]
@@ -127,16 +128,16 @@ def test_confusion_counts_every_labelled_query_cell_once(cells):
 
 
 @pytest.mark.parametrize(("normalize", "axis"), [("observed", "observed_label"), ("predicted", "predicted_label")])
-def test_confusion_shares_add_up_to_one(cells, normalize, axis):
+def test_confusion_shares_add_up_to_one(cells: pd.DataFrame, normalize: evaluate.Normalize, axis: str) -> None:
     sums = evaluate.confusion(cells, normalize=normalize).groupby(axis)["share"].sum()
     assert np.allclose(sums, 1)
 
 
-def test_confusion_marks_labels_that_the_reference_lacks(cells):
+def test_confusion_marks_labels_that_the_reference_lacks(cells: pd.DataFrame) -> None:
     table = evaluate.confusion(cells)
     assert set(table.loc[~table["in_reference"], "observed_label"]) == {"NK"}
     assert "NK" not in set(table["predicted_label"])
 
 
-def test_confusion_of_a_query_without_labels_is_empty():
+def test_confusion_of_a_query_without_labels_is_empty() -> None:
     assert evaluate.confusion(make_cells([(None, "B")])).empty
