@@ -11,18 +11,35 @@ from labeltransfer.data.summary import Summary, full_length
 from labeltransfer.errors import SettingsError
 
 UNLABELLED = frozenset(
-    ["", "nan", "na", "n/a", "none", "null", "unknown", "undefined"]
-    + ["unassigned", "not assigned", "unlabelled", "unlabeled", "unannotated"]
+    {"", "nan", "na", "n/a", "none", "null", "unknown", "undefined", "unassigned", "not assigned", "unlabelled"}
+    | {"unlabeled", "unannotated"}
 )
 """Spellings, in lower case, that stand for no label."""
 
 # Names are compared without case, dots, dashes and underscores; the likeliest come first.
-_LABELS = ("cell_ontology_class", "cell_type", "cell_types", "cell_type_label", "author_cell_type", "cell_label")
+_LABELS: tuple[str, ...] = (
+    "cell_ontology_class",
+    "cell_type",
+    "cell_types",
+    "cell_type_label",
+    "author_cell_type",
+    "cell_label",
+)
 _LABELS += ("annotation", "annotations", "cell_annotation", "free_annotation", "final_annotation", "labels", "label")
 _LABELS += ("cell_class", "class", "cluster_name", "cluster_label")
 _TISSUE = ("tissue", "organ", "tissue_name", "organ_name", "tissue_general", "organ_tissue", "anatomical_region")
 _SEX = ("sex", "mouse_sex", "gender", "donor_sex", "patient_sex")
-_BATCH = ("mouse_id", "mouse", "donor_id", "donor", "individual", "patient", "patient_id", "subject", "subject_id")
+_BATCH: tuple[str, ...] = (
+    "mouse_id",
+    "mouse",
+    "donor_id",
+    "donor",
+    "individual",
+    "patient",
+    "patient_id",
+    "subject",
+    "subject_id",
+)
 _BATCH += (
     "sample",
     "sample_id",

@@ -100,7 +100,7 @@ _KINDS = {
 
 
 def _empty_cells(summary: Summary) -> Iterator[Finding]:
-    n_empty, n_sampled = int((summary.sample.getnnz(axis=1) == 0).sum()), summary.sample.shape[0]
+    n_empty, n_sampled = int((abs(summary.sample).max(axis=1).toarray() == 0).sum()), summary.sample.shape[0]
     if 0 < n_empty < n_sampled:
         detail = f"{n_empty:,} of {n_sampled:,} sampled cells have no counts at all."
         yield Finding("warning", "Some cells are empty", detail, "The app leaves such cells out and says how many.")
