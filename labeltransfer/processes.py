@@ -8,6 +8,12 @@ from pathlib import Path
 PACKAGE_PARENT = Path(__file__).parents[1]
 
 
+def module_environment() -> dict[str, str]:
+    """The environment with which ``python -m labeltransfer…`` finds this package, wherever the app was started."""
+    paths = [str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
 def start_module(module: str, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
     """Run ``python -m module`` in a session of its own, so that it outlives the browser tab, the page and the app.
 
@@ -25,13 +31,12 @@ def start_module(module: str, *arguments: str, log: Path) -> subprocess.Popen[by
     OSError
         The log cannot be written, or no process started.
     """
-    paths = [str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])]
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"},
+            env=module_environment(),
             start_new_session=True,
         )
