@@ -4,8 +4,8 @@ import streamlit as st
 
 from labeltransfer.runs.store import default_store
 from pages.shared.choose_file import start_with_demo
-from pages.shared.draft import draft
-from pages.shared.frame import catching, context_line, go, guard, open_run, page_header
+from pages.shared.draft import draft, replace_draft
+from pages.shared.frame import catching, context_line, current_run, go, guard, open_run, page_header
 from pages.shared.side_panel import gene_report, side_panel
 from pages.shared.widgets import show_findings
 
@@ -22,6 +22,13 @@ if draft().empty:
         with st.container(horizontal=True):
             look = st.button("Look at the finished demo run", type="primary", icon=":material/visibility:")
             begin = st.button("Start with the demo data", icon=":material/play_arrow:")
+            run = current_run()
+            again = (
+                run is not None and run.id != "demo" and st.button("Use the open run's data", icon=":material/replay:")
+            )
+        if run is not None and again:
+            replace_draft(run.params, reference_source="kept", query_source="kept")
+            st.rerun()
         if look:
             open_run("demo")
             go("pages/explore.py")

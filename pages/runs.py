@@ -21,7 +21,7 @@ def listing(runs: list[Run]) -> list[Run]:
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        key="runs-table",
+        key=f"runs-{'-'.join(run.id for run in runs)}",  # another list starts without a choice: rows are told by number
         column_config={
             "Cells": st.column_config.TextColumn(width=130, help="Reference → query."),
             "Duration": st.column_config.TextColumn(width=95),
@@ -32,7 +32,7 @@ def listing(runs: list[Run]) -> list[Run]:
             ),
             "Name": st.column_config.TextColumn(width=280),
         },
-        alt="Table of runs; choose rows to open, cancel or delete them.",
+        alt="List of runs",
     )
     return [runs[i] for i in event["selection"]["rows"] if i < len(runs)]
 
@@ -68,7 +68,7 @@ with catching():
         elif one and one in at_work:
             st.caption(f"{run_title(one)} is at work: cancel it before you delete it.")
 
-    used = disk_use(home())
+    used = disk_use(home(), len(own))
     total = sum(used.values())
     parts = ", ".join(f"{size(n_bytes)} {what}" for what, n_bytes in used.items() if n_bytes)
     st.caption(f"On disk: {size(total)} in {home()}" + (f" ({parts})" if parts else ""))

@@ -45,6 +45,8 @@ def show_previews(folder: Path) -> None:
                 width="stretch",
                 alt="Scatter: mean and variance of each shared gene, the chosen ones standing out.",
             )
+            if counts and len(genes) < counts["genes"]["n_shared"]:
+                st.caption(f"This run keeps {len(genes):,} of its {counts['genes']['n_shared']:,} shared genes.")
     if counts:
         left, right = st.columns(2, gap="large")
         with left:

@@ -103,8 +103,8 @@ def _words(value: Any) -> str:
 
 
 @st.cache_data(ttl=30, max_entries=2, show_spinner=False)
-def disk_use(root: Path) -> dict[str, int]:
-    """Bytes by what they hold, at most half a minute old."""
+def disk_use(root: Path, n_runs: int) -> dict[str, int]:
+    """Bytes by what they hold, at most half a minute old; counted anew when the number of runs changes."""
     return {about: _bytes(root / name) for name, about in USE.items()}
 
 

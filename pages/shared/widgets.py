@@ -9,6 +9,7 @@ import streamlit as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from labeltransfer.results.matrix import label_axis
 from pages.shared.words import plain
 
 SEVERITY_ICONS = {"error": ":material/error:", "warning": ":material/warning:", "note": ":material/info:"}
@@ -98,6 +99,7 @@ def show_findings(findings: Iterable[Any], *, fold_notes: bool = True) -> None:
 
 def composition_chart(counts: pd.Series, *, unlabelled: int, colour: str, alt_text: str, top: int = 18) -> None:
     """Bars of the number of cells per label, largest first; what is beyond ``top`` is summed up in one bar."""
+    top = top + 1 if len(counts) == top + 1 else top
     shown = counts.iloc[:top].rename_axis("label").reset_index(name="cells")
     shown["kind"] = "label"
     rest = counts.iloc[top:]
@@ -110,7 +112,7 @@ def composition_chart(counts: pd.Series, *, unlabelled: int, colour: str, alt_te
         .mark_bar(cornerRadiusEnd=2, color=colour)
         .encode(
             x=alt.X("cells:Q", title="Cells", axis=alt.Axis(tickMinStep=1, tickCount=4, format=",d")),
-            y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False)),
+            y=alt.Y("label:N", sort=None, title=None, axis=label_axis(220)),
             opacity=alt.Opacity(
                 "kind:N", scale=alt.Scale(domain=["label", "sum", "none"], range=[1, 0.6, 0.35]), legend=None
             ),
