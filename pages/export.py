@@ -81,7 +81,6 @@ def show_predictions(run: Run) -> None:
         st.caption(f"{len(frame):,} of {len(query):,} query cells{preview}.")
 
 
-@st.fragment
 def show_annotated(run: Run) -> None:
     """The annotated AnnData: written by a process of its own, for it holds all counts, and kept with the run."""
     target = run.folder / "exports" / ANNOTATED
@@ -104,7 +103,7 @@ def show_annotated(run: Run) -> None:
         st.error(f"The file could not be written: {log[-1] if log else 'the process was stopped'}")
     if st.button("Write the file", icon=":material/deployed_code:", key="export-write"):
         start_writer(run, target)
-        st.rerun(scope="fragment")
+        st.rerun()
     n_bytes = run.artefact("prepare", "prepared.h5ad").stat().st_size
     st.caption(f"It takes a while and some {size(3 * n_bytes)} of disk; you can leave this page meanwhile.")
 

@@ -1,0 +1,259 @@
+"""Explore, Compare and Export, as a visitor of a finished run uses them."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from labeltransfer import home
+from labeltransfer.params import RunParams, SideParams
+from labeltransfer.results import evaluate, maps
+from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.store import default_store
+
+ROOT = Path(__file__).resolve().parents[1]
+N_REFERENCE, N_QUERY = 20, 30
+LABELS = ["B cell", "T cell"]
+
+
+def finished_run(*, labelled: bool = True, counts: bool = True) -> Run:
+    """A finished run with artefacts made by hand: every third query cell is a T cell that was called a B cell."""
+    params = RunParams(
+        reference=SideParams(path="r.h5ad", technology="Smart-seq2"), query=SideParams(path="q.h5ad", technology="10x")
+    )
+    store = default_store()
+    run = store.create(params)
+    n_cells = N_REFERENCE + N_QUERY
+    is_query = np.arange(n_cells) >= N_REFERENCE
+    is_t = np.arange(n_cells) % 3 == 0
+    observed = pd.Series(np.where(is_t, "T cell", "B cell"), dtype=object)
+    observed[is_query & (np.arange(n_cells) % 10 == 9)] = "plasma cell"
+    observed[is_query & ((np.arange(n_cells) % 10 == 8) | (not labelled))] = None
+    observed_categories = pd.Categorical(observed)
+    matrix = np.random.default_rng(0).poisson(1.0, (n_cells, 4))
+    obs = pd.DataFrame(
+        {
+            "cell_id": [f"cell{i}" for i in range(n_cells)],
+            "side": pd.Categorical(np.where(is_query, "query", "reference")),
+            "technology": pd.Categorical(np.where(is_query, "10x", "Smart-seq2")),
+            "batch": pd.Categorical(np.where(is_query, "10x", "Smart-seq2")),
+            "observed_label": observed_categories,
+            "training_label": pd.Categorical(observed.where(~is_query, "Unknown")),
+            "n_counts": matrix.sum(axis=1) + 1.0,
+            "n_genes": (matrix > 0).sum(axis=1),
+            "obs.sex": pd.Categorical(["female", "male"] * (n_cells // 2)),
+            "obs.tissue": "Marrow",
+        },
+        index=[f"unique{i}" for i in range(n_cells)],
+    )
+    calls_t = is_t & ~is_query
+    soft = pd.DataFrame({"B cell": np.where(calls_t, 0.1, 0.8), "T cell": np.where(calls_t, 0.9, 0.2)}, index=obs.index)
+    points = np.random.default_rng(1).normal(size=(n_cells, 2))
+    cells = evaluate.cell_table(obs, soft, mde_scvi=points, mde_scanvi=points)
+    for stage in ("prepare", "integrate", "transfer", "evaluate"):
+        if stage != "evaluate" and not counts:
+            continue
+        store.claim_stage(run, stage, run.id)
+        with store.build_stage(run, stage, run.id) as folder:
+            if stage == "prepare":
+                var = pd.DataFrame({"highly_variable": True}, index=["Actb", "Cd3e", "Elane", "Ms4a1"])
+                layers = {"counts": sp.csc_matrix(matrix, dtype=np.float32)}
+                ad.AnnData(obs=obs, var=var, layers=layers).write_h5ad(folder / "prepared.h5ad")
+            elif stage == "evaluate":
+                cells.to_parquet(folder / "cells.parquet")
+                home.write_json(folder / "metrics.json", evaluate.metrics(cells))
+            else:
+                (folder / "model").mkdir()
+                np.save(folder / "latent.npy", points)
+                soft.to_parquet(folder / "soft.parquet")
+    run.write_status(Status(state="done", created=time.time()))
+    return run
+
+
+@pytest.fixture(autouse=True)
+def no_caches(lt_home: Path) -> Iterator[None]:
+    """Every test has a home of its own, and no table of another's."""
+    yield
+    st.cache_data.clear()
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def run() -> Run:
+    return finished_run()
+
+
+def page(name: str, run: Run, seeded: dict[str, Any] | None = None) -> AppTest:
+    """One page of the app with a run open, after ``seeded`` selections."""
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    at.query_params["run"] = run.id
+    for key, value in (seeded or {}).items():
+        at.session_state[key] = value
+    at.run()
+    at.switch_page(f"pages/{name}.py").run()
+    assert not at.exception
+    return at
+
+
+def said(at: AppTest) -> str:
+    """All prose of a page."""
+    elements = [*at.markdown, *at.caption, *at.info, *at.warning, *at.error, *at.subheader]
+    return "\n".join(str(element.value) for element in elements).replace("\\", "")
+
+
+def pick_control(at: AppTest, label: str) -> Any:
+    return next(control for control in at.get("button_group") if control.label == label)
+
+
+@pytest.mark.parametrize("name", ["explore", "compare", "export"])
+def test_a_run_that_only_prepared_says_so_and_links_to_train(name: str, lt_home: Path) -> None:
+    sides = {"reference": SideParams(path="r.h5ad"), "query": SideParams(path="q.h5ad")}
+    run = default_store().create(RunParams(**sides, last_stage="prepare"))
+    run.write_status(Status(state="done", created=time.time()))
+    at = page(name, run)
+    assert "train on it first" in said(at)
+    assert not at.dataframe
+
+
+@pytest.mark.parametrize("name", ["explore", "compare", "export"])
+def test_a_finished_run_opens_without_an_error(name: str, run: Run) -> None:
+    assert not page(name, run).error
+
+
+def test_explore_offers_labels_own_columns_that_differ_and_genes(run: Run) -> None:
+    options = page("explore", run).selectbox[0].options
+    assert {"Predicted label", "Observed label", "Confidence", "Technology", "Gene expression"} <= set(options)
+    assert "sex (input column)" in options
+    assert "tissue (input column)" not in options  # one value alone tells nothing
+
+
+def test_explore_colours_by_any_shared_gene(run: Run) -> None:
+    at = page("explore", run)
+    at.selectbox[0].set_value("Gene expression").run()
+    assert list(at.selectbox[1].options) == ["Actb", "Cd3e", "Elane", "Ms4a1"]
+    at.selectbox[1].set_value("Elane").run()
+    assert not at.exception
+    assert not at.error
+
+
+def test_explore_without_counts_leaves_genes_out_and_says_so(lt_home: Path) -> None:
+    at = page("explore", finished_run(counts=False))
+    assert "Gene expression" not in at.selectbox[0].options
+    assert "genes cannot be shown" in said(at)
+
+
+def test_a_lasso_lists_the_cells_that_it_circles(run: Run) -> None:
+    points = [{"customdata": row, "x": 0.0, "y": 0.0} for row in (3, 25)]
+    at = page("explore", run, {f"explore-map-{run.id}-Side by side": {"selection": {"points": points}}})
+    assert "2 of 50 shown cells" in said(at)
+    assert set(at.dataframe[0].value["cell_id"]) == {"cell3", "cell25"}
+
+
+def test_a_lasso_on_the_query_alone_lists_query_cells(run: Run) -> None:
+    seeded = {
+        "explore-view": "Query",
+        f"explore-map-{run.id}-Query": {"selection": {"points": [{"customdata": [0]}]}},
+    }
+    at = page("explore", run, seeded)
+    assert list(at.dataframe[0].value["cell_id"]) == [f"cell{N_REFERENCE}"]
+
+
+def test_no_lasso_on_more_cells_than_a_browser_can_send_back(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maps, "LASSO_LIMIT", 10)
+    assert "the lasso works up to 10" in said(page("explore", run))
+
+
+def test_compare_gives_scores_with_their_denominators(run: Run) -> None:
+    shown = {metric.label: metric.value for metric in page("compare", run).metric}
+    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    query = evaluate.metrics(cells)["query"]
+    assert query["n_scored"] == 24
+    assert shown[f"Accuracy: {query['n_correct']} of 24 cells"] == f"{query['accuracy']:.1%}"
+    assert shown["Macro-F1: mean over 2 labels"] == f"{query['macro_f1']:.3f}"
+    assert shown["Scored, of 30 query cells"] == "24"
+
+
+def test_compare_names_labels_that_the_reference_lacks(run: Run) -> None:
+    assert "plasma cell (3)" in said(page("compare", run))
+
+
+def test_a_click_shows_the_cells_behind_a_tile(run: Run) -> None:
+    clicked = {"selection": {"cell": [{"observed_label": "T cell", "predicted_label": "B cell"}]}}
+    at = page("compare", run, {f"compare-matrix-{run.id}-query-observed": clicked})
+    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    expected = cells[(cells["side"] == "query") & (cells["observed_label"] == "T cell")]
+    assert f"{len(expected)} query cells observed as T cell, predicted as B cell" in said(at)
+    assert set(at.dataframe[0].value["cell_id"]) == set(expected["cell_id"])
+    assert f"Download {len(expected)} cells as CSV" in [button.label for button in at.get("download_button")]
+
+
+def test_reference_cells_come_on_request_and_are_named_as_trained_on(run: Run) -> None:
+    at = page("compare", run)
+    assert "trained on these cells" not in said(at)
+    pick_control(at, "Cells").set_value("reference").run()
+    assert "trained on these cells" in said(at)
+    assert "Scored, of 20 reference cells" in [metric.label for metric in at.metric]
+
+
+def test_a_query_without_labels_shows_composition_and_confidence_and_no_score(lt_home: Path) -> None:
+    at = page("compare", finished_run(labelled=False))
+    assert "None of the 30 query cells has an observed label" in said(at)
+    assert not at.metric
+    assert at.dataframe[0].value["Cells"].sum() == 30
+
+
+def test_export_filters_by_label_and_confidence(run: Run) -> None:
+    at = page("export", run)
+    assert "30 of 30 query cells" in said(at)
+    at.slider[0].set_value(0.85).run()
+    assert "0 of 30 query cells" in said(at)
+    at.slider[0].set_value(0.5).run()
+    at.multiselect[0].set_value(["B cell"]).run()
+    assert "30 of 30 query cells" in said(at)
+    assert set(at.dataframe[0].value["predicted_label"]) == {"B cell"}
+
+
+def test_export_offers_labels_models_figures_and_settings(run: Run) -> None:
+    labels = [button.label for button in page("export", run).get("download_button")]
+    assert {
+        "Download 30 predictions as CSV",
+        "Download both models",
+        "Map by predicted label",
+        "Map by observed label",
+        "Confusion matrix",
+        "Download params.json",
+    } <= set(labels)
+
+
+def test_export_offers_an_annotated_file_that_was_written_before(run: Run) -> None:
+    (run.folder / "exports").mkdir()
+    (run.folder / "exports" / "annotated.h5ad").write_bytes(b"x" * 2000)
+    at = page("export", run)
+    assert "Download 2 kB" in [button.label for button in at.get("download_button")]
+    assert "Write the file" not in [button.label for button in at.button]
+
+
+def test_export_writes_the_annotated_file_in_a_process_of_its_own(run: Run) -> None:
+    at = page("export", run)
+    next(button for button in at.button if button.label == "Write the file").click().run()
+    target = run.folder / "exports" / "annotated.h5ad"
+    deadline = time.monotonic() + 120
+    assert "Writing the file" in said(at)
+    while not target.exists() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert ad.read_h5ad(target).obs["C_scANVI"].value_counts()["B cell"] == 43
+    assert "Download" in "".join(button.label for button in at.run().get("download_button"))
+
+
+def test_export_without_counts_and_models_says_so(lt_home: Path) -> None:
+    text = said(page("export", finished_run(counts=False)))
+    assert "nothing to annotate" in text
+    assert "without its models" in text
