@@ -11,14 +11,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from labeltransfer.results.colours import FAINT, GREY, NO_LABEL, SCALE, label_colours
+from labeltransfer.results.words import as_text, hover_texts, short
 
 Basis = Literal["scvi", "scanvi"]
 
 LASSO_LIMIT = 100_000
 """More shown cells than this, and a selection's way back to the server could break the connection."""
-
-HOVER_LIMIT = 50_000
-"""More shown cells than this, and hover gives the cell's id alone: every text travels with the figure."""
 
 
 def scatter(
@@ -69,7 +67,7 @@ def scatter(
         subplot_titles=[(titles or {}).get(side, side.capitalize()) for side in panels] if panels != [""] else None,
     )
     points = cells[[f"{basis}_1", f"{basis}_2"]].to_numpy(dtype=float).round(4)
-    texts = _hover_texts(cells)
+    texts = hover_texts(cells)
     groups = _numbers if pd.api.types.is_numeric_dtype(colour) else _categories
     for place, side in enumerate(panels, start=1):
         shown = (cells["side"] == side).to_numpy() if side else np.ones(len(cells), dtype=bool)
@@ -80,7 +78,7 @@ def scatter(
     _lay_out(figure, points, n_cells=len(cells), height=height)
     if groups is _numbers:
         low, high = limits or _range(colour)
-        bar = {"title": {"text": _short(str(colour.name or ""), 24)}, "thickness": 12, "len": 0.6, "outlinewidth": 0}
+        bar = {"title": {"text": short(str(colour.name or ""), 24)}, "thickness": 12, "len": 0.6, "outlinewidth": 0}
         figure.update_layout(coloraxis={"colorscale": SCALE, "cmin": low, "cmax": high, "colorbar": bar})
     return figure
 
@@ -100,7 +98,8 @@ def highlight(
             hoverinfo="skip",
         )
     )
-    texts = _hover_texts(cells)
+    texts = np.empty(len(cells), dtype=object)
+    texts[chosen] = hover_texts(cells[chosen])
     for trace in _categories(points, texts, colour, chosen, colours, first=False, size=_size(len(cells)) + 2):
         figure.add_trace(trace.update(showlegend=True))
     _lay_out(figure, points, n_cells=len(cells), height=480)
@@ -110,7 +109,7 @@ def highlight(
 
 def _categories(
     points: np.ndarray,
-    texts: np.ndarray | None,
+    texts: np.ndarray,
     colour: pd.Series,
     shown: np.ndarray,
     colours: Mapping[str, str],
@@ -119,7 +118,7 @@ def _categories(
     size: float | None = None,
 ) -> list[go.Scattergl]:
     """One trace a category, the largest at the bottom; in the legend they stand in alphabetical order."""
-    groups = _as_text(colour)
+    groups = as_text(colour)
     colours = label_colours(groups.unique()) | dict(colours)
     order = sorted(groups.unique(), key=lambda name: (name == NO_LABEL, name.lower()))
     counts = groups.value_counts()
@@ -133,7 +132,7 @@ def _categories(
                     x=points[rows, 0] if len(rows) else [None],
                     y=points[rows, 1] if len(rows) else [None],
                     mode="markers",
-                    name=_short(name, 34),
+                    name=short(name, 34),
                     legendgroup=name,
                     legendrank=1 + order.index(name),
                     showlegend=first,
@@ -146,7 +145,7 @@ def _categories(
 
 def _numbers(
     points: np.ndarray,
-    texts: np.ndarray | None,
+    texts: np.ndarray,
     colour: pd.Series,
     shown: np.ndarray,
     colours: Mapping[str, str],
@@ -190,11 +189,11 @@ def _write_names(
     figure: go.Figure, points: np.ndarray, colour: pd.Series, shown: np.ndarray, place: int, ink: str
 ) -> None:
     """Write each category's name at the median of its cells; annotations, because text would lie under WebGL points."""
-    groups = _as_text(colour)
+    groups = as_text(colour)
     for name in groups[shown].unique():
         if name != NO_LABEL:
             x, y = np.median(points[shown & (groups == name).to_numpy()], axis=0)
-            lines = textwrap.wrap(_short(name, 40), 18)
+            lines = textwrap.wrap(short(name, 40), 18)
             figure.add_annotation(
                 x=x,
                 y=y,
@@ -206,23 +205,10 @@ def _write_names(
             )
 
 
-def _hover_texts(cells: pd.DataFrame) -> np.ndarray | None:
-    """What hover says of each cell: its id, and while there are not too many, its labels."""
-    ids = [html.escape(str(cell)) for cell in cells["cell_id"]]
-    if len(cells) > HOVER_LIMIT:
-        return np.array(ids, dtype=object)
-    observed = [html.escape(label) for label in _as_text(cells["observed_label"])]
-    predicted = [html.escape(label) for label in _as_text(cells["predicted_label"])]
-    parts = zip(ids, observed, predicted, cells["confidence"], strict=True)
-    return np.array(
-        [f"<b>{i}</b><br>observed: {o}<br>predicted: {p} ({c:.0%} sure)" for i, o, p, c in parts], dtype=object
-    )
-
-
-def _hover(rows: np.ndarray, texts: np.ndarray | None, more: str) -> dict[str, object]:
+def _hover(rows: np.ndarray, texts: np.ndarray, more: str) -> dict[str, object]:
     return {
         "customdata": rows.astype(np.int32),
-        "text": texts[rows] if texts is not None else None,
+        "text": texts[rows],
         "hovertemplate": f"%{{text}}{more}<extra></extra>",
     }
 
@@ -243,12 +229,6 @@ def _lay_out(figure: go.Figure, points: np.ndarray, *, n_cells: int, height: int
     )
 
 
-def _as_text(colour: pd.Series) -> pd.Series:
-    """Categories as text, missing ones named so."""
-    text = colour.astype(object)
-    return text.where(text.notna(), NO_LABEL).astype(str)
-
-
 def _range(colour: pd.Series) -> tuple[float, float]:
     values = colour.to_numpy(dtype=float)
     values = values[np.isfinite(values)]
@@ -258,7 +238,3 @@ def _range(colour: pd.Series) -> tuple[float, float]:
 def _size(n_points: int) -> float:
     """Diameter of a point in pixels: smaller for more cells."""
     return float(np.clip(14 - 2.6 * np.log10(max(n_points, 1)), 2.0, 8.0))
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
