@@ -202,9 +202,10 @@ def step_states() -> dict[str, tuple[StepState, str]]:
     alive = status is not None and not status.over
     only_prepares = run is not None and _only_prepares(run)
     states: dict[str, tuple[StepState, str]] = {}
-    states["data"] = ("done", "Data are chosen.") if ready or run else ("ready", "Nothing is chosen yet.")
-    finished = has_stage(run, "evaluate")
-    if finished or has_stage(run, "prepare"):
+    finished, prepared = has_stage(run, "evaluate"), has_stage(run, "prepare")
+    chosen = ready or alive or finished or prepared
+    states["data"] = ("done", "Data are chosen.") if chosen else ("ready", "Nothing is chosen yet.")
+    if finished or prepared:
         states["preprocess"] = ("done", "The counts are prepared.")
     elif alive and status and status.stage in ("", "prepare"):
         states["preprocess"] = ("running", "The counts are being prepared.")

@@ -61,7 +61,7 @@ def show(run: Run, status: Status) -> None:
     if not status.over:
         st.caption(
             "Leaving is safe: the run goes on without this page, and everybody who opens it sees the same. "
-            f"It started {words.when(status.started or status.created)}."
+            f"{'Started' if status.started else 'Asked for'} {words.when(status.started or status.created)}."
         )
     if status.state == "failed":
         with st.expander("End of the log", icon=":material/description:"):

@@ -66,7 +66,8 @@ def _at(status: Status) -> str:
 def _lasted(status: Status) -> str:
     if not status.started:
         return ""
-    return words.duration((status.finished or time.time()) - status.started)
+    end = status.finished or (status.heartbeat if status.over else time.time())  # a dead worker left no end
+    return words.duration(end - status.started) if end > status.started else ""
 
 
 def _result(run: Run) -> tuple[str, str]:
