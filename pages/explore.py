@@ -56,6 +56,11 @@ def gene_names(run: Run) -> list[str]:
         return []
 
 
+def most_variable(run: Run) -> str:
+    """The gene to start with: the first of the highly variable ones."""
+    return str(cached.genes(run)["highly_variable_rank"].fillna(np.inf).astype(float).idxmin())
+
+
 @st.cache_data(max_entries=12, show_spinner="Drawing the map …")
 def draw(
     _run: Run, run_id: str, stamp: int, basis: maps.Basis, view: str, column: str, gene: str, names: bool, dark: bool
@@ -80,7 +85,7 @@ def draw(
         colours=cached.colours(_run) if column in ("predicted_label", "observed_label") else None,
         titles={side: f"{side.capitalize()}: {technologies[side]}, {counts[side]:,} cells" for side in panels},
         limits=limits,
-        names=names,
+        names=(cells["predicted_label"] if pd.api.types.is_numeric_dtype(colour) else colour)[shown] if names else None,
         ink="#e4eaea" if dark else "#1d2b2b",
     )
 
@@ -116,13 +121,17 @@ with catching():
             gene = st.selectbox(
                 "Gene",
                 genes,
+                index=genes.index(most_variable(run)),
                 key=f"explore-gene-{run.id}",
                 width=200,
                 persist_state="session",
                 help=f"Any of the {len(genes):,} shared genes: type to search. log1p of counts per 10,000.",
             )
         names = st.toggle(
-            "Names on the map", key="explore-names", persist_state="session", help="At the median of each group."
+            "Names on the map",
+            key="explore-names",
+            persist_state="session",
+            help="At the median of each group; where a number gives the colour, of each predicted label.",
         )
 
     n_shown = int(cells["side"].isin(VIEWS[view][0]).sum())

@@ -200,7 +200,7 @@ def offer(label: str, make: Callable[[], str | bytes], file_name: str) -> None:
 def map_html(run: Run, basis: Basis, column: str) -> str:
     """Both sides' map as one HTML page."""
     cells = cached.cells(run)
-    figure = figures.scatter(cells, cells[column], basis=basis, colours=cached.colours(run), names=True)
+    figure = figures.scatter(cells, cells[column], basis=basis, colours=cached.colours(run), names=cells[column])
     return figure.to_html(include_plotlyjs=True)
 
 

@@ -106,7 +106,7 @@ def test_hover_shows_id_and_labels_and_no_markup_of_the_file(cells: pd.DataFrame
 
 
 def test_names_stand_at_the_medians_of_their_cells(cells: pd.DataFrame) -> None:
-    figure = maps.scatter(cells, cells["predicted_label"], basis="scvi", split=(), names=True)
+    figure = maps.scatter(cells, cells["predicted_label"], basis="scvi", split=(), names=cells["predicted_label"])
     places = {note.text: (note.x, note.y) for note in figure.layout.annotations}
     assert places == {"B": (3.5, 12.5), "T": (3.5, 14.5)}
 

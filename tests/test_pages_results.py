@@ -64,7 +64,10 @@ def finished_run(*, labelled: bool = True, counts: bool = True) -> Run:
         store.claim_stage(run, stage, run.id)
         with store.build_stage(run, stage, run.id) as folder:
             if stage == "prepare":
-                var = pd.DataFrame({"highly_variable": True}, index=["Actb", "Cd3e", "Elane", "Ms4a1"])
+                var = pd.DataFrame(
+                    {"highly_variable": True, "highly_variable_rank": [3.0, 0.0, 2.0, 1.0]},
+                    index=["Actb", "Cd3e", "Elane", "Ms4a1"],
+                )
                 layers = {"counts": sp.csc_matrix(matrix, dtype=np.float32)}
                 ad.AnnData(obs=obs, var=var, layers=layers).write_h5ad(folder / "prepared.h5ad")
             elif stage == "evaluate":
@@ -138,6 +141,7 @@ def test_explore_offers_labels_own_columns_that_differ_and_genes(run: Run) -> No
 def test_explore_colours_by_any_shared_gene(run: Run) -> None:
     at = page("explore", run)
     at.selectbox[0].set_value("Gene expression").run()
+    assert at.selectbox[1].value == "Cd3e"
     assert list(at.selectbox[1].options) == ["Actb", "Cd3e", "Elane", "Ms4a1"]
     at.selectbox[1].set_value("Elane").run()
     assert not at.exception

@@ -28,7 +28,7 @@ def scatter(
     colours: Mapping[str, str] | None = None,
     titles: Mapping[str, str] | None = None,
     limits: tuple[float, float] | None = None,
-    names: bool = False,
+    names: pd.Series | None = None,
     ink: str = "#1d2b2b",
     height: int = 600,
 ) -> go.Figure:
@@ -53,7 +53,7 @@ def scatter(
     limits
         Ends of the colour scale of numbers; else the smallest and largest.
     names
-        Write each category's name at the median of its cells.
+        Groups, of length n_cells, whose names to write at the medians of their cells.
     ink
         Colour of those names.
     height
@@ -73,8 +73,8 @@ def scatter(
         shown = (cells["side"] == side).to_numpy() if side else np.ones(len(cells), dtype=bool)
         for trace in groups(points, texts, colour, shown, colours or {}, first=place == 1):
             figure.add_trace(trace, row=1, col=place)
-        if names and groups is _categories:
-            _write_names(figure, points, colour, shown, place, ink)
+        if names is not None:
+            _write_names(figure, points, names, shown, place, ink)
     _lay_out(figure, points, n_cells=len(cells), height=height)
     if groups is _numbers:
         low, high = limits or _range(colour)
@@ -186,10 +186,10 @@ def _numbers(
 
 
 def _write_names(
-    figure: go.Figure, points: np.ndarray, colour: pd.Series, shown: np.ndarray, place: int, ink: str
+    figure: go.Figure, points: np.ndarray, names: pd.Series, shown: np.ndarray, place: int, ink: str
 ) -> None:
-    """Write each category's name at the median of its cells; annotations, because text would lie under WebGL points."""
-    groups = as_text(colour)
+    """Write each group's name at the median of its cells; annotations, because text would lie under WebGL points."""
+    groups = as_text(names)
     for name in groups[shown].unique():
         if name != NO_LABEL:
             x, y = np.median(points[shown & (groups == name).to_numpy()], axis=0)
@@ -216,7 +216,7 @@ def _hover(rows: np.ndarray, texts: np.ndarray, more: str) -> dict[str, object]:
 def _lay_out(figure: go.Figure, points: np.ndarray, *, n_cells: int, height: int) -> None:
     """Same ranges and scale on all axes, no ticks: only neighbourhood means anything on such a map."""
     low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.04 * (high - low) + 1e-6
+    margin = 0.07 * (high - low) + 1e-6
     bare = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "title": None}
     figure.update_xaxes(range=[low[0] - margin[0], high[0] + margin[0]], matches="x", **bare)
     figure.update_yaxes(range=[low[1] - margin[1], high[1] + margin[1]], matches="y", **bare)
