@@ -9,10 +9,10 @@ from pages.shared.frame import (
     catching,
     enter_frame,
     go,
-    require_sign_in,
     step_states,
     wanted_page,
 )
+from pages.shared.sign_in import require_sign_in
 
 st.set_page_config(page_title="Label transfer", page_icon=":material/hub:", layout="wide")
 enter_frame()

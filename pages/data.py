@@ -6,7 +6,8 @@ from labeltransfer.runs.store import default_store
 from pages.shared.choose_file import start_with_demo
 from pages.shared.draft import draft, replace_draft
 from pages.shared.frame import catching, context_line, current_run, go, guard, open_run, page_header
-from pages.shared.side_panel import gene_report, side_panel
+from pages.shared.inputs import gene_report
+from pages.shared.side_panel import side_panel
 from pages.shared.widgets import show_findings
 
 guard()

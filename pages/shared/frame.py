@@ -1,6 +1,5 @@
 """What stands round every page: sign-in, the steps on top, the context line, and which run is open."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,12 +7,12 @@ from typing import Any, Literal, NoReturn
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.errors import StreamlitSecretNotFoundError
 
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import find_run
 from pages.shared import draft as drafts
+from pages.shared.sign_in import require_sign_in
 from pages.shared.words import STATE_BADGES, read_counts, run_title, side_words
 
 StepState = Literal["done", "running", "ready", "waiting"]
@@ -76,52 +75,6 @@ def wanted_page() -> str | None:
     wanted = st.session_state.pop("wanted_page", "")
     files = {step.key: step.file for step in STEPS} | {"runs": RUNS_PAGE}
     return files.get(wanted)
-
-
-def require_sign_in() -> None:
-    """Stop here unless the visitor has signed in, where this server asks for it.
-
-    It does with an ``[auth]`` section in the secrets, or with ``LABELTRANSFER_SIGN_IN=required``; with the second
-    alone nobody gets in, so that a lost secrets file never opens the app.
-    """
-    configured = _secrets("auth")
-    if configured is None and os.environ.get("LABELTRANSFER_SIGN_IN", "").lower() != "required":
-        return
-    if configured is None:
-        st.error(
-            "This server asks for sign-in, but none is set up: its administrator has to add [auth] to the secrets."
-        )
-        st.stop()
-    if not st.user.get("is_logged_in", False):
-        st.title("Sign in", anchor=False)
-        st.write("This server asks who you are before it shows its runs.")
-        if st.button("Sign in", type="primary", icon=":material/login:"):
-            st.login()
-        st.stop()
-    if not _may_enter():
-        st.error(f"{st.user.get('email', 'This account')} is not on this server's list: ask its administrator.")
-        if st.button("Sign in as somebody else"):
-            st.logout()
-        st.stop()
-
-
-def _may_enter() -> bool:
-    access = _secrets("access")
-    if access is None:
-        return True
-    email = str(st.user.get("email") or "").lower()
-    if st.user.get("email_verified") is False:
-        return False
-    allowed = {str(e).lower() for e in access.get("emails", [])}
-    domains = {str(d).lower() for d in access.get("domains", [])}
-    return email in allowed or ("@" in email and email.rpartition("@")[2] in domains)
-
-
-def _secrets(section: str) -> dict[str, Any] | None:
-    try:
-        return dict(st.secrets[section])
-    except (StreamlitSecretNotFoundError, KeyError):
-        return None
 
 
 def current_run() -> Run | None:

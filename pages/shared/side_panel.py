@@ -1,7 +1,6 @@
 """One side of the Data page: its columns, filters, cells and input report."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from pages.shared import words
 from pages.shared.choose_file import choose_file
 from pages.shared.draft import Draft, draft
 from pages.shared.frame import catching
+from pages.shared.inputs import load_summary, report, value_columns
 from pages.shared.widgets import composition_chart, optional_select, setting_input, show_findings
 
 TITLES: dict[Side, str] = {"reference": "Reference", "query": "Query"}
@@ -22,7 +22,6 @@ ABOUT: dict[Side, str] = {
     "reference": "Cells whose types are known: the labels come from here.",
     "query": "Cells that are to get labels. Labels that it has already are only compared with, never trained on.",
 }
-MOST_VALUES = 500
 
 
 def side_panel(side: Side) -> list[str]:
@@ -63,42 +62,6 @@ def _with_file(side: Side, path: str) -> list[str]:
     if not rows.any():
         wrong.append(f"no cell of the {side} is left: widen its filters")
     return wrong
-
-
-def load_summary(path: str, counts: str = "auto") -> intake.Summary:
-    """What intake reads of a file, kept while the file stays the same; never change it."""
-    facts = Path(path).stat() if Path(path).exists() else None
-    return _summary(path, counts, facts.st_mtime_ns if facts else 0, facts.st_size if facts else 0)
-
-
-@st.cache_resource(max_entries=6, show_spinner=False)
-def _summary(path: str, counts: str, mtime_ns: int, n_bytes: int) -> intake.Summary:
-    return intake.read_summary(Path(path), counts=counts)
-
-
-def report(path: str, side: Side, settings: str) -> list[intake.Finding]:
-    """The input report of one side for its settings, which come as JSON."""
-    facts = Path(path).stat()
-    return _report(path, side, settings, facts.st_mtime_ns, facts.st_size)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _report(path: str, side: Side, settings: str, mtime_ns: int, n_bytes: int) -> list[intake.Finding]:
-    asked = json.loads(settings)
-    summary = load_summary(path, asked.get("counts", "auto"))
-    rows = intake.filter_rows(summary.obs, asked.get("filters", {}))
-    return intake.inspect(summary, side=side, labels_key=asked.get("labels_key"), rows=rows)
-
-
-def gene_report(held: Draft) -> list[intake.Finding]:
-    """What comparing the two sides' genes shows."""
-    reference, query = held.settings["reference"], held.settings["query"]
-    return intake.compare_genes(
-        load_summary(reference["path"], reference.get("counts", "auto")),
-        load_summary(query["path"], query.get("counts", "auto")),
-        reference_names=reference.get("gene_names"),
-        query_names=query.get("gene_names"),
-    )
 
 
 def _guess_once(side: Side, held: Draft, summary: intake.Summary) -> None:
@@ -288,23 +251,3 @@ def _about(field: str) -> str:
 def _candidates(summary: intake.Summary) -> str:
     found = intake.guess(summary).batch
     return f" This file has {words.plain(', '.join(found))}." if found else ""
-
-
-def value_columns(obs: pd.DataFrame) -> list[str]:
-    """Columns of text or categories, with few enough values to choose from."""
-    found = []
-    for name in obs.columns:
-        column = obs[name]
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            n_values = len(column.cat.categories)
-        elif (
-            pd.api.types.is_bool_dtype(column)
-            or pd.api.types.is_object_dtype(column)
-            or pd.api.types.is_string_dtype(column)
-        ):
-            n_values = column.nunique()
-        else:
-            continue
-        if 1 <= n_values <= MOST_VALUES:
-            found.append(str(name))
-    return found

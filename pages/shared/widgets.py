@@ -55,7 +55,8 @@ def setting_input(model_cls: type[BaseModel], field_name: str, value: Any, key: 
             help=about,
             disabled=disabled,
         )
-    text = st.text_input(title, value or "", key=key, help=about, disabled=disabled)
+    longest = next((m.max_length for m in field.metadata if hasattr(m, "max_length")), None)
+    text = st.text_input(title, value or "", key=key, help=about, disabled=disabled, max_chars=longest)
     return text or (None if optional else "")
 
 

@@ -1,0 +1,69 @@
+"""What the Data page reads of the inputs, kept while files and settings stay the same."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from labeltransfer.data import intake
+from labeltransfer.params import Side
+from pages.shared.draft import Draft
+
+MOST_VALUES = 500
+
+
+def load_summary(path: str, counts: str = "auto") -> intake.Summary:
+    """What intake reads of a file, kept while the file stays the same; never change it."""
+    facts = Path(path).stat() if Path(path).exists() else None
+    return _summary(path, counts, facts.st_mtime_ns if facts else 0, facts.st_size if facts else 0)
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _summary(path: str, counts: str, mtime_ns: int, n_bytes: int) -> intake.Summary:
+    return intake.read_summary(Path(path), counts=counts)
+
+
+def report(path: str, side: Side, settings: str) -> list[intake.Finding]:
+    """The input report of one side for its settings, which come as JSON."""
+    facts = Path(path).stat()
+    return _report(path, side, settings, facts.st_mtime_ns, facts.st_size)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _report(path: str, side: Side, settings: str, mtime_ns: int, n_bytes: int) -> list[intake.Finding]:
+    asked = json.loads(settings)
+    summary = load_summary(path, asked.get("counts", "auto"))
+    rows = intake.filter_rows(summary.obs, asked.get("filters", {}))
+    return intake.inspect(summary, side=side, labels_key=asked.get("labels_key"), rows=rows)
+
+
+def gene_report(held: Draft) -> list[intake.Finding]:
+    """What comparing the two sides' genes shows."""
+    reference, query = held.settings["reference"], held.settings["query"]
+    return intake.compare_genes(
+        load_summary(reference["path"], reference.get("counts", "auto")),
+        load_summary(query["path"], query.get("counts", "auto")),
+        reference_names=reference.get("gene_names"),
+        query_names=query.get("gene_names"),
+    )
+
+
+def value_columns(obs: pd.DataFrame) -> list[str]:
+    """Columns of text or categories, with few enough values to choose from."""
+    found = []
+    for name in obs.columns:
+        column = obs[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            n_values = len(column.cat.categories)
+        elif (
+            pd.api.types.is_bool_dtype(column)
+            or pd.api.types.is_object_dtype(column)
+            or pd.api.types.is_string_dtype(column)
+        ):
+            n_values = column.nunique()
+        else:
+            continue
+        if 1 <= n_values <= MOST_VALUES:
+            found.append(str(name))
+    return found
