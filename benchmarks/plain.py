@@ -24,6 +24,7 @@ def main(reference_path: str, query_path: str, labels_key: str, seed: str, out: 
     vae = scvi.model.SCVI(adata, n_layers=2, n_latent=30)
     vae.train(accelerator="cpu", enable_progress_bar=False)
 
+    scvi.settings.seed = int(seed)  # again, as whoever trains the two in two sittings does
     adata.obs["celltype_scanvi"] = "Unknown"
     is_reference = adata.obs["tech"] == "reference"
     adata.obs.loc[is_reference, "celltype_scanvi"] = adata.obs.loc[is_reference, labels_key].astype(str)

@@ -139,10 +139,10 @@ def _if_present(path: str, column: str) -> str | None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from labeltransfer.terminal import progress_bar
     from labeltransfer.runs.deliver import deliver
     from labeltransfer.runs.store import default_store
     from labeltransfer.runs.worker import work
+    from labeltransfer.terminal import progress_bar
 
     params = settings_from_options(options)
     try:

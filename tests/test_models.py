@@ -39,6 +39,25 @@ def test_same_seed_gives_the_same_latent_and_predictions(
     np.testing.assert_array_equal(soft[0], soft[1])
 
 
+def test_a_watched_training_equals_plain_scvi_tools_to_the_last_bit(
+    prepared: Path, small_params: RunParams, scvi_model: scvi.model.SCVI
+) -> None:
+    watcher = ProgressCallback(lambda _: None, lambda _: None)
+    ours = train_scvi(training_data(prepared), small_params.integrate, seed=0, callback=watcher)
+    ours_soft = soft_predictions(train_scanvi(ours, small_params.transfer, seed=0, callback=watcher))
+
+    adata = training_data(prepared)
+    scvi.settings.seed = 0
+    scvi.model.SCVI.setup_anndata(adata, layer="counts", batch_key="batch")
+    vae = scvi.model.SCVI(adata, n_layers=1, n_latent=5, n_hidden=32)
+    vae.train(max_epochs=3, accelerator="cpu", enable_progress_bar=False)
+    np.testing.assert_array_equal(latent(ours), vae.get_latent_representation())
+    scvi.settings.seed = 0
+    lvae = scvi.model.SCANVI.from_scvi_model(vae, labels_key="training_label", unlabeled_category=UNKNOWN)
+    lvae.train(max_epochs=2, n_samples_per_label=100, accelerator="cpu", enable_progress_bar=False)
+    np.testing.assert_array_equal(ours_soft, lvae.predict(soft=True))
+
+
 def test_labelled_cells_are_drawn_anew_in_each_epoch_beside_a_callback(
     scvi_model: scvi.model.SCVI, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,7 +140,9 @@ def join(
     for name in obs.columns[obs.columns.str.startswith("obs.")]:
         obs[name] = _storable(obs[name])
     obs["training_label"] = obs["observed_label"].where(obs["side"] == "reference", UNKNOWN)
-    for name in ("side", "technology", "batch", "observed_label", "training_label"):
+    for name in ("side", "technology", "batch"):  # the reference's first, in charts and in the models
+        obs[name] = pd.Categorical(obs[name], categories=obs[name].unique())
+    for name in ("observed_label", "training_label"):
         obs[name] = obs[name].astype("category")
     return obs, sp.vstack(matrices, format="csr", dtype=np.float32)
 

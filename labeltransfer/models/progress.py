@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback
 
 
@@ -20,7 +22,10 @@ class Epoch:
 
 
 class ProgressCallback(Callback):
-    """Tells of every batch and every epoch.
+    """Tells of every batch and every epoch, and leaves no trace in the training.
+
+    The validation that it watches draws random numbers, which would change every later epoch; it is made to give them
+    back, so that a training under this callback equals, to the last bit, the same one without validation.
 
     Parameters
     ----------
@@ -36,6 +41,7 @@ class ProgressCallback(Callback):
         self.on_epoch = on_epoch
         self.on_batch = on_batch
         self._began = time.perf_counter()
+        self._random_state: tuple[Any, ...] | None = None
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self._began = time.perf_counter()
@@ -44,12 +50,20 @@ class ProgressCallback(Callback):
         within = batch_idx / max(1, trainer.num_training_batches)
         self.on_batch((trainer.current_epoch + within) / max(1, trainer.max_epochs))
 
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx + 1 >= trainer.num_training_batches:  # the validation comes next
+            self._random_state = (torch.get_rng_state(), torch.cuda.get_rng_state_all(), np.random.get_state())
+
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         self.on_batch((trainer.current_epoch + 1) / max(1, trainer.max_epochs))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        if self._random_state is not None:
+            torch.set_rng_state(self._random_state[0])
+            torch.cuda.set_rng_state_all(self._random_state[1])
+            np.random.set_state(self._random_state[2])
         metrics = trainer.callback_metrics
 
         def value(*names: str) -> float | None:
