@@ -1,5 +1,7 @@
 """The frame of the app: page config, sign-in, the steps on top. Start it with ``streamlit run app.py``."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from pages.shared.frame import (
@@ -14,7 +16,10 @@ from pages.shared.frame import (
 )
 from pages.shared.sign_in import require_sign_in
 
-st.set_page_config(page_title="Label transfer", page_icon=":material/hub:", layout="wide")
+ICON = Path(__file__).parent / "pages" / "shared" / "icon.png"
+
+# An icon of its own: Streamlit would fetch a named one from the internet.
+st.set_page_config(page_title="Label transfer", page_icon=str(ICON), layout="wide")
 enter_frame()
 require_sign_in()
 
