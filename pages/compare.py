@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.params import Side
-from labeltransfer.results import evaluate, figures
+from labeltransfer.results import evaluate, figures, matrix
 from labeltransfer.results.evaluate import Normalize
 from labeltransfer.runs.run import Run
 from pages.shared import cached
@@ -196,8 +196,10 @@ with catching():
         "saves it as PNG.",
     )
     what = {"observed": "per cent of a row's cells", "predicted": "per cent of a column's cells", "none": "cells"}
+    written = table["predicted_label"].nunique() <= matrix.MOST_COLUMNS_WITH_TEXT
     st.caption(
-        f"Rows: observed label. Columns: predicted label. Numbers: {what[normalize]}. Click a tile to see its cells."
+        f"Rows: observed label. Columns: predicted label. {'Numbers' if written else 'On hover'}: {what[normalize]}. "
+        "Click a tile to see its cells."
     )
     event = st.altair_chart(
         figures.confusion_chart(table, normalize=normalize, dark=st.context.theme.type == "dark"),

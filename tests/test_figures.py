@@ -11,6 +11,7 @@ from labeltransfer.params import UNKNOWN
 from labeltransfer.results import figures, maps
 from labeltransfer.results.colours import GREY, LABEL_COLOURS, NO_LABEL, label_colours
 from labeltransfer.results.evaluate import confusion
+from labeltransfer.results.words import short
 
 
 @pytest.fixture
@@ -188,3 +189,12 @@ def test_chosen_genes_stand_out_from_the_others() -> None:
     others, chosen = figures.mean_variance_figure(genes).data
     assert list(chosen.text) == ["Elane"]
     assert list(others.text) == ["Actb"]
+
+
+def test_long_names_keep_their_beginning_and_their_end() -> None:
+    name = "CD4-positive, alpha-beta memory T cell, CD45RO-positive"
+    cut = short(name, 34)
+    assert len(cut) <= 34
+    assert cut.startswith("CD4-positive")
+    assert cut.endswith("positive")
+    assert short("B cell", 34) == "B cell"

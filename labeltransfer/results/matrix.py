@@ -17,6 +17,9 @@ SHARE_TITLES: dict[Normalize, str] = {
     "none": "Share of all",
 }
 
+MOST_COLUMNS_WITH_TEXT = 40
+"""More predicted labels than this, and nothing is written into the tiles."""
+
 _INK = "0, 114, 178"
 
 
@@ -34,16 +37,11 @@ def confusion_chart(
         agrees=table["observed_label"] == table["predicted_label"],
         written=_cell_texts(table, normalize),
     )
-    known = sorted(table.loc[table["in_reference"], "observed_label"].unique(), key=str.lower)
-    missing = sorted(table.loc[~table["in_reference"], "observed_label"].unique(), key=str.lower)
-    rows = known + [label + MISSING_MARK for label in missing]
-    predicted = sorted(table["predicted_label"].unique(), key=str.lower)
-    # Labels that both axes have come first, in the same order, so that agreement is the diagonal.
-    columns = [label for label in known if label in predicted] + [label for label in predicted if label not in known]
+    rows, columns = _order(table)
     click = alt.selection_point(name="cell", fields=["observed_label", "predicted_label"], toggle=False)
     base = alt.Chart(shown).encode(
         x=alt.X("predicted_label:N", title="Predicted label", sort=columns, axis=label_axis(labelAngle=-50)),
-        y=alt.Y("row:N", title=None, sort=rows, axis=label_axis(300)),
+        y=alt.Y("row:N", title=None, sort=rows, axis=label_axis(52)),
         tooltip=[
             alt.Tooltip("observed_label:N", title="Observed"),
             alt.Tooltip("predicted_label:N", title="Predicted"),
@@ -64,7 +62,7 @@ def confusion_chart(
     # Alone it would go unseen that equal labels meet: no colour says so.
     diagonal = base.transform_filter("datum.agrees").mark_rect(filled=False, stroke="#8c9298", strokeWidth=1.5)
     layers = [tiles.add_params(click), diagonal]
-    if len(columns) <= 40:
+    if len(columns) <= MOST_COLUMNS_WITH_TEXT:
         strong = alt.datum.share > 0.55 * float(table["share"].max())
         layers += [
             base.transform_filter(strong).mark_text(fontSize=10, color="white").encode(text="written:N"),
@@ -74,13 +72,31 @@ def confusion_chart(
         ]
     step = 24 if len(rows) <= 40 else 16
     chart = alt.layer(*layers).properties(height=alt.Step(step))
-    return chart if len(columns) <= 40 else chart.properties(width=alt.Step(16))
+    return chart if len(columns) <= MOST_COLUMNS_WITH_TEXT else chart.properties(width=alt.Step(16))
 
 
-def label_axis(limit: int = 230, **settings: Any) -> alt.Axis:
-    """Axis of label names: none left out, long ones cut."""
+def _order(table: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Rows and columns from first to last: labels that both axes have come first, so that agreement is the diagonal."""
+    known = sorted(table.loc[table["in_reference"], "observed_label"].unique(), key=str.lower)
+    missing = sorted(table.loc[~table["in_reference"], "observed_label"].unique(), key=str.lower)
+    predicted = sorted(table["predicted_label"].unique(), key=str.lower)
+    columns = [label for label in known if label in predicted] + [label for label in predicted if label not in known]
+    return known + [label + MISSING_MARK for label in missing], columns
+
+
+def label_axis(longest: int = 38, **settings: Any) -> alt.Axis:
+    """Axis of label names: none left out, long ones cut in the middle, for cell types often differ in the last word."""
+    tail = longest // 3
+    cut = f"slice(datum.label, 0, {longest - tail - 1}) + '…' + slice(datum.label, -{tail})"
     return alt.Axis(
-        labelLimit=limit, labelOverlap=False, labelFlush=False, ticks=False, domain=False, grid=False, **settings
+        labelExpr=f"length(datum.label) > {longest} ? {cut} : datum.label",
+        labelLimit=8 * longest,
+        labelOverlap=False,
+        labelFlush=False,
+        ticks=False,
+        domain=False,
+        grid=False,
+        **settings,
     )
 
 
@@ -101,8 +117,7 @@ def confusion_heatmap(table: pd.DataFrame, *, title: str = "", normalize: Normal
     """The same matrix as one plotly figure, for a file that needs nothing else to show itself."""
     names = table["observed_label"].where(table["in_reference"], table["observed_label"] + MISSING_MARK)
     wide = table.assign(row=names)
-    rows = list(dict.fromkeys(wide.sort_values(["in_reference", "row"], ascending=[False, True])["row"]))
-    columns = list(dict.fromkeys(table["predicted_label"]))
+    rows, columns = _order(table)
     share = wide.pivot(index="row", columns="predicted_label", values="share").reindex(index=rows, columns=columns)
     counts = wide.pivot(index="row", columns="predicted_label", values="n_cells").reindex(index=rows, columns=columns)
     figure = go.Figure(

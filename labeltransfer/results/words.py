@@ -31,5 +31,8 @@ def as_text(colour: pd.Series) -> pd.Series:
 
 
 def short(text: str, length: int) -> str:
-    """Text of at most ``length`` characters."""
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+    """Text of at most ``length`` characters, cut in the middle: cell types often differ in their last word."""
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 3
+    return f"{text[: length - 1 - tail].rstrip()}…{text[-tail:].lstrip()}"
