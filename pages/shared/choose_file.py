@@ -82,9 +82,9 @@ def _demo(side: Side) -> dict[str, Any]:
 
 
 def _folder(side: Side, held: Draft) -> dict[str, Any] | None:
-    names = sources.folder_files()
+    where = data_dir()
+    names = _listed(where) if where else []
     if not names:
-        where = data_dir()
         st.caption(
             f"No h5ad file in {words.plain(str(where))} yet."
             if where
@@ -102,6 +102,12 @@ def _folder(side: Side, held: Draft) -> dict[str, Any] | None:
         help=f"h5ad files of the data folder and its subfolders ({len(names)}).",
     )
     return {"path": str(sources.folder_file(name))} if name else None
+
+
+@st.cache_data(ttl=5, max_entries=2, show_spinner=False)
+def _listed(root: Path) -> list[str]:
+    """Files of the data folder, looked up at most every five seconds: it may be large and far away."""
+    return sources.folder_files()
 
 
 def _upload(side: Side, held: Draft) -> dict[str, Any] | None:

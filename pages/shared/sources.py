@@ -29,7 +29,8 @@ def folder_files(suffixes: Iterable[str] = (".h5ad",)) -> list[str]:
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(files):
             path = Path(folder) / name
-            if name.endswith(endings) and not name.startswith(".") and path.resolve().is_relative_to(root):
+            listed = name.endswith(endings) and not name.startswith(".")
+            if listed and path.is_file() and path.resolve().is_relative_to(root):
                 found.append(path.relative_to(root).as_posix())
                 if len(found) == LISTED_FILES:
                     return found
