@@ -55,4 +55,5 @@ def annotated(run: Run, path: Path) -> None:
         latent_scvi=np.load(run.artefact("integrate", "latent.npy")),
         latent_scanvi=np.load(run.artefact("transfer", "latent.npy")),
         settings=run.params.model_dump(mode="json"),
+        run_id=run.id,
     )
