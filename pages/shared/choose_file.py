@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from labeltransfer.data import catalogue, demo
+from labeltransfer.data.probe import probe
 from labeltransfer.home import data_dir
 from labeltransfer.params import PrepareParams, Side
 from pages.shared import sources, words
@@ -122,7 +123,10 @@ def _upload(side: Side, held: Draft) -> dict[str, Any] | None:
         marker = f"{side}-{uploaded.file_id}"
         if marker not in st.session_state:
             uploaded.seek(0)
-            st.session_state[marker] = str(sources.keep_upload(uploaded.name, uploaded))
+            kept_file = sources.keep_upload(uploaded.name, uploaded)
+            with st.spinner(f"Looking whether {words.plain(uploaded.name)} is sound: a few seconds."):
+                probe(kept_file)
+            st.session_state[marker] = str(kept_file)
         return {"path": st.session_state[marker]}
     if kept and held.notes.get(f"{side}_source") == "upload":
         st.caption(f"Uploaded: {words.plain(Path(kept).name)}")
