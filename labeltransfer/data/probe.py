@@ -28,7 +28,8 @@ def probe(path: Path, *, patience: float = PATIENCE) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=patience, env=module_environment())
     except subprocess.TimeoutExpired as error:
         raise InputError(
-            f"{path.name}: reading it did not end within {patience:.0f} s, so it is damaged. Get it again from its source."
+            f"{path.name}: reading it did not end within {patience:.0f} s, so it is damaged. Get it again from its "
+            "source."
         ) from error
     if done.returncode == 2 and done.stderr.strip():
         raise InputError(done.stderr.strip().splitlines()[-1])

@@ -71,7 +71,7 @@ def confidence_chart(cells: pd.DataFrame) -> alt.Chart:
     )
 
 
-def loss_chart(events: Iterable[Mapping[str, Any]], *, stage: str | None = None) -> alt.LayerChart | alt.FacetChart:
+def loss_chart(events: Iterable[Mapping[str, Any]], *, stage: str | None = None) -> alt.Chart:
     """Training and validation loss by epoch, from the ``epoch`` events of one stage, or of all given."""
     rows = []
     for event in events:
@@ -82,6 +82,7 @@ def loss_chart(events: Iterable[Mapping[str, Any]], *, stage: str | None = None)
                     name = "training" if part == "train" else part
                     rows.append({"epoch": int(event["epoch"]), "loss": float(loss), "cells": name})
     frame = pd.DataFrame(rows, columns=["epoch", "loss", "cells"])
+    legend = alt.Legend(orient="top", symbolType="stroke", symbolSize=400)
     base = alt.Chart(frame).encode(
         x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d")),
         y=alt.Y("loss:Q", title="Loss per cell", scale=alt.Scale(zero=False, nice=True)),
@@ -89,10 +90,13 @@ def loss_chart(events: Iterable[Mapping[str, Any]], *, stage: str | None = None)
             "cells:N",
             title=None,
             scale=alt.Scale(domain=["training", "validation"], range=["#0072b2", "#e69f00"]),
-            legend=alt.Legend(orient="top"),
+            legend=legend,
         ),
         strokeDash=alt.StrokeDash(
-            "cells:N", legend=None, scale=alt.Scale(domain=["training", "validation"], range=[[1, 0], [5, 3]])
+            "cells:N",
+            title=None,
+            legend=legend,
+            scale=alt.Scale(domain=["training", "validation"], range=[[1, 0], [5, 3]]),
         ),
         tooltip=[
             alt.Tooltip("cells:N", title="Cells"),
@@ -100,8 +104,8 @@ def loss_chart(events: Iterable[Mapping[str, Any]], *, stage: str | None = None)
             alt.Tooltip("loss:Q", title="Loss", format=",.2f"),
         ],
     )
-    points = base.mark_point(filled=True, size=40 if len(frame) < 3 else 12, opacity=0.9 if len(frame) < 3 else 0.4)
-    return alt.layer(base.mark_line(interpolate="linear"), points).properties(height=240)
+    # A point a value, so that the first epoch shows before there is a line.
+    return base.mark_line(point=alt.OverlayMarkDef(size=30)).properties(height=240)
 
 
 def counts_figure(cells: pd.DataFrame) -> alt.Chart:
