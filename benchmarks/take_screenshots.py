@@ -72,8 +72,9 @@ class Album:
 
 
 def look(page: Page) -> Image.Image:
-    """What stands in the window."""
-    return Image.open(BytesIO(page.screenshot(animations="disabled")))
+    """What stands in the window, the mouse over nothing."""
+    page.mouse.move(5, 5)
+    return Image.open(BytesIO(page.screenshot()))
 
 
 def drawn(page: Page) -> None:
@@ -86,11 +87,12 @@ def drawn(page: Page) -> None:
 
 
 def save(picture: Image.Image, target: Path) -> None:
-    """Write a PNG of 256 colours, which suffice for a page and take a third of the space."""
+    """Write a PNG; in 256 colours where it is large otherwise, which a map can do with."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    picture.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-        target, optimize=True
-    )
+    picture = picture.convert("RGB")
+    picture.save(target, optimize=True)
+    if target.stat().st_size > MOST_BYTES:
+        picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(target, optimize=True)
     size = target.stat().st_size
     print(f"{target}: {size:,} bytes", flush=True)
     if target.parent == README_PICTURES and size > MOST_BYTES:
@@ -146,7 +148,6 @@ def results(page: Page, album: Album) -> None:
     click_a_tile(page)
     album.here(page, "compare-clicked")
     page.get_by_test_id("stVegaLiteChart").first.evaluate("chart => chart.scrollIntoView()")
-    page.mouse.move(5, 5)
     drawn(page)
     album.readme(page, "compare")
     for name in ("export", "runs"):

@@ -56,19 +56,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("hostile")
     (folder / "data").mkdir()
     for side in ("reference", "query"):
-        write_markup(folder / "data" / f"{side}.h5ad")
+        write_markup(folder / "data" / f"{side}.h5ad", n_labels=1 if side == "reference" else 3)
     run_with_markup(folder / "home")
     with serving(folder / "home", folder / "data") as app:
         yield app
 
 
-def write_markup(path: Path) -> None:
-    """A small h5ad whose labels, tissues and genes hold markup."""
+def write_markup(path: Path, *, n_labels: int) -> None:
+    """A small h5ad whose labels, tissues, columns and genes hold markup."""
     rng = np.random.default_rng(0)
     labels = [MARKUP, "**B cell**", "$T$ cell :red[x]"]
     obs = pd.DataFrame(
         {
-            "cell_type": pd.Categorical(np.array(labels)[np.arange(60) % 3]),
+            "cell_type **bold**": pd.Categorical(np.array(labels)[np.arange(60) % n_labels]),
             "tissue": pd.Categorical(np.array([MARKUP, "<b>Spleen</b>"])[np.arange(60) % 2]),
             MARKUP: pd.Categorical(np.array(["x", "y"])[np.arange(60) % 2]),
         },
@@ -156,7 +156,9 @@ def test_without_its_secrets_a_server_that_asks_for_sign_in_shows_nothing(tmp_pa
     ("name", "content"),
     [("words.h5ad", b"these are no cells\n" * 50), ("cut.h5ad", b"\x89HDF\r\n\x1a\n" + bytes(400))],
 )
-def test_a_file_that_is_no_h5ad_is_refused_in_plain_words(name: str, content: bytes, browser: Browser, server: Server) -> None:
+def test_a_file_that_is_no_h5ad_is_refused_in_plain_words(
+    name: str, content: bytes, browser: Browser, server: Server
+) -> None:
     page = open_page(browser, server.url)
     panel = page.get_by_test_id("stColumn").filter(has=page.get_by_role("heading", name="Reference"))
     panel.get_by_text("Upload", exact=True).click()
@@ -207,6 +209,6 @@ def test_markup_in_a_finished_run_is_shown_as_text(browser: Browser, server: Ser
             unharmed(page)
             choose(page, "Colour", "Gene expression")
             choose(page, "^Gene", f"0 {MARKUP}")
-            expect(written.filter(has_text="0 <img").first).to_be_visible()
+            expect(chart.locator("text").filter(has_text="0 <img src=x").first).to_be_visible()
             unharmed(page)
     page.context.close()
