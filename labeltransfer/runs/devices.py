@@ -3,6 +3,7 @@
 GPUs are found through NVML: the app and waiting workers never import torch.
 """
 
+import importlib.metadata
 import os
 import platform
 import time
@@ -39,13 +40,21 @@ class Device:
 
 @cache
 def gpus() -> tuple[Device, ...]:
-    """NVIDIA GPUs of this machine; none where there is no driver."""
+    """NVIDIA GPUs that this process may use; none without a driver, or with a PyTorch built for the CPU alone.
+
+    Where a scheduler or an administrator has set ``CUDA_VISIBLE_DEVICES``, only the GPUs named there count.
+    """
+    if "+cpu" in importlib.metadata.version("torch"):
+        return ()
     try:
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in range(pynvml.nvmlDeviceGetCount())]
-        return tuple(Device(f"{pynvml.nvmlDeviceGetName(h)}, GPU {gpu}", gpu) for gpu, h in enumerate(handles))
+        names = [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
     except pynvml.NVMLError:
         return ()
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = range(len(names)) if allowed is None else [int(n) for n in allowed.split(",") if n.strip().isdecimal()]
+    return tuple(Device(f"{names[gpu]}, GPU {gpu}", gpu) for gpu in visible if gpu < len(names))
 
 
 def devices(wanted: str = "auto") -> tuple[Device, ...]:
