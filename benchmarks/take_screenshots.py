@@ -146,7 +146,7 @@ def results(page: Page, album: Album) -> None:
     album.here(page, "explore-gene")
     step(page, "Compare")
     page.set_viewport_size({"width": WIDTH, "height": TALL})
-    click_a_tile(page, at_least=20)
+    click_a_tile(page, at_least=20, differing=True)
     drawn(page)
     album.readme(page, "compare")
     album.here(page, "compare-clicked")

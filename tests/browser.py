@@ -201,8 +201,10 @@ def choose(page: Page | Locator, label: str, option: str) -> None:
         expect(root.get_by_role("listbox")).to_be_hidden()
 
 
-def click_a_tile(page: Page, *, at_least: int = 2) -> tuple[str, str, int]:
-    """Move the mouse over the confusion matrix until it is on a tile with cells off the diagonal, and click.
+def click_a_tile(page: Page, *, at_least: int = 2, differing: bool = False) -> tuple[str, str, int]:
+    """Move the mouse over the confusion matrix until it is on a tile with cells, and click; off the diagonal
+    if only differing labels will do.
+
 
     Returns observed label, predicted label and number of cells, as the tip under the mouse says them.
     """
@@ -217,7 +219,7 @@ def click_a_tile(page: Page, *, at_least: int = 2) -> tuple[str, str, int]:
             page.mouse.move(box["x"] + across / 100 * box["width"], box["y"] + down / 100 * box["height"])
             said = tip.inner_text() if tip.is_visible() else ""
             found = re.search(r"Observed\s*(.+?)\s*Predicted\s*(.+?)\s*Cells\s*(\d+)", said, re.DOTALL)
-            if found and int(found[3]) >= at_least and found[1] != found[2]:
+            if found and int(found[3]) >= at_least and not (differing and found[1] == found[2]):
                 page.mouse.down()
                 page.mouse.up()
                 settle(page)
