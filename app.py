@@ -1,5 +1,6 @@
 """The frame of the app: page config, sign-in, the steps on top. Start it with ``streamlit run app.py``."""
 
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -35,8 +36,11 @@ with catching():
                 icon=STEP_ICONS[state],
                 help=f"{step.about} {why}",
                 default=step.key == "data",
+                url_path="start" if step.key == "data" else None,  # never seen: the first page lives at "/" alone
             )
         )
+    # Without this one, the first page's own name in an address would be answered with "Page not found".
+    pages.append(st.Page(partial(go, "pages/data.py"), title="Data", url_path="data", visibility="hidden"))
     pages.append(st.Page(RUNS_PAGE, title="Runs", icon=":material/list:", help="Running, queued and past runs."))
 if not pages:  # the app's own folder cannot be used: said above
     st.stop()

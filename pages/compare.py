@@ -212,12 +212,17 @@ with catching():
     if picked:
         show_pair(run, cells, side, picked[0]["observed_label"], picked[0]["predicted_label"])
 
-    st.subheader("Scores by label", anchor=False)
+    st.subheader(
+        "Scores by label",
+        anchor=False,
+        help="A dash stands where there is nothing to divide by: no scored cell has the label, or none was given it.",
+    )
     rows = evaluate.per_label(cells, side=side)
     st.dataframe(
         rows.sort_values("support", ascending=False),
         hide_index=True,
         column_config=SCORE_COLUMNS,
+        placeholder="–",
         height=min(38 + 35 * len(rows), 700),
         alt=f"Precision, recall, F1 and support of {len(rows)} labels",
     )

@@ -6,7 +6,7 @@ from labeltransfer.runs.store import default_store
 from pages.shared.choose_file import start_with_demo
 from pages.shared.draft import draft, replace_draft
 from pages.shared.frame import catching, context_line, current_run, go, guard, open_run, page_header
-from pages.shared.inputs import gene_report
+from pages.shared.inputs import gene_report, shared_cells
 from pages.shared.side_panel import side_panel
 from pages.shared.widgets import show_findings
 
@@ -35,6 +35,7 @@ if draft().empty:
             go("pages/explore.py")
         if begin:
             start_with_demo()
+            open_run("")  # what is composed now is another run than the one that was looked at
             st.rerun()
 
 reference_column, query_column = st.columns(2, gap="large")
@@ -48,7 +49,7 @@ if all(held.settings[side].get("path") for side in ("reference", "query")):
     st.subheader("Genes of both", anchor=False, help="The models see only genes that both files have, matched by name.")
     with catching():
         findings = gene_report(held)
-        show_findings(findings, fold_notes=False)
+        show_findings([*shared_cells(held), *findings], fold_notes=False)
         wrong += ["the two files' genes do not match"] if any(f.severity == "error" for f in findings) else []
 
 if not held.empty:

@@ -15,6 +15,7 @@ from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
 from pages.shared.frame import catching, guard, page_header, require_run
+from pages.shared.words import plain
 
 BASES: dict[maps.Basis, str] = {"scanvi": "scANVI", "scvi": "scVI"}
 VIEWS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
@@ -165,5 +166,7 @@ with catching():
             f"{n_shown:,} cells are shown, and the lasso works up to {maps.LASSO_LIMIT:,}: show one side alone, or "
             "choose cells by label on the Compare and Export pages."
         )
+    if gene:
+        st.caption(f"{plain(gene)}: log1p of counts per 10,000 of the cell, grey where none was counted.")
     if not genes:
         st.caption("This run was kept without its counts, so genes cannot be shown.")

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
+import anndata as ad
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from labeltransfer import home
 from labeltransfer.data import demo
 from labeltransfer.errors import InputError
 from labeltransfer.params import PRESETS, IntegrateParams, RunParams
@@ -19,6 +21,7 @@ from labeltransfer.runs import executors, pipeline
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store, default_store
 from pages.shared import sources
+from pages.shared.words import plain
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("data", "preprocess", "train", "explore", "compare", "export", "runs")
@@ -381,3 +384,51 @@ print(sorted({{"torch", "scvi", "scanpy", "pymde"}} & set(sys.modules)))
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=env)
     assert told.returncode == 0, told.stderr[-2000:]
     assert told.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_the_name_of_the_first_page_is_an_address_too(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[st.Page] = []  # type: ignore[valid-type]
+    page = st.Page
+    monkeypatch.setattr(st, "Page", lambda *args, **kwargs: made.append(page(*args, **kwargs)) or made[-1])
+    assert not app().exception
+    assert {p.url_path for p in made} == {"", *PAGES}
+
+
+def test_new_data_close_the_run_that_was_looked_at(chosen: RunParams) -> None:
+    at = press(app(run="demo"), "Start with the demo data")
+    assert "run" not in at.query_params
+    assert "no run yet" in said(at)
+    assert "Start training" in labels(at.switch_page("pages/train.py").run())
+
+
+@pytest.mark.parametrize("filters", [{}, {"reference": ["female"], "query": ["male"]}])
+def test_the_same_cells_on_both_sides_are_told(
+    filters: dict[str, list[str]], chosen: RunParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = chosen.model_copy(update={"query": chosen.query.model_copy(update={"path": chosen.reference.path})})
+    monkeypatch.setattr(demo, "ensure_demo", lambda: one)
+    at = with_demo()
+    if filters:
+        for box, value in zip((m for m in at.multiselect if m.label == "Sex"), filters.values(), strict=True):
+            box.set_value(value)
+        at.run()
+    assert not at.exception
+    assert ("Both sides are the same file" in said(at)) == (not filters)
+
+
+def test_markup_in_what_a_file_holds_stays_text(chosen: RunParams, tmp_path: Path) -> None:
+    name = "<b>sex</b> **or** $x$"
+    cells = ad.read_h5ad(chosen.reference.path)
+    cells.obs[name] = cells.obs["sex"]
+    cells.write_h5ad(tmp_path / "odd.h5ad")
+    side = chosen.reference.model_copy(update={"path": str(tmp_path / "odd.h5ad"), "filters": {name: ("female",)}})
+    (home.home() / "drafts").mkdir()
+    held = {"settings": chosen.model_copy(update={"reference": side}).model_dump(mode="json"), "notes": {}}
+    home.write_json(home.home() / "drafts" / f"{'a' * 16}.json", held)
+    at = app(draft="a" * 16)
+    assert not at.exception
+    assert plain(name) in [m.label for m in at.multiselect]
+
+
+def test_the_demo_run_says_that_its_plot_lacks_genes(lt_home: Path) -> None:
+    assert "did not come with this run" in said(app("preprocess", run="demo"))

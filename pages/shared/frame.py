@@ -13,7 +13,7 @@ from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import find_run
 from pages.shared import draft as drafts
 from pages.shared.sign_in import require_sign_in
-from pages.shared.words import STATE_BADGES, read_counts, run_title, side_words
+from pages.shared.words import STATE_BADGES, plain, read_counts, run_title, side_words
 
 StepState = Literal["done", "running", "ready", "waiting"]
 
@@ -204,6 +204,8 @@ def context_line() -> None:
                     for side in ("reference", "query")
                 ]
                 st.caption(f"{' → '.join(chosen)} · no run yet")
+            else:
+                st.caption("Reference and query are not chosen yet · no run open")
             return
         sides = run.params.model_dump()
         counted = _counted(run)
@@ -227,4 +229,4 @@ def catching() -> Iterator[None]:
     try:
         yield
     except LabelTransferError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")

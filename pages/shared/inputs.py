@@ -49,6 +49,31 @@ def gene_report(held: Draft) -> list[intake.Finding]:
     )
 
 
+def shared_cells(held: Draft) -> list[intake.Finding]:
+    """A warning where both sides are the same file and share cells; nothing otherwise."""
+    reference, query = held.settings["reference"], held.settings["query"]
+    if Path(reference["path"]).resolve() != Path(query["path"]).resolve():
+        return []
+    rows = []
+    for asked in (reference, query):
+        obs = load_summary(asked["path"], asked.get("counts", "auto")).obs
+        rows.append(intake.filter_rows(obs, asked.get("filters", {})))
+    if key := reference.get("labels_key"):  # only labelled cells are taken as reference
+        rows[0] &= ~intake.is_unlabelled(load_summary(reference["path"], reference.get("counts", "auto")).obs[key])
+    n_both, n_query = int((rows[0] & rows[1]).sum()), int(rows[1].sum())
+    if not n_both:
+        return []
+    return [
+        intake.Finding(
+            "warning",
+            "The same cells are reference and query",
+            f"Both sides are the same file, and {n_both:,} of the {n_query:,} query cells are in the reference too. "
+            "scANVI is trained with their labels, so scores would say how well it fits, not how well it predicts.",
+            "Choose another file, or filters that leave no cell on both sides.",
+        )
+    ]
+
+
 def value_columns(obs: pd.DataFrame) -> list[str]:
     """Columns of text or categories, with few enough values to choose from."""
     found = []

@@ -18,7 +18,7 @@ def choose_lengths(held: Draft) -> None:
     kept = held.settings.get("prepare", {}).get("gene_lengths")
     names = {TUTORIAL: "The tutorial's", "folder": "Data folder", "upload": "Upload"}
     if kept:
-        names = {"kept": Path(kept).name, **names}
+        names = {"kept": plain(Path(kept).name), **names}
     source = st.segmented_control(
         PrepareParams.model_fields["gene_lengths"].title or "Gene-length table",
         list(names),

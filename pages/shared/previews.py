@@ -46,7 +46,11 @@ def show_previews(folder: Path) -> None:
                 alt="Scatter: mean and variance of each shared gene, the chosen ones standing out.",
             )
             if counts and len(genes) < counts["genes"]["n_shared"]:
-                st.caption(f"This run keeps {len(genes):,} of its {counts['genes']['n_shared']:,} shared genes.")
+                n_shared = counts["genes"]["n_shared"]
+                st.caption(
+                    f"Only {len(genes):,} of the {n_shared:,} shared genes are drawn here: the others did not come "
+                    "with this run. All of them were there when it was prepared and trained."
+                )
     if counts:
         left, right = st.columns(2, gap="large")
         with left:

@@ -8,14 +8,15 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.data import intake
-from labeltransfer.params import Side, SideParams
+from labeltransfer.params import Side
 from labeltransfer.results.colours import SIDE_COLOURS
-from pages.shared import words
 from pages.shared.choose_file import choose_file
 from pages.shared.draft import Draft, draft
 from pages.shared.frame import catching
 from pages.shared.inputs import load_summary, report, value_columns
-from pages.shared.widgets import composition_chart, optional_select, setting_input, show_findings
+from pages.shared.side_settings import about, more_settings
+from pages.shared.widgets import composition_chart, optional_select, show_findings
+from pages.shared.words import plain
 
 TITLES: dict[Side, str] = {"reference": "Reference", "query": "Query"}
 ABOUT: dict[Side, str] = {
@@ -49,7 +50,7 @@ def _with_file(side: Side, path: str) -> list[str]:
         n_unlabelled = int((rows & unlabelled).sum())
         rows = _unlabelled_choice(side, held, rows, unlabelled, n_unlabelled)
     _counted(side, held, summary, rows, labels_key)
-    _more_settings(side, held, summary)
+    more_settings(side, held, summary)
     findings = report(path, side, json.dumps(held.settings[side], sort_keys=True))
     st.markdown(
         "**Input report**", help="What was found in this file, with the cells chosen above, and what to do about it."
@@ -92,7 +93,7 @@ def _label_column(side: Side, held: Draft, summary: intake.Summary) -> str | Non
         kept,
         held.key(f"{side}-labels-{summary.path}"),
         empty="No labels" if side == "query" else "Choose a column",
-        about=_about("labels_key"),
+        about=about("labels_key"),
     )
     held.set_section(side, labels_key=key)
     return key
@@ -135,13 +136,13 @@ def _filter(
     counts = summary.obs[name].dropna().astype(str).value_counts()
     options = sorted(map(str, counts.index))
     return st.multiselect(
-        title,
+        plain(title),
         options,
         default=[value for value in kept.get(name, []) if value in options],
         format_func=lambda value: f"{value} ({counts[value]:,})",
         placeholder="All",
         key=held.key(f"{side}-filter-{name}-{summary.path}"),
-        help=f"obs column '{name}'; cells of the whole file in brackets.",
+        help=f"obs column '{plain(name)}'; cells of the whole file in brackets.",
     )
 
 
@@ -156,7 +157,7 @@ def _unlabelled_choice(
         f"Keep the {n_unlabelled:,} cells without a label",
         held.settings[side].get("keep_unlabelled", True),
         key=held.key(f"{side}-unlabelled"),
-        help=_about("keep_unlabelled"),
+        help=about("keep_unlabelled"),
     )
     held.set_section(side, keep_unlabelled=keep)
     return rows if keep else rows & ~unlabelled
@@ -180,12 +181,17 @@ def _counted(side: Side, held: Draft, summary: intake.Summary, rows: np.ndarray,
             help="After the filters, of all cells in the file.",
             width="content",
         )
-        st.metric("Genes in the file", f"{summary.n_genes:,}", width="content")
+        st.metric(
+            "Genes in the file",
+            f"{summary.n_genes:,}",
+            help="All genes of this side; the models see only those that both sides have.",
+            width="content",
+        )
         if labels_key is not None:
             st.metric(
                 "Labels",
                 f"{len(counts):,}",
-                help=f"Different values of '{labels_key}' in the cells used.",
+                help=f"Different values of '{plain(labels_key)}' in the cells used.",
                 width="content",
             )
     if len(counts):
@@ -195,59 +201,3 @@ def _counted(side: Side, held: Draft, summary: intake.Summary, rows: np.ndarray,
             colour=SIDE_COLOURS[side],
             alt_text=f"Bar chart: cells per label in the {side}, {n_cells:,} cells.",
         )
-
-
-def _more_settings(side: Side, held: Draft, summary: intake.Summary) -> None:
-    kept = held.settings[side]
-    with st.expander("Columns and counts", icon=":material/tune:"):
-        technology = setting_input(
-            SideParams, "technology", kept.get("technology"), held.key(f"{side}-tech-{summary.path}")
-        )
-        batch = optional_select(
-            "Batch column",
-            value_columns(summary.obs),
-            kept.get("batch_key"),
-            held.key(f"{side}-batch-{summary.path}"),
-            empty="None: the technology alone",
-            about=_about("batch_key") + _candidates(summary),
-        )
-        places = ["auto", *summary.places]
-        counts = st.selectbox(
-            "Raw counts",
-            places,
-            index=places.index(kept["counts"]) if kept.get("counts") in places else 0,
-            format_func=lambda p: (
-                f"Automatic: {summary.counts}"
-                if p == "auto" and kept.get("counts", "auto") == "auto"
-                else ("Automatic" if p == "auto" else p)
-            ),
-            key=held.key(f"{side}-counts-{summary.path}"),
-            help=_about("counts"),
-        )
-        columns = [str(c) for c in summary.var.columns if not pd.api.types.is_numeric_dtype(summary.var[c])]
-        names = optional_select(
-            "Gene names",
-            columns,
-            kept.get("gene_names"),
-            held.key(f"{side}-genes-{summary.path}"),
-            empty="var index",
-            about=_about("gene_names"),
-        )
-        rounding = setting_input(
-            SideParams, "non_integer", kept.get("non_integer"), held.key(f"{side}-round-{summary.path}")
-        )
-    changed = counts != kept.get("counts", "auto")
-    held.set_section(
-        side, technology=technology, batch_key=batch, counts=counts or "auto", gene_names=names, non_integer=rounding
-    )
-    if changed:  # another place has other genes and other values: all above is out of date
-        st.rerun()
-
-
-def _about(field: str) -> str:
-    return SideParams.model_fields[field].description or ""
-
-
-def _candidates(summary: intake.Summary) -> str:
-    found = intake.guess(summary).batch
-    return f" This file has {words.plain(', '.join(found))}." if found else ""

@@ -85,9 +85,9 @@ def show_findings(findings: Iterable[Any], *, fold_notes: bool = True) -> None:
     """Show an input report: what needs doing in sight, notes folded away if wanted."""
     found = list(findings)
     for finding in (f for f in found if f.severity == "error"):
-        st.error(_finding_text(finding), icon=SEVERITY_ICONS["error"], title=finding.title)
+        st.error(_finding_text(finding), icon=SEVERITY_ICONS["error"], title=plain(finding.title))
     for finding in (f for f in found if f.severity == "warning"):
-        st.warning(_finding_text(finding), icon=SEVERITY_ICONS["warning"], title=finding.title)
+        st.warning(_finding_text(finding), icon=SEVERITY_ICONS["warning"], title=plain(finding.title))
     notes = [f for f in found if f.severity == "note"]
     if notes:
         title = f"{len(notes)} {'note' if len(notes) == 1 else 'notes'}"
