@@ -27,7 +27,7 @@ from labeltransfer.params import RunParams, read_params
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
-STARTUP_GRACE = 60.0
+STARTUP_GRACE = 180.0
 """Seconds that a new worker has to take its lock; a queued run without a worker after that has failed."""
 
 
