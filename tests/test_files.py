@@ -1,5 +1,6 @@
 """Reading h5ad files: what is read is what was written, in any layout; hostile and broken files are refused."""
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from labeltransfer.data import matrices
-from labeltransfer.data.files import count_places, counts_shape, open_h5ad, read_obs, read_rows, read_var
+from labeltransfer.data.files import count_places, counts_shape, open_h5ad, read_obs, read_rows, read_sample, read_var
 from labeltransfer.errors import InputError
 
 N_CELLS, N_GENES = 60, 25
@@ -125,6 +126,24 @@ def test_only_the_wanted_rows_are_read(path: Path, monkeypatch: pytest.MonkeyPat
     assert sizes == [lengths[4:7].sum(), lengths[50]]  # neighbours come with one read
 
 
+def test_a_sample_of_large_counts_stored_by_column_reads_some_genes_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rows = tmp_path / "cells.h5ad", np.array([3, 4, 50])
+    ad.AnnData(sp.csc_matrix(counts()), obs=obs(), var=var()).write_h5ad(path)
+    with open_h5ad(path) as file:
+        whole, share = read_sample(file, "X", rows)
+        assert share == 1
+        np.testing.assert_array_equal(whole.toarray(), counts()[rows])
+        n_values = int((counts() > 0).sum())
+        monkeypatch.setattr(matrices, "MAX_SAMPLED", n_values // 2)
+        part, share = read_sample(file, "X", rows)
+    read = np.flatnonzero((part != 0).toarray().any(axis=0))
+    np.testing.assert_array_equal(part.toarray()[:, read], counts()[rows][:, read])
+    assert 0.2 < share <= 0.5
+    assert 0 < len(read) < N_GENES
+
+
 def test_a_place_without_counts_is_an_error_that_names_the_others(path: Path) -> None:
     with open_h5ad(path) as file, pytest.raises(InputError, match=r"layers/counts.*Choose one of: X"):
         read_rows(file, "layers/counts")
@@ -181,6 +200,14 @@ def too_well_compressed(file: h5py.File) -> None:
         file.create_dataset(f"uns/zeros{i}", data=np.zeros(100_000_000, "u1"), compression="gzip", chunks=(1_000_000,))
 
 
+def texts_without_room(file: h5py.File) -> None:
+    for i in range(2):  # 100 MB each as declared, less than tables may have
+        file.create_dataset(f"uns/texts{i}", (6_500_000,), h5py.string_dtype(), compression="gzip", chunks=(500_000,))
+        empty = zlib.compress(bytes(16 * 500_000))
+        for start in range(0, 6_500_000, 500_000):
+            file[f"uns/texts{i}"].id.write_direct_chunk((start,), empty)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -194,6 +221,7 @@ def too_well_compressed(file: h5py.File) -> None:
         (nothing_stored, "declares 8,000,000,000,000 bytes"),
         (overflow, "declares"),
         (too_well_compressed, "it declares"),
+        (texts_without_room, r"declares 13,000,\d+ texts"),
     ],
 )
 def test_a_hostile_file_is_refused_before_anything_is_read(

@@ -150,6 +150,15 @@ def test_filters_keep_cells_that_agree_in_all_columns() -> None:
         filter_rows(obs, {"tissue": ["Brain"]})
 
 
+def test_filters_take_numbers_as_people_write_them() -> None:
+    obs = pd.DataFrame({"age": [3.0, 18.0, np.nan, 2.5], "n_mice": [1, 2, 10, 2], "is_male": [True, False, True, True]})
+    assert filter_rows(obs, {"age": ["3"]}).tolist() == [True, False, False, False]
+    assert filter_rows(obs, {"age": ["3.0", "2.5"]}).tolist() == [True, False, False, True]
+    assert filter_rows(obs, {"n_mice": ["2"], "is_male": ["True"]}).tolist() == [False, False, False, True]
+    with pytest.raises(SettingsError, match=r"Its values are: 2\.5, 3, 18\."):
+        filter_rows(obs, {"age": ["30"]})
+
+
 def test_only_obvious_spellings_are_unlabelled() -> None:
     labels = pd.Series(["B", None, "", "nan", "Unknown", " unassigned ", "unknown T cell", "NA", np.nan])
     assert is_unlabelled(labels).tolist() == [False, True, True, True, True, True, False, True, True]

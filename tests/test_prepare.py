@@ -98,7 +98,7 @@ def test_cells_and_counts_are_those_of_the_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(cells["n_counts"], all_counts(tmp_path).sum(axis=1))
     np.testing.assert_array_equal(cells["n_genes"], (all_counts(tmp_path) > 0).sum(axis=1))
     np.testing.assert_allclose(cells["obs.quality"], [*files[0].obs["quality"], *files[1].obs["quality"]])
-    assert list(cells["batch"].cat.categories) == ["10x", "Smart-seq2"]
+    assert list(cells["batch"].cat.categories) == ["Smart-seq2", "10x"]
     assert summary["genes"]["n_shared"] == summary["genes"]["n_chosen"] == N_GENES == len(genes)
     assert "All 260 shared genes" in steps(summary)
 
@@ -196,12 +196,17 @@ def test_lengths_are_matched_by_name_and_genes_without_one_left_out(tmp_path: Pa
     assert "gene length rounds them" in steps(summary)
 
 
-def test_log_values_are_refused_even_where_normalisation_would_round_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("non_integer", ["refuse", "round"])
+def test_log_values_are_refused_whatever_would_round_them(tmp_path: Path, non_integer: str) -> None:
     def log(adata: ad.AnnData) -> None:
         adata.X = adata.X.log1p()
 
     params = a_pair(
-        tmp_path, reference=log, prepare__length_normalize="reference", prepare__gene_lengths=a_table(tmp_path)
+        tmp_path,
+        reference=log,
+        reference__non_integer=non_integer,
+        prepare__length_normalize="reference",
+        prepare__gene_lengths=a_table(tmp_path),
     )
     with pytest.raises(InputError, match="look log-transformed"):
         prepared(params, tmp_path)

@@ -1,7 +1,9 @@
 """A file of unknown origin is first read where a hang or a crash costs nothing."""
 
+import sys
 from pathlib import Path
 
+import h5py
 import pytest
 
 from labeltransfer.data.demo import REFERENCE
@@ -32,3 +34,23 @@ def test_a_file_that_makes_hdf5_loop_for_ever_is_refused(demo_pair: Path, tmp_pa
     damaged.write_bytes(content)
     with pytest.raises(InputError):
         probe(damaged, patience=8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the memory of another process")
+def test_a_file_that_stands_for_more_text_than_memory_holds_is_refused(demo_pair: Path, tmp_path: Path) -> None:
+    crafted = tmp_path / "crafted.h5ad"
+    crafted.write_bytes((demo_pair / REFERENCE).read_bytes())
+    with h5py.File(crafted, "r+") as file:
+        cells = file["obs"].attrs["_index"]
+        n_cells = len(file["obs"][cells])
+        note = file["obs"].create_dataset("note", (n_cells,), h5py.string_dtype())
+        note[0] = "x" * 2**20
+        note.attrs["encoding-type"], note.attrs["encoding-version"] = "string-array", "0.2.0"
+        file["obs"].attrs["column-order"] = [*file["obs"].attrs["column-order"], "note"]
+        at = note.id.get_offset()
+    content = bytearray(crafted.read_bytes())
+    content[at : at + 16 * n_cells] = content[at : at + 16] * n_cells  # every cell points at the one text
+    crafted.write_bytes(content)
+    probe(demo_pair / REFERENCE, memory=2**29)
+    with pytest.raises(InputError, match="does not fit into memory"):
+        probe(crafted, memory=2**29)

@@ -81,7 +81,7 @@ def guess(summary: Summary) -> Guess:
     labels.sort(key=lambda column: _n_values(obs[column]) < 2)
     most = min(200, max(2, len(obs) // 20))
     batch = tuple(c for c in _named(obs, _BATCH) if 2 <= _n_values(obs[c]) <= most)
-    full = full_length(summary.sample)
+    full = full_length(summary)
     methods = [str(obs[c].dropna().iloc[0]) for c in _named(obs, _TECHNOLOGY) if _n_values(obs[c]) == 1]
     by_depth = {True: "full-length", False: "droplet", None: None}[full]
     return Guess(
@@ -118,12 +118,14 @@ def filter_rows(obs: pd.DataFrame, filters: Mapping[str, Sequence[str]]) -> np.n
         if column not in obs:
             raise SettingsError(f"There is no obs column '{column}' to filter by. There are: {shorten(obs.columns)}.")
         codes, there = pd.factorize(obs[column])
-        names = [str(value) for value in there]
-        missing = [str(value) for value in wanted if str(value) not in names]
+        is_float = np.asarray(there).dtype.kind == "f"
+        names, asked = ([_without_zero(v) if is_float else str(v) for v in values] for values in (there, wanted))
+        missing = [name for name in asked if name not in names]
         if missing:
-            raise SettingsError(f"No cell has {column} = {shorten(missing)}. Its values are: {shorten(sorted(names))}.")
+            listed = sorted(names, key=float) if is_float else sorted(names)
+            raise SettingsError(f"No cell has {column} = {shorten(missing)}. Its values are: {shorten(listed)}.")
         if len(wanted):
-            chosen = np.isin(names, [str(value) for value in wanted])
+            chosen = np.isin(names, asked)
             mask &= np.append(chosen, False)[codes]  # code -1, a missing value, takes the False at the end
     return mask
 
@@ -144,6 +146,11 @@ def shorten(values: Iterable[object], most: int = 12) -> str:
     """List values in a sentence, at most ``most`` of them."""
     names = [str(value) for value in values]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "none"
+
+
+def _without_zero(value: object) -> str:
+    """A number as people write it: pandas makes 3 into 3.0 where another cell's value is missing."""
+    return str(value).removesuffix(".0")
 
 
 def _plain(name: str) -> str:

@@ -102,6 +102,13 @@ def read_rows(file: h5py.File, place: str, rows: np.ndarray | None = None) -> sp
         return matrices.matrix_rows(item, rows)
 
 
+def read_sample(file: h5py.File, place: str, rows: np.ndarray) -> tuple[sp.csr_matrix, float]:
+    """Read rows for a first look; of large counts stored by column only some genes (see ``matrices.sampled_rows``)."""
+    item = _matrix(file, place)
+    with _reading(_name(file), f"the matrix {place}"):
+        return matrices.sampled_rows(item, rows)
+
+
 def read_values(file: h5py.File, place: str) -> np.ndarray:
     """Read some stored values of a matrix, from all over it, as float64: enough to tell what kind they are."""
     item = _matrix(file, place)

@@ -5,6 +5,9 @@ from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
 
+NOTHING_TO_DO = "Nothing to do."
+"""The way out of a finding that is good news."""
+
 
 @dataclass(frozen=True)
 class Finding:

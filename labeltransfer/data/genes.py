@@ -1,4 +1,4 @@
-"""Genes: normalisation by length, the genes that both sides have, and the choice of highly variable ones."""
+"""Genes: those that both sides have, and the choice of highly variable ones."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -16,30 +16,6 @@ MIN_VARYING = 10
 
 MIN_SHARED = 200
 """Fewer shared genes than this mean that the two files name their genes differently."""
-
-
-def normalise_by_length(counts: sp.csr_matrix, lengths: np.ndarray) -> sp.csr_matrix:
-    """Counts as if every gene had the median length, rounded to integers: ``rint(counts / length * median)``.
-
-    Full-length protocols yield more reads from longer transcripts. Dividing by length, scaling by the median and
-    rounding is what the scvi-tools tutorial does before it joins Smart-seq2 with 10x data.
-
-    Parameters
-    ----------
-    counts
-        Shape (n_cells, n_genes).
-    lengths
-        Length of each gene, shape (n_genes,), all positive.
-
-    Returns
-    -------
-    A new matrix of shape (n_cells, n_genes), without stored zeros.
-    """
-    factors = (np.median(lengths) / lengths).astype(np.float64)
-    data = np.rint(counts.data * factors[counts.indices]).astype(np.float32)
-    scaled = sp.csr_matrix((data, counts.indices.copy(), counts.indptr.copy()), shape=counts.shape)
-    scaled.eliminate_zeros()
-    return scaled
 
 
 def shared_genes(reference: pd.Index, query: pd.Index) -> pd.Index:

@@ -3,7 +3,7 @@
 The matrix may be stored by row (CSR), by column (CSC) or dense, in the current layout or the one before anndata 0.7.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import h5py
@@ -14,6 +14,9 @@ from labeltransfer.errors import InputError
 
 MAX_VALUES = 4_000_000
 """Values in one read; bounds the memory beside the result to some 100 MB."""
+
+MAX_SAMPLED = 8_000_000
+"""Values of a matrix stored by column that a sample of its rows may cost."""
 
 MAX_GAP = 20_000
 """Unwanted values between two wanted rows that are read along, which is faster than a second read."""
@@ -87,6 +90,31 @@ def matrix_rows(item: h5py.Group | h5py.Dataset, rows: np.ndarray | None) -> sp.
     return matrix if back is None or np.array_equal(back, np.arange(len(wanted))) else matrix[back]
 
 
+def sampled_rows(item: h5py.Group | h5py.Dataset, rows: np.ndarray) -> tuple[sp.csr_matrix, float]:
+    """Read rows of a stored matrix for a first look, which costs little however large it is.
+
+    A row of a large matrix stored by column lies all over it. Only some columns of such a one are read; the others stay
+    empty.
+
+    Returns
+    -------
+    Matrix of shape (len(rows), n_genes), as from ``matrix_rows``, and the share of the stored values that were read
+    along: 1 where nothing is missing.
+    """
+    if layout_of(item) != "csc" or len(item["data"]) <= MAX_SAMPLED:
+        return matrix_rows(item, rows), 1.0
+    n_cells, n_genes = matrix_shape(item)
+    indptr = _offsets(item, n_genes)
+    step = MAX_SAMPLED // 8
+    begins = np.linspace(0, indptr[-1] - step, 8).astype(np.int64)
+    firsts = np.unique(np.searchsorted(indptr, begins).clip(max=n_genes - 1))
+    stops = np.searchsorted(indptr, indptr[firsts] + step, side="right") - 1
+    stops = np.minimum(np.maximum(stops, firsts + 1), [*firsts[1:], n_genes])  # one column at least, none twice
+    matrix = _rows_of_csc(item, rows, n_cells, n_genes, spans=zip(firsts, stops, strict=True))
+    matrix.sum_duplicates()
+    return matrix, float((indptr[stops] - indptr[firsts]).sum() / indptr[-1])
+
+
 def some_values(item: h5py.Group | h5py.Dataset, n_reads: int = 10) -> np.ndarray:
     """Some stored values from all over a matrix, float64; zeros are among them only where it is dense."""
     flat = item["data"] if isinstance(item, h5py.Group) else item
@@ -152,23 +180,32 @@ def _rows_of_csr(group: h5py.Group, wanted: np.ndarray, n_cells: int, n_genes: i
     return sp.csr_matrix((data, indices, target), shape=(len(wanted), n_genes))
 
 
-def _rows_of_csc(group: h5py.Group, wanted: np.ndarray, n_cells: int, n_genes: int) -> sp.csr_matrix:
-    """Pass over the whole matrix once, some genes at a time: a row has values everywhere in it."""
+def _rows_of_csc(
+    group: h5py.Group,
+    wanted: np.ndarray,
+    n_cells: int,
+    n_genes: int,
+    spans: Iterable[tuple[int, int]] | None = None,
+) -> sp.csr_matrix:
+    """Pass over the whole matrix once, some genes at a time: a row has values everywhere in it.
+
+    ``spans`` are the genes (first, stop) to read at a time, where not all are wanted.
+    """
     indptr = _offsets(group, n_genes)
     position = np.full(n_cells, -1, np.int32)
     position[wanted] = np.arange(len(wanted))
-    lengths, parts = [np.zeros(1, np.int64)], []
-    for first, stop in merge_runs(indptr[:-1], indptr[1:]):
+    lengths, parts = np.zeros(n_genes + 1, np.int64), []
+    for first, stop in merge_runs(indptr[:-1], indptr[1:]) if spans is None else spans:
         offset = indptr[first]
         cells, values = _read_slice(group, offset, indptr[stop], n_cells)
         cells = position[cells]
         keep = cells >= 0
         kept_before = np.concatenate([[0], np.cumsum(keep)])
-        lengths.append(np.diff(kept_before[indptr[first : stop + 1] - offset]))
+        lengths[first + 1 : stop + 1] = np.diff(kept_before[indptr[first : stop + 1] - offset])
         parts.append((values[keep], cells[keep]))
     data = np.concatenate([p[0] for p in parts] or [np.empty(0, np.float32)])
     indices = np.concatenate([p[1] for p in parts] or [np.empty(0, np.int32)])
-    return sp.csc_matrix((data, indices, np.cumsum(np.concatenate(lengths))), shape=(len(wanted), n_genes)).tocsr()
+    return sp.csc_matrix((data, indices, np.cumsum(lengths)), shape=(len(wanted), n_genes)).tocsr()
 
 
 def _rows_of_dense(dataset: h5py.Dataset, wanted: np.ndarray, n_genes: int) -> sp.csr_matrix:

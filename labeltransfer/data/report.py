@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.data.columns import MAX_LABELS, UNLABELLED, guess, is_unlabelled, shorten
-from labeltransfer.data.finding import Finding
+from labeltransfer.data.finding import NOTHING_TO_DO, Finding
 from labeltransfer.data.gene_names import are_ensembl, name_columns
 from labeltransfer.data.summary import Summary, full_length
 from labeltransfer.params import Side
@@ -51,7 +51,7 @@ def inspect(
 def _size(summary: Summary, n_cells: int) -> Iterator[Finding]:
     chosen = f" The filters keep {n_cells:,} cells." if n_cells < summary.n_cells else ""
     detail = f"{summary.path.name} holds {summary.n_cells:,} cells and {summary.n_genes:,} genes.{chosen}"
-    yield Finding("note", f"{n_cells:,} cells, {summary.n_genes:,} genes", detail, "Nothing to do.")
+    yield Finding("note", f"{n_cells:,} cells, {summary.n_genes:,} genes", detail, NOTHING_TO_DO)
 
 
 def _values(summary: Summary) -> Iterator[Finding]:
@@ -61,7 +61,7 @@ def _values(summary: Summary) -> Iterator[Finding]:
     way_out = f"Choose {elsewhere[0]} as the place of raw counts." if elsewhere else _SAVE_COUNTS
     n_invalid, n_negative = int((~np.isfinite(data)).sum()), int((data < 0).sum())
     values = data[np.isfinite(data) & (data != 0)]
-    totals = np.asarray(summary.sample.sum(axis=1)).ravel()
+    totals, whole_cells = np.asarray(summary.sample.sum(axis=1)).ravel(), summary.sample_share == 1
     if n_invalid or summary.kind == "invalid":
         detail = f"{n_invalid:,} values {sampled} are NaN or infinite." if n_invalid else "Some are NaN or infinite."
         yield Finding("error", f"{place} has values that are no numbers", detail, way_out)
@@ -74,7 +74,7 @@ def _values(summary: Summary) -> Iterator[Finding]:
     elif summary.kind == "empty" and not len(values):
         yield Finding("error", f"{place} holds only zeros", f"All values {sampled} are zero.", way_out)
     elif len(values) and (share := float((values != np.rint(values)).mean())) > 0:
-        if len(totals) > 2 and totals.std() < 1e-3 * totals.mean():
+        if whole_cells and len(totals) > 2 and totals.std() < 1e-3 * totals.mean():
             detail = f"Each cell {sampled} adds up to {totals.mean():,.0f}: counts were scaled to one library size."
             yield Finding("error", f"{place} is normalised by library size", detail, way_out)
         else:
@@ -83,10 +83,10 @@ def _values(summary: Summary) -> Iterator[Finding]:
             choose += "round them: set 'Non-integer counts' to round."
             yield Finding("warning", f"{place} is not whole counts", detail, choose[0].upper() + choose[1:])
     elif not n_invalid:
-        detail = f"Values {sampled} are whole numbers, {np.median(totals):,.0f} in the median cell."
+        detail = f"Values {sampled} are whole numbers, {summary.depth:,.0f} in the median cell."
         others = [f"{p} ({_KINDS[summary.kinds[p]]})" for p in summary.places if p != place]
         detail += f" There are also {shorten(others)}." if others else ""
-        yield Finding("note", f"Raw counts are in {place}", detail, "Nothing to do.")
+        yield Finding("note", f"Raw counts are in {place}", detail, NOTHING_TO_DO)
 
 
 _KINDS = {
@@ -101,7 +101,8 @@ _KINDS = {
 
 def _empty_cells(summary: Summary) -> Iterator[Finding]:
     n_empty, n_sampled = int((abs(summary.sample).max(axis=1).toarray() == 0).sum()), summary.sample.shape[0]
-    if 0 < n_empty < n_sampled:
+    # Where the sample lacks genes, a cell may have its counts in those.
+    if 0 < n_empty < n_sampled and summary.sample_share == 1:
         detail = f"{n_empty:,} of {n_sampled:,} sampled cells have no counts at all."
         yield Finding("warning", "Some cells are empty", detail, "The app leaves such cells out and says how many.")
 
@@ -153,7 +154,7 @@ def _labels(obs: pd.DataFrame, key: str | None, side: Side, name: str) -> Iterat
         return
     else:
         detail = f"'{key}' labels {counts.sum():,} of {len(obs):,} cells: {shorten(counts.index, 5)}."
-        yield Finding("note", f"{len(counts):,} labels in {key}", detail, "Nothing to do.")
+        yield Finding("note", f"{len(counts):,} labels in {key}", detail, NOTHING_TO_DO)
     yield from _missing_labels(labels, without, side)
     if isinstance(labels.dtype, pd.CategoricalDtype):
         unused = [c for c in labels.cat.categories if c not in set(labels.dropna().unique())]
@@ -196,8 +197,8 @@ def _batches(summary: Summary) -> Iterator[Finding]:
 
 
 def _protocol(summary: Summary) -> Iterator[Finding]:
-    if full_length(summary.sample):
-        depth = float(np.median(np.asarray(summary.sample.sum(axis=1))))
-        detail = f"{depth:,.0f} counts in the median cell and few genes with just one, as Smart-seq2 reads have."
+    if full_length(summary):
+        depth = f"{summary.depth:,.0f} counts in the median cell"
+        detail = f"{depth} and few genes with just one, as Smart-seq2 reads have."
         way_out = "Normalise this file by gene length where the other one counts UMIs."
         yield Finding("note", "Looks like full-length data", detail, way_out)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from h5py import h5d, h5g, h5l, h5o, h5s
+from h5py import h5d, h5g, h5l, h5o, h5s, h5t
 
 from labeltransfer.errors import InputError
 
@@ -30,6 +30,12 @@ SLACK = 64 * 2**20
 
 MAX_TABLE = 256 * 2**20
 """Bytes beyond four times the file size that obs, var and uns may declare: they are read whole."""
+
+BYTES_PER_STRING = 24
+"""Bytes of the file that a text of one character takes at least (its header and padding), whatever the compression."""
+
+MAX_EMPTY_STRINGS = 10_000_000
+"""Texts beyond those that the file has room for: empty ones take no room, but some memory."""
 
 _MATRICES = ("X", "layers", "raw/X", "raw.X", "obsm", "varm", "obsp", "varp")
 
@@ -53,7 +59,7 @@ def check_structure(file: h5py.File, path: Path) -> None:
     name, n_bytes = path.name, path.stat().st_size
     seen = {_address(file.id)}
     waiting: list[tuple[str, h5g.GroupID, int]] = [("", file.id, 0)]
-    stored = declared = tables = 0
+    stored = declared = tables = strings = 0
     while waiting:
         prefix, group, depth = waiting.pop()
         for link in group:
@@ -70,11 +76,14 @@ def check_structure(file: h5py.File, path: Path) -> None:
                 stored, declared = stored + n_stored, declared + n_declared
                 if not where.startswith(_MATRICES):
                     tables += n_declared
+                strings += _n_texts(item.get_type()) * int(np.prod(item.get_space().shape, dtype=object))
             seen.add(address)
             if len(seen) > MAX_OBJECTS:
                 raise InputError(f"{name}: it holds more than {MAX_OBJECTS:,} arrays and groups. {_REWRITE}")
     if stored > n_bytes:
         raise InputError(f"{name}: its arrays need {stored:,} bytes, but the file has {n_bytes:,}. {_DAMAGED}")
+    if strings > n_bytes // BYTES_PER_STRING + MAX_EMPTY_STRINGS:
+        raise InputError(f"{name}: it declares {strings:,} texts in a file of {n_bytes:,} bytes. {_DAMAGED}")
     if declared > MAX_EXPANSION * n_bytes + SLACK or tables > 4 * n_bytes + MAX_TABLE:
         raise InputError(f"{name}: it declares {declared:,} bytes of data in a file of {n_bytes:,}. {_DAMAGED}")
 
@@ -115,3 +124,10 @@ def _check_dataset(dataset: h5d.DatasetID, where: str, name: str) -> tuple[int, 
             f"{name}: {where} declares {n_declared:,} bytes, but {n_stored:,} are stored for it. {_DAMAGED}"
         )
     return n_stored, n_declared
+
+
+def _n_texts(kind: h5t.TypeID) -> int:
+    """Texts or lists of variable length in one value of a type: each becomes an object when it is read."""
+    if isinstance(kind, h5t.TypeCompoundID):
+        return sum(_n_texts(kind.get_member_type(i)) for i in range(kind.get_nmembers()))
+    return int(isinstance(kind, h5t.TypeVlenID) or (isinstance(kind, h5t.TypeStringID) and kind.is_variable_str()))

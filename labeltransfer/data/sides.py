@@ -1,6 +1,5 @@
 """One side of the transfer: its wanted cells, their labels and batches, and their counts by gene."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,16 +8,14 @@ import pandas as pd
 import scipy.sparse as sp
 
 from labeltransfer.data.columns import filter_rows, is_unlabelled, shorten
+from labeltransfer.data.counts import Report, check_counts, normalise_by_length
 from labeltransfer.data.files import open_h5ad, read_rows
 from labeltransfer.data.gene_lengths import read_gene_lengths
 from labeltransfer.data.gene_names import gene_index
-from labeltransfer.data.genes import normalise_by_length
-from labeltransfer.data.summary import Summary, read_summary, value_kind
+from labeltransfer.data.summary import Summary, read_summary
 from labeltransfer.data.words import counted
 from labeltransfer.errors import InputError, SettingsError
 from labeltransfer.params import UNKNOWN, Side, SideParams
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -88,6 +85,22 @@ def read_side(
     return SideCells(side, obs, labels, batches, genes, counts, n_counts_raw, lengths, tally)
 
 
+def check_side(obs: pd.DataFrame, params: SideParams, side: Side) -> None:
+    """Raise what ``read_side`` would over columns, filters and labels, from the table of cells alone.
+
+    Raises
+    ------
+    SettingsError
+        See ``read_side``.
+    """
+
+    def keep_quiet(sentence: str) -> None:
+        pass
+
+    rows, _, _ = choose_cells(obs, params, side, keep_quiet)
+    _batches(obs.iloc[rows], params, side, keep_quiet)
+
+
 def choose_cells(
     obs: pd.DataFrame, params: SideParams, side: Side, report: Report
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
@@ -104,7 +117,7 @@ def choose_cells(
         if params.labels_key not in obs:
             raise _no_column("labels_key", params.labels_key, obs, side)
         column = obs[params.labels_key]
-        known = ~np.asarray(is_unlabelled(column)) & (column.astype(object) != UNKNOWN).to_numpy()
+        known = ~is_unlabelled(column)
         labels[known] = column.astype(object).to_numpy()[known].astype(str)
         called_unknown = int((wanted & (column.astype(object) == UNKNOWN).to_numpy()).sum())
         if called_unknown:
@@ -137,47 +150,6 @@ def check_labels(labels: np.ndarray, params: SideParams) -> None:
             f"labels_key '{params.labels_key}' has {n_labels} label in the reference{_where(params)}; scANVI needs at "
             "least 2: widen the reference filter or choose another column."
         )
-
-
-def check_counts(
-    counts: sp.csr_matrix, side: Side, *, non_integer: str, will_round: bool, report: Report
-) -> sp.csr_matrix:
-    """Counts that are finite, not negative and, unless they will be rounded later, integers.
-
-    Raises
-    ------
-    InputError
-        They are not, and ``non_integer`` does not allow to round them.
-    """
-    counts.eliminate_zeros()
-    data = counts.data
-    place = "choose where the raw counts stand (X, raw or a layer)"
-    if not np.isfinite(data).all():
-        n_bad = int((~np.isfinite(data)).sum())
-        raise InputError(f"The counts of the {side} hold NaN or infinite values ({n_bad:,} of them): {place}.")
-    if (data < 0).any():
-        n_bad = int((data < 0).sum())
-        raise InputError(
-            f"The counts of the {side} hold negative values ({n_bad:,} of them), so they were scaled: {place}."
-        )
-    rounded = np.rint(data)
-    n_broken = int((rounded != data).sum())
-    if not n_broken:
-        return counts
-    told = f"{n_broken / data.size:.0%} of the {side}'s non-zero counts are no integers (the largest is {data.max():g})"
-    looks_logged = value_kind(data[:: max(1, data.size // 100_000)]) == "log"
-    if non_integer == "refuse" and (looks_logged or not will_round):
-        kind = " and look log-transformed" if looks_logged else ""
-        raise InputError(
-            f"{told}{kind}: {place}, or choose to round them where they are estimated counts (RSEM, Salmon)."
-        )
-    if will_round:
-        report(f"{told}; normalisation by gene length rounds them.")
-        return counts
-    report(f"{told}; they are rounded.")
-    whole = sp.csr_matrix((rounded, counts.indices, counts.indptr), shape=counts.shape)
-    whole.eliminate_zeros()
-    return whole
 
 
 def _named_once(

@@ -43,6 +43,13 @@ class Summary:
     """What each place holds, as told from some of its values."""
     sample: sp.csr_matrix
     """Rows from all over the file, (at most 500, n_genes)."""
+    sample_share: float = 1.0
+    """Share of the counts that lie in genes which the sample covers; below 1 for large counts stored by gene (CSC)."""
+
+    @property
+    def depth(self) -> float:
+        """Counts in the median cell of the sample, those of genes that it does not cover estimated."""
+        return float(np.median(np.asarray(self.sample.sum(axis=1)))) / self.sample_share
 
     @property
     def kind(self) -> Kind:
@@ -53,7 +60,7 @@ class Summary:
 def read_summary(path: Path | str, *, counts: str = "auto") -> Summary:
     """Read the tables and a sample of the counts.
 
-    A file of several GB takes a second or two; only counts stored by gene (CSC) have to be passed over once.
+    A file of several GB takes a second or two.
 
     Parameters
     ----------
@@ -80,7 +87,7 @@ def read_summary(path: Path | str, *, counts: str = "auto") -> Summary:
                 f"{path.name}: {place} has {shape[0]:,} rows and {shape[1]:,} columns for {len(obs):,} cells and "
                 f"{len(var):,} genes. Save the file anew with anndata's write_h5ad."
             )
-        sample = files.read_rows(file, place, sample_rows(len(obs)))
+        sample, share = files.read_sample(file, place, sample_rows(len(obs)))
     return Summary(
         path=path,
         n_bytes=path.stat().st_size,
@@ -92,6 +99,7 @@ def read_summary(path: Path | str, *, counts: str = "auto") -> Summary:
         counts=place,
         kinds=kinds,
         sample=sample,
+        sample_share=share,
     )
 
 
@@ -136,18 +144,16 @@ def _whole(values: np.ndarray) -> bool:
     return bool((np.abs(values - np.rint(values)) < 1e-3 * np.maximum(values, 1)).mean() > 0.99)
 
 
-def full_length(sample: sp.csr_matrix) -> bool | None:
+def full_length(summary: Summary) -> bool | None:
     """Whether counts look like reads of a full-length protocol; None when that is not evident.
 
     Smart-seq2 gives hundreds of thousands of reads a cell and few genes with a single one; droplet protocols give
     thousands of UMIs, half of them or more alone in their gene.
     """
-    totals = np.asarray(sample.sum(axis=1)).ravel()
-    values = np.rint(sample.data[np.isfinite(sample.data)])
-    values = values[values > 0]
-    if not len(values) or not np.isfinite(totals).all():
+    values = summary.sample.data
+    if not np.isfinite(values).all() or not (values > 0).any():
         return None
-    depth, ones = float(np.median(totals)), float((values == 1).mean())
+    depth, ones = summary.depth, float((np.rint(values[values > 0]) == 1).mean())
     if depth > 50_000 and ones < 0.35:
         return True
     return False if depth < 50_000 and ones > 0.35 else None
