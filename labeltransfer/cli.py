@@ -1,15 +1,21 @@
 """The command line: the same core, stages and artefacts as the app, without it."""
 
 import argparse
+import os
 import signal
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labeltransfer.errors import LabelTransferError, RunCancelled, RunError, SettingsError
 from labeltransfer.params import PRESET_HELP, PRESETS, RunParams, read_settings, run_params
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 USER_ERROR = 2
 CANCELLED = 130
@@ -29,6 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USER_ERROR
     except KeyboardInterrupt:
         return CANCELLED
+    except BrokenPipeError:  # whoever read the output has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = error.filename or "The disk"
+        print(f"{where} cannot be written or read ({error.strerror}): choose another place.", file=sys.stderr)
+        return USER_ERROR
     return 0
 
 
@@ -71,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate = commands.add_parser("simulate", help="write the demo pair")
     simulate.set_defaults(command=_simulate)
     simulate.add_argument("folder", type=Path, metavar="DIR")
-    simulate.add_argument("--seed", type=int, default=0)
+    simulate.add_argument("--seed", type=_seed, default=0, metavar="N", help="same seed, same data (default: 0)")
 
     annotate = commands.add_parser("annotate", help="write a finished run as one annotated h5ad")
     annotate.set_defaults(command=_annotate)
@@ -86,13 +98,18 @@ def settings_from_options(options: argparse.Namespace) -> RunParams:
     Raises
     ------
     SettingsError
-        A filter is not of the form column=value, or a setting is out of its bounds.
+        A filter is not of the form column=value, a setting is out of its bounds, or two do not fit each other.
     """
     asked: dict[str, Any] = read_settings(options.params) if options.params else {}
 
     def put(section: str, **values: Any) -> None:
         given = {name: value for name, value in values.items() if value is not None}
-        asked[section] = asked.get(section, {}) | given
+        before = asked.get(section, {})
+        if not isinstance(before, dict):
+            raise SettingsError(
+                f"'{section}' in {options.params} is no JSON object: see params.json of a finished run."
+            )
+        asked[section] = before | given
 
     if options.preset:
         for section, settings in PRESETS[options.preset].items():
@@ -117,7 +134,19 @@ def settings_from_options(options: argparse.Namespace) -> RunParams:
     put("transfer", max_epochs=options.scanvi_epochs)
     if options.seed is not None:
         asked["seed"] = options.seed
-    return run_params(asked)
+    asked["last_stage"] = "evaluate"  # settings of a run that was only to prepare are welcome all the same
+    params = run_params(asked)
+    if options.gene_lengths and params.prepare.length_normalize == "none":
+        raise SettingsError(
+            "--gene-lengths does nothing alone: add --length-normalize reference or query, the full-length side."
+        )
+    return params
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
+    return int(text)
 
 
 def _filters(pairs: Sequence[str]) -> dict[str, list[str]] | None:
@@ -132,23 +161,41 @@ def _filters(pairs: Sequence[str]) -> dict[str, list[str]] | None:
 
 def _if_present(path: str, column: str) -> str | None:
     """The column, if the file's obs has it."""
+    return column if column in _obs(path).columns else None
+
+
+@lru_cache(maxsize=2)
+def _obs(path: str) -> "pd.DataFrame":
+    """Table of cells of one input; kept, since several checks look at it."""
     from labeltransfer.data.files import open_h5ad, read_obs
 
     with open_h5ad(path) as file:
-        return column if column in read_obs(file).columns else None
+        return read_obs(file)
+
+
+def _check(params: RunParams, out: Path) -> None:
+    """Say now what would end the run later: settings that the data do not allow, and a folder that takes no results."""
+    from labeltransfer.data.sides import check_side
+
+    check_side(_obs(params.reference.path), params.reference, "reference")
+    check_side(_obs(params.query.path), params.query, "query")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise RunError(f"{out} cannot be written ({error.strerror}): name another folder for --out.") from error
 
 
 def _run(options: argparse.Namespace) -> None:
+    params = settings_from_options(options)
+    _check(params, options.out)
+
     from labeltransfer.runs.deliver import deliver
     from labeltransfer.runs.store import default_store
     from labeltransfer.runs.worker import work
     from labeltransfer.terminal import progress_bar
 
-    params = settings_from_options(options)
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{options.out} cannot be written ({error.strerror}): name another folder for --out.") from error
     run = default_store().create(params)
 
     def stop(*_: object) -> None:
@@ -170,14 +217,15 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from labeltransfer.data.intake import guess, inspect, read_summary
+    from labeltransfer.data.finding import NOTHING_TO_DO
+    from labeltransfer.data.intake import inspect, read_summary
+    from labeltransfer.terminal import print_wrapped
 
     summary = read_summary(options.file)
-    print(f"{options.file}: {summary.n_cells:,} cells × {summary.n_genes:,} genes")
-    for finding in inspect(summary, labels_key=options.labels_key or guess(summary).labels_key):
-        print(f"{finding.severity:>8}  {finding.title}. {finding.detail}".rstrip())
-        if finding.way_out:
-            print(f"{'':>8}  → {finding.way_out}")
+    for finding in inspect(summary, labels_key=options.labels_key):
+        print_wrapped(f"{finding.severity:>8}  ", f"{finding.title}. {finding.detail}")
+        if finding.way_out != NOTHING_TO_DO:
+            print_wrapped(f"{'':>8}  → ", finding.way_out)
 
 
 def _simulate(options: argparse.Namespace) -> None:

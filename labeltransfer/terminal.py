@@ -1,5 +1,7 @@
-"""A run's progress on a terminal; where there is none, a line a stage."""
+"""What the command line shows: a run's progress (where there is no terminal, a line a stage), and paragraphs."""
 
+import shutil
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -41,3 +43,10 @@ def progress_bar(run: Run) -> Iterator[Callable[[Status], None]]:
             progress.update(task, completed=status.fraction, total=total, detail=detail)
 
         yield listen
+
+
+def print_wrapped(start: str, text: str) -> None:
+    """Print a paragraph as wide as the terminal, its further lines indented below its first."""
+    width = min(shutil.get_terminal_size().columns, 100)
+    indent = " " * len(start)
+    print(textwrap.fill(text, width, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False))

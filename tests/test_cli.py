@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from labeltransfer.cli import main
+from labeltransfer.cli import _parser, main, settings_from_options
 from labeltransfer.data.demo import LENGTHS, QUERY, REFERENCE
 from labeltransfer.runs.store import default_store
 
@@ -121,6 +121,10 @@ def test_ctrl_c_ends_with_130_and_keeps_finished_stages(demo_pair: Path, lt_home
         (["--batch-key", "no_such_column"], "no_such_column"),
         (["--params", "nowhere.json"], "nowhere.json"),
         (["--out", "/dev/null/out"], "--out"),
+        (["--labels-key", "no_such_key"], "no_such_key"),
+        (["--query-labels-key", "no_such_key"], "no_such_key"),
+        (["--filter-reference", "tissue=Moon"], "Moon"),
+        (["--length-normalize", "none"], "--length-normalize"),
     ],
 )
 def test_a_users_error_is_one_sentence_and_exit_2(
@@ -130,21 +134,15 @@ def test_a_users_error_is_one_sentence_and_exit_2(
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1 and "Traceback" not in error
+    assert not list(lt_home.glob("runs/*"))  # said before anything began
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (["--labels-key", "no_such_key"], "no_such_key"),
-        (["--filter-reference", "tissue=Moon"], "Moon"),
-    ],
-)
-def test_what_only_the_data_can_tell_is_an_error_in_words_too(
-    demo_pair: Path, lt_home: Path, tmp_path: Path, change: list[str], message: str
-) -> None:
-    done = run([*options(demo_pair, tmp_path / "out"), *change])
+def test_what_only_the_counts_can_tell_is_an_error_in_words_too(demo_pair: Path, lt_home: Path, tmp_path: Path) -> None:
+    table = tmp_path / "lengths.txt"
+    table.write_text("NotAGene 1000\n")
+    done = run([*options(demo_pair, tmp_path / "out"), "--gene-lengths", str(table)])
     assert done.returncode == 2
-    assert message in done.stderr and "Traceback" not in done.stderr
+    assert "choose another table" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_inspect_prints_a_report(demo_pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,3 +160,24 @@ def test_inspect_refuses_what_is_no_h5ad(tmp_path: Path, capsys: pytest.CaptureF
 def test_simulate_writes_the_demo_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", str(tmp_path / "pair")]) == 0
     assert [Path(line).exists() for line in capsys.readouterr().out.splitlines()] == [True, True]
+
+
+def test_simulate_says_where_it_cannot_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["simulate", str(tmp_path / "file" / "pair")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_report_fits_the_terminal(
+    demo_pair: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["inspect", str(demo_pair / REFERENCE)]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 60
+
+
+def test_settings_of_a_run_that_only_prepared_still_give_predictions(demo_pair: Path, tmp_path: Path) -> None:
+    arguments = options(demo_pair, tmp_path / "out")
+    settings = demo_pair / "settings.json"
+    settings.write_text(json.dumps(SETTINGS | {"last_stage": "prepare"}))
+    assert settings_from_options(_parser().parse_args(arguments)).last_stage == "evaluate"
