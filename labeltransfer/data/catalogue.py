@@ -5,7 +5,6 @@ the browser, and reads how far it is from the size of the part and from a small 
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -17,11 +16,11 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from labeltransfer import home
-from labeltransfer.data import download as transfer
 from labeltransfer.data import parts
+from labeltransfer.data.download import DownloadCancelled
 from labeltransfer.data.entries import CATALOGUE, CatalogueEntry, check_tutorial_subset
-from labeltransfer.data.files import counts_shape, open_h5ad, read_obs
-from labeltransfer.errors import DownloadError, InputError, LabelTransferError
+from labeltransfer.data.fetch import fetch, local_path, verify
+from labeltransfer.errors import DownloadError, LabelTransferError
 from labeltransfer.processes import start_module
 
 __all__ = [
@@ -38,7 +37,6 @@ __all__ = [
     "verify",
 ]
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 STARTUP_GRACE = 60.0
 """Seconds that a new process has to report; after that it is taken for dead."""
 
@@ -66,74 +64,6 @@ class FetchProgress:
         if not self.active or not self.bytes_per_second or self.n_total is None:
             return None
         return max(0.0, (self.n_total - self.n_done) / self.bytes_per_second)
-
-
-def local_path(entry: CatalogueEntry) -> Path:
-    """Where the file stands once it is fetched; a file put there by hand is taken as well."""
-    return home.home() / "downloads" / entry.file_name
-
-
-def urls(entry: CatalogueEntry) -> list[str]:
-    """Addresses to try in turn: ``$LABELTRANSFER_MIRROR`` alone if set, else the public ones."""
-    mirror = os.environ.get("LABELTRANSFER_MIRROR", "").rstrip("/")
-    if mirror:
-        return [f"{mirror}/{entry.file_name}"]
-    addresses = [entry.url, *entry.mirror_urls]
-    begun = parts.part_version(local_path(entry))
-    # What was begun at one address can only go on there.
-    return sorted(addresses, key=lambda url: not (begun and begun.url == url))
-
-
-def fetch(
-    entry: CatalogueEntry,
-    *,
-    progress: transfer.Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> Path:
-    """Fetch and verify a file unless it is there; resumes what an earlier call left.
-
-    Raises
-    ------
-    DownloadError
-        No address gives the file, the connection kept breaking, the disk is full, or what arrived is another file.
-    """
-    path = local_path(entry)
-    faults: list[str] = []
-    for url in urls(entry):
-        try:
-            return transfer.download(
-                url,
-                path,
-                progress=progress,
-                cancelled=cancelled,
-                check=lambda part: verify(part, entry),
-                starts_with=HDF5_SIGNATURE,
-            )
-        except transfer.SourceError as error:
-            faults.append(str(error))
-    raise DownloadError(" ".join(faults))
-
-
-def verify(path: Path, entry: CatalogueEntry) -> None:
-    """Check that a file is the h5ad that the entry describes.
-
-    Raises
-    ------
-    SourceError
-        It is damaged, or another file.
-    """
-    try:
-        with open_h5ad(path) as file:
-            shape = counts_shape(file, "X")
-            columns = set(read_obs(file).columns)
-    except InputError as error:
-        reason = str(error).replace(str(path), entry.file_name).replace(path.name, entry.file_name)
-        raise transfer.SourceError(f"What arrived as {entry.file_name} was deleted: {reason}") from error
-    missing = sorted({entry.labels_key, entry.tissue_key, entry.sex_key} - columns)
-    if shape != entry.shape or missing:
-        found = f"{shape[0]:,} cells and {shape[1]:,} genes instead of {entry.shape[0]:,} and {entry.shape[1]:,}"
-        fault = f"it has {found}" if shape != entry.shape else f"its obs has no column {', '.join(missing)}"
-        raise transfer.SourceError(f"What arrived as {entry.file_name} is another file and was deleted: {fault}.")
 
 
 def start_fetch(entry: CatalogueEntry) -> None:
@@ -231,7 +161,7 @@ def main(key: str) -> int:
 def _fetch_and_tell(entry: CatalogueEntry) -> int:
     try:
         fetch(entry, progress=_Watch(entry), cancelled=_cancel_path(entry).exists)
-    except transfer.DownloadCancelled:
+    except DownloadCancelled:
         _write_status(entry, "cancelled")
         return 130
     except LabelTransferError as error:
@@ -301,25 +231,12 @@ def _is_held(lock: Path) -> bool:
         return True
 
 
-def _status_path(entry: CatalogueEntry) -> Path:
-    return _beside(entry, "fetch.json")
+def _beside(ending: str) -> Callable[[CatalogueEntry], Path]:
+    return lambda entry: local_path(entry).with_name(f"{entry.file_name}.{ending}")
 
 
-def _process_lock(entry: CatalogueEntry) -> Path:
-    return _beside(entry, "fetch.lock")
-
-
-def _cancel_path(entry: CatalogueEntry) -> Path:
-    return _beside(entry, "cancel")
-
-
-def _log_path(entry: CatalogueEntry) -> Path:
-    return _beside(entry, "log.txt")
-
-
-def _beside(entry: CatalogueEntry, ending: str) -> Path:
-    path = local_path(entry)
-    return path.with_name(f"{path.name}.{ending}")
+_status_path, _process_lock = _beside("fetch.json"), _beside("fetch.lock")
+_cancel_path, _log_path = _beside("cancel"), _beside("log.txt")
 
 
 if __name__ == "__main__":

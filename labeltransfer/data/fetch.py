@@ -1,0 +1,82 @@
+"""Fetch a file of the catalogue from wherever it is to be had, and check that it is the one that is meant."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from labeltransfer import home
+from labeltransfer.data import parts
+from labeltransfer.data.download import Progress, SourceError, download
+from labeltransfer.data.entries import CatalogueEntry
+from labeltransfer.data.files import counts_shape, open_h5ad, read_obs
+from labeltransfer.errors import DownloadError, InputError
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def local_path(entry: CatalogueEntry) -> Path:
+    """Where the file stands once it is fetched; a file put there by hand is taken as well."""
+    return home.home() / "downloads" / entry.file_name
+
+
+def urls(entry: CatalogueEntry) -> list[str]:
+    """Addresses to try in turn: ``$LABELTRANSFER_MIRROR`` alone if set, else the public ones."""
+    mirror = os.environ.get("LABELTRANSFER_MIRROR", "").rstrip("/")
+    if mirror:
+        return [f"{mirror}/{entry.file_name}"]
+    addresses = [entry.url, *entry.mirror_urls]
+    begun = parts.part_version(local_path(entry))
+    # What was begun at one address can only go on there.
+    return sorted(addresses, key=lambda url: not (begun and begun.url == url))
+
+
+def fetch(
+    entry: CatalogueEntry,
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Path:
+    """Fetch and verify a file unless it is there; resumes what an earlier call left.
+
+    Raises
+    ------
+    DownloadError
+        No address gives the file, the connection kept breaking, the disk is full, or what arrived is another file.
+    """
+    path = local_path(entry)
+    faults: list[str] = []
+    for url in urls(entry):
+        try:
+            return download(
+                url,
+                path,
+                progress=progress,
+                cancelled=cancelled,
+                check=lambda part: verify(part, entry),
+                starts_with=HDF5_SIGNATURE,
+            )
+        except SourceError as error:
+            faults.append(str(error))
+    raise DownloadError(" ".join(faults))
+
+
+def verify(path: Path, entry: CatalogueEntry) -> None:
+    """Check that a file is the h5ad that the entry describes.
+
+    Raises
+    ------
+    SourceError
+        It is damaged, or another file.
+    """
+    try:
+        with open_h5ad(path) as file:
+            shape = counts_shape(file, "X")
+            columns = set(read_obs(file).columns)
+    except InputError as error:
+        reason = str(error).replace(str(path), entry.file_name).replace(path.name, entry.file_name)
+        raise SourceError(f"What arrived as {entry.file_name} was deleted: {reason}") from error
+    missing = sorted({entry.labels_key, entry.tissue_key, entry.sex_key} - columns)
+    if shape != entry.shape or missing:
+        found = f"{shape[0]:,} cells and {shape[1]:,} genes instead of {entry.shape[0]:,} and {entry.shape[1]:,}"
+        fault = f"it has {found}" if shape != entry.shape else f"its obs has no column {', '.join(missing)}"
+        raise SourceError(f"What arrived as {entry.file_name} is another file and was deleted: {fault}.")
