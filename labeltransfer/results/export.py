@@ -3,7 +3,8 @@
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,15 +116,8 @@ def write_annotated(
         adata.obs_names
     )
     adata.uns["labeltransfer"] = {"run_id": run_id, "settings": json.dumps(dict(settings))}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = target.with_name(f".{target.stem}~{os.getpid()}.h5ad")
-    try:
+    with _built_aside(target) as building:
         adata.write_h5ad(building, compression="lzf")
-        os.replace(building, target)
-    except OSError as error:
-        raise RunError(f"{target} cannot be written ({error}): free some space or choose another folder.") from error
-    finally:
-        building.unlink(missing_ok=True)
     return target
 
 
@@ -159,16 +153,26 @@ def zip_models(target: Path, folders: Mapping[str, Path]) -> Path:
     RunError
         The disk or the folder does not take the file.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = target.with_name(f".{target.stem}~{os.getpid()}.zip")
+    with (
+        _built_aside(target) as building,
+        zipfile.ZipFile(building, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+    ):
+        for name, folder in folders.items():
+            for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+                archive.write(path, f"{name}/{path.relative_to(folder)}")
+    return target
+
+
+@contextmanager
+def _built_aside(target: Path) -> Iterator[Path]:
+    """A path to write to, which becomes ``target`` when all went well, and is gone when not."""
+    building = target.with_name(f".{target.stem}~{os.getpid()}{target.suffix}")
     try:
-        with zipfile.ZipFile(building, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            for name, folder in folders.items():
-                for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-                    archive.write(path, f"{name}/{path.relative_to(folder)}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield building
         os.replace(building, target)
     except OSError as error:
-        raise RunError(f"{target} cannot be written ({error}): free some space.") from error
+        raise RunError(f"{target} cannot be written ({error}): free some space or choose another folder.") from error
     finally:
-        building.unlink(missing_ok=True)
-    return target
+        with suppress(OSError):
+            building.unlink(missing_ok=True)
