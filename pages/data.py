@@ -45,7 +45,8 @@ with query_column:
     wrong += side_panel("query")
 
 held = draft()
-if all(held.settings[side].get("path") for side in ("reference", "query")):
+readable = not any("cannot be used" in reason for reason in wrong)  # the panel has said why
+if readable and all(held.settings[side].get("path") for side in ("reference", "query")):
     st.subheader("Genes of both", anchor=False, help="The models see only genes that both files have, matched by name.")
     with catching():
         findings = gene_report(held)

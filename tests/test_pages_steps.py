@@ -432,3 +432,15 @@ def test_markup_in_what_a_file_holds_stays_text(chosen: RunParams, tmp_path: Pat
 
 def test_the_demo_run_says_that_its_plot_lacks_genes(lt_home: Path) -> None:
     assert "did not come with this run" in said(app("preprocess", run="demo"))
+
+
+def test_a_file_that_cannot_be_read_is_told_once(chosen: RunParams, tmp_path: Path) -> None:
+    (tmp_path / "no.h5ad").write_text("hello")
+    side = chosen.reference.model_copy(update={"path": str(tmp_path / "no.h5ad")})
+    held = {"settings": chosen.model_copy(update={"reference": side}).model_dump(mode="json"), "notes": {}}
+    (home.home() / "drafts").mkdir()
+    home.write_json(home.home() / "drafts" / f"{'b' * 16}.json", held)
+    at = app(draft="b" * 16)
+    assert not at.exception
+    assert len(at.error) == 1 and "no h5ad" in at.error[0].value
+    assert "the reference's file cannot be used" in said(at)

@@ -205,7 +205,7 @@ def context_line() -> None:
                 ]
                 st.caption(f"{' → '.join(chosen)} · no run yet")
             else:
-                st.caption("Reference and query are not chosen yet · no run open")
+                st.caption("Reference and query are not both ready yet · no run open")
             return
         sides = run.params.model_dump()
         counted = _counted(run)
