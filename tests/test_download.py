@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from file_server import FileServer, serve
 
+from labeltransfer.data import answers
 from labeltransfer.data import download as module
 from labeltransfer.data.download import DownloadCancelled, SourceError, download
 from labeltransfer.data.parts import part_path, part_size, part_version
@@ -149,7 +150,7 @@ def test_dropped_connections_are_resumed_without_fetching_a_byte_twice(target: P
 
 
 def test_a_connection_that_falls_silent_is_given_up_and_resumed(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TIMEOUTS", (1.0, 0.3))
+    monkeypatch.setattr(answers, "TIMEOUTS", (1.0, 0.3))
     with serve(CONTENT, pause=threading.Event()) as server:
         assert server.pause is not None
         threading.Timer(0.5, server.pause.set).start()

@@ -5,7 +5,6 @@ which server it belongs to. Only a complete and checked part takes the final nam
 """
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import requests
 from filelock import FileLock, Timeout
 from urllib3.exceptions import HTTPError
 
+from labeltransfer.data.answers import Broken, SourceError, request_rest, understand, validator
 from labeltransfer.data.parts import (
     Version,
     discard_part,
@@ -31,8 +31,6 @@ from labeltransfer.errors import DownloadError, LabelTransferError
 
 CHUNK = 1 << 20
 """Most bytes read at once."""
-TIMEOUTS = (10.0, 30.0)
-"""Seconds to wait for a connection, and for the next byte."""
 N_RETRIES = 5
 """Tries in a row without MIN_GAIN new bytes before a server that has answered is given up."""
 N_RETRIES_SILENT = 2
@@ -48,14 +46,6 @@ Progress = Callable[[int, int | None], None]
 
 class DownloadCancelled(DownloadError):
     """The user stopped the download; what has arrived is kept."""
-
-
-class SourceError(DownloadError):
-    """The file is not to be had from this address; another one may give it."""
-
-
-class _Broken(Exception):
-    """The connection or the answer broke; the next try may go better."""
 
 
 def download(
@@ -144,11 +134,11 @@ def _fetch_part(
     while True:
         _stop_if_asked(target, stop)
         try:
-            with _request(url, target) as response:
+            with request_rest(url, target) as response:
                 answered = True
                 _receive(response, url, target, n_bytes, tell, stop, starts_with)
             return
-        except _Broken as error:
+        except Broken as error:
             reason = str(error)
         size = part_size(target)
         # Measured against the furthest point so far: a server that cannot resume must not be asked for ever.
@@ -166,20 +156,6 @@ def _fetch_part(
             time.sleep(min(left, 0.1))
 
 
-def _request(url: str, target: Path) -> requests.Response:
-    """Ask for the rest of the file if the part can be trusted to fit, else for the whole."""
-    headers = {"Accept-Encoding": "identity"}
-    version, size = part_version(target), part_size(target)
-    if version and version.url == url and version.validator and size:
-        headers |= {"Range": f"bytes={size}-", "If-Range": version.validator}
-    try:
-        return requests.get(url, headers=headers, stream=True, timeout=TIMEOUTS)
-    except (requests.exceptions.SSLError, requests.exceptions.ProxyError):
-        raise
-    except (requests.ConnectionError, requests.Timeout) as error:
-        raise _Broken("the server cannot be reached") from error
-
-
 def _receive(
     response: requests.Response,
     url: str,
@@ -190,7 +166,7 @@ def _receive(
     starts_with: bytes,
 ) -> None:
     """Append or write the body to the part; leaves when the announced end is reached."""
-    start, n_total = _understand(response, url, target)
+    start, n_total = understand(response, url, target)
     if n_total is not None and n_bytes is not None and n_total != n_bytes:
         raise SourceError(f"{url} offers {n_total:,} bytes where {target.name} has {n_bytes:,}: it is another file.")
     n_total = n_total if n_total is not None else n_bytes
@@ -205,7 +181,7 @@ def _receive(
             )
         if not start:  # emptied before its version changes, so that a crash never pairs old bytes with a new version
             part_path(target).write_bytes(b"")
-        write_version(target, Version(url, _validator(response), n_total))
+        write_version(target, Version(url, validator(response), n_total))
         with part_path(target).open("ab") as file:
             n_done = start
             block = first or response.raw.read1(CHUNK, decode_content=False)
@@ -214,47 +190,15 @@ def _receive(
                 n_done += len(block)
                 if n_total is not None and n_done > n_total:
                     discard_part(target)
-                    raise _Broken(f"the server sent more than the {n_total:,} bytes that it announced")
+                    raise Broken(f"the server sent more than the {n_total:,} bytes that it announced")
                 file.flush()
                 tell(n_done, n_total)
                 _stop_if_asked(target, stop)
                 block = response.raw.read1(CHUNK, decode_content=False)
     except HTTPError as error:
-        raise _Broken(_how_far(target, n_total)) from error
+        raise Broken(_how_far(target, n_total)) from error
     if n_total is not None and n_done != n_total:
-        raise _Broken(_how_far(target, n_total))
-
-
-def _understand(response: requests.Response, url: str, target: Path) -> tuple[int, int | None]:
-    """First byte and whole length that an answer offers."""
-    status, name = response.status_code, target.name
-    if status in (408, 416, 425, 429) or status >= 500:
-        if status == 416:  # the file has become shorter than the part
-            discard_part(target)
-        raise _Broken(f"the server answers {status}")
-    if status not in (200, 206) or response.headers.get("Content-Encoding", "identity") != "identity":
-        what = f"answers {status} {response.reason or ''}".strip() if status != 200 else "sends it in another encoding"
-        raise SourceError(
-            f"{url} {what}: {name} is not to be had there (any more). Fetch it by hand and put it at {target}, or set "
-            "LABELTRANSFER_MIRROR to a server that has it."
-        )
-    length = _number(response.headers.get("Content-Length"))
-    if status == 200:
-        return 0, length
-    version, size = part_version(target), part_size(target)
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", "").strip())
-    start, last, n_total = map(int, match.groups()) if match else (-1, -1, -1)
-    fits = (
-        version is not None
-        and (start, last) == (size, n_total - 1)
-        and version.n_total in (None, n_total)
-        and length in (None, n_total - size)
-        and _validator(response) in ("", version.validator)
-    )
-    if not fits:
-        discard_part(target)
-        raise _Broken("the server sent another part of the file than it was asked for")
-    return start, n_total
+        raise Broken(_how_far(target, n_total))
 
 
 def _finish(target: Path, check: Callable[[Path], None] | None) -> None:
@@ -281,16 +225,6 @@ def _require_space(target: Path, n_total: int | None, n_there: int) -> None:
             f"{target.name} needs {format_bytes(n_total - n_there)} more on {target.parent}, which has "
             f"{format_bytes(free)} left: free some space or set LABELTRANSFER_HOME to another disk."
         )
-
-
-def _validator(response: requests.Response) -> str:
-    """What identifies this version of the file in ``If-Range``: a strong ETag, else the date of its last change."""
-    tag = response.headers.get("ETag", "")
-    return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
 
 
 def _how_far(target: Path, n_total: int | None) -> str:
