@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
+import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -21,6 +23,7 @@ from labeltransfer.runs import executors, pipeline
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store, default_store
 from pages.shared import sources
+from pages.shared.widgets import composition_chart
 from pages.shared.words import plain
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -444,3 +447,10 @@ def test_a_file_that_cannot_be_read_is_told_once(chosen: RunParams, tmp_path: Pa
     assert not at.exception
     assert len(at.error) == 1 and "no h5ad" in at.error[0].value
     assert "the reference's file cannot be used" in said(at)
+
+
+def test_long_labels_leave_room_for_their_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[dict[str, Any]] = []
+    monkeypatch.setattr(st, "altair_chart", lambda chart, **kwargs: drawn.append(chart.to_dict()))
+    composition_chart(pd.Series({"cell " * 30: 4}), unlabelled=0, colour="#0072b2", alt_text="Bars")
+    assert drawn[0]["encoding"]["y"]["axis"]["labelLimit"] <= 240, "pixels, of the 430 that a column has at 1024"

@@ -113,7 +113,7 @@ def composition_chart(counts: pd.Series, *, unlabelled: int, colour: str, alt_te
         .mark_bar(cornerRadiusEnd=2, color=colour)
         .encode(
             x=alt.X("cells:Q", title="Cells", axis=alt.Axis(tickMinStep=1, tickCount=4, format=",d")),
-            y=alt.Y("label:N", sort=None, title=None, axis=label_axis(220)),
+            y=alt.Y("label:N", sort=None, title=None, axis=label_axis(28)),
             opacity=alt.Opacity(
                 "kind:N", scale=alt.Scale(domain=["label", "sum", "none"], range=[1, 0.6, 0.35]), legend=None
             ),
