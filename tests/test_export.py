@@ -151,3 +151,9 @@ def test_models_go_into_one_zip_by_name(tmp_path: Path) -> None:
         assert archive.namelist() == ["scvi_model/model.pt", "scanvi_model/model.pt"]
         assert archive.read("scanvi_model/model.pt") == b"b"
     assert [path.name for path in target.parent.iterdir()] == ["models.zip"]
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="choose another folder"):
+        export.zip_models(tmp_path / "file" / "models.zip", {})
