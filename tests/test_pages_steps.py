@@ -454,3 +454,11 @@ def test_long_labels_leave_room_for_their_bars(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(st, "altair_chart", lambda chart, **kwargs: drawn.append(chart.to_dict()))
     composition_chart(pd.Series({"cell " * 30: 4}), unlabelled=0, colour="#0072b2", alt_text="Bars")
     assert drawn[0]["encoding"]["y"]["axis"]["labelLimit"] <= 240, "pixels, of the 430 that a column has at 1024"
+
+
+@pytest.mark.parametrize("page", ["preprocess", "train"])
+def test_a_number_that_cannot_be_empty_carries_its_own_default(chosen: RunParams, page: str) -> None:
+    """Its seed in the session can be lost on the way to the browser, which then shows and sends the default."""
+    numbers = [n for n in with_demo(page).number_input if n.proto.HasField("default")]
+    assert numbers
+    assert all(n.proto.default == n.value for n in numbers), [n.label for n in numbers]

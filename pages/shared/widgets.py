@@ -41,13 +41,15 @@ def setting_input(model_cls: type[BaseModel], field_name: str, value: Any, key: 
     if kind in (int, float):
         low, high = _bounds(field)
         about = f"{about} From {low:g} to {high:g}." if low is not None and high is not None else about
-        if key not in st.session_state:  # seeded so, an optional number can be emptied again
+        # A number that may be empty is seeded: emptied, it would jump back to a value given here. Others are given
+        # theirs: a seed that is lost on a slow way to the browser would leave the lowest number there is.
+        if optional and key not in st.session_state:
             st.session_state[key] = _as(kind, value)
         return st.number_input(
             title,
             min_value=_as(kind, low),
             max_value=_as(kind, high),
-            value=None if optional else "min",
+            value=None if optional else _as(kind, value),
             step=1 if kind is int else _float_step(high),
             format=None if kind is int else "%g",
             placeholder="automatic",
