@@ -174,11 +174,15 @@ def _obs(path: str) -> "pd.DataFrame":
 
 
 def _check(params: RunParams, out: Path) -> None:
-    """Say now what would end the run later: settings that the data do not allow, and a folder that takes no results."""
+    """Say now what would end the run later: settings that the files do not allow, a folder that takes no results."""
+    from labeltransfer.data.gene_lengths import read_gene_lengths
     from labeltransfer.data.sides import check_side
 
     check_side(_obs(params.reference.path), params.reference, "reference")
     check_side(_obs(params.query.path), params.query, "query")
+    _obs.cache_clear()  # a run may take hours, and large tables much memory
+    if params.prepare.length_normalize != "none":
+        read_gene_lengths(params.prepare.gene_lengths)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):

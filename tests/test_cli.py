@@ -123,7 +123,8 @@ def test_ctrl_c_ends_with_130_and_keeps_finished_stages(demo_pair: Path, lt_home
         (["--out", "/dev/null/out"], "--out"),
         (["--labels-key", "no_such_key"], "no_such_key"),
         (["--query-labels-key", "no_such_key"], "no_such_key"),
-        (["--filter-reference", "tissue=Moon"], "Moon"),
+        (["--filter-reference", "tissue=Moon"], "Filter of the reference: No cell has tissue = Moon"),
+        (["--gene-lengths", "nowhere.txt"], "nowhere.txt"),
         (["--length-normalize", "none"], "--length-normalize"),
     ],
 )

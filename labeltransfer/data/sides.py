@@ -105,7 +105,10 @@ def choose_cells(
     obs: pd.DataFrame, params: SideParams, side: Side, report: Report
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Row numbers of the wanted cells, their labels (None where there is none) and a tally of those left out."""
-    wanted = np.array(filter_rows(obs, params.filters))
+    try:
+        wanted = filter_rows(obs, params.filters)
+    except SettingsError as error:
+        raise SettingsError(f"Filter of the {side}: {error}") from error
     where = _where(params)
     if not wanted.any():
         raise SettingsError(f"No cell of the {side} is left{where}: widen the filters.")
