@@ -1,9 +1,11 @@
-"""Start a part of the app as a process of its own, and forget it."""
+"""Parts of the app as processes of their own: start one and forget it, and tell whether it lives."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 PACKAGE_PARENT = Path(__file__).parents[1]
 
@@ -12,6 +14,17 @@ def module_environment() -> dict[str, str]:
     """The environment with which ``python -m labeltransfer…`` finds this package, wherever the app was started."""
     paths = [str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a living process holds a lock file; the kernel frees it whatever a process dies of."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock).acquire(timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
 
 
 def start_module(module: str, *arguments: str, log: Path) -> subprocess.Popen[bytes]:

@@ -87,7 +87,7 @@ def draw(
         titles={side: f"{side.capitalize()}: {technologies[side]}, {counts[side]:,} cells" for side in panels},
         limits=limits,
         names=(cells["predicted_label"] if pd.api.types.is_numeric_dtype(colour) else colour)[shown] if names else None,
-        ink="#e4eaea" if dark else "#1d2b2b",
+        dark=dark,
     )
 
 

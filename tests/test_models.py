@@ -12,7 +12,7 @@ from labeltransfer.data.prepared import training_data
 from labeltransfer.errors import RunCancelled, SettingsError
 from labeltransfer.models.integrate import latent, train_scvi
 from labeltransfer.models.progress import Epoch, ProgressCallback
-from labeltransfer.models.transfer import soft_predictions, stratified_split, train_scanvi
+from labeltransfer.models.transfer import choose_split, soft_predictions, stratified_split, train_scanvi
 from labeltransfer.params import UNKNOWN, RunParams, TransferParams
 
 
@@ -109,6 +109,32 @@ def test_an_epoch_that_ends_with_one_cell_is_refused_with_the_way_out(prepared: 
     one_too_many = small_params.integrate.model_copy(update={"batch_size": 32, "train_size": 0.97})
     with pytest.raises(SettingsError, match="set 'Cells per step' to 33"):
         train_scvi(adata[: round(n_train / 0.97)].copy(), one_too_many)
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+def test_scanvi_trains_whatever_number_of_cells_its_last_step_would_have(
+    scvi_model: scvi.model.SCVI, stratified: bool
+) -> None:
+    labels = scvi_model.adata.obs["training_label"]
+    n_labels = labels.nunique() - 1
+    # One cell of each label, of which all but one fit into the first steps.
+    params = TransferParams(
+        max_epochs=1, n_samples_per_label=1, batch_size=max(16, n_labels - 1), stratified_split=stratified
+    )
+    assert n_labels % params.batch_size == 1
+    train_scanvi(scvi_model, params)
+
+
+@pytest.mark.parametrize("n_cells", range(100, 140))
+@pytest.mark.parametrize("stratified", [False, True])
+def test_no_split_ends_an_epoch_with_a_step_of_one_cell(n_cells: int, stratified: bool) -> None:
+    labels = np.array(["a"] * 30 + [UNKNOWN] * (n_cells - 30), dtype=object)
+    params = TransferParams(batch_size=16, stratified_split=stratified)
+    split = choose_split(labels, params)
+    n_training = len(split[0]) if split else -(-27 // 1) + -(-9 * (n_cells - 30) // 10)
+    assert n_training % 16 != 1
+    if split:
+        assert sorted(np.concatenate(split)) == list(range(n_cells))
 
 
 def test_soft_predictions_are_probabilities_over_the_reference_labels(

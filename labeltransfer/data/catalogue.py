@@ -21,7 +21,7 @@ from labeltransfer.data.download import DownloadCancelled
 from labeltransfer.data.entries import CATALOGUE, CatalogueEntry, check_tutorial_subset
 from labeltransfer.data.fetch import fetch, local_path, verify
 from labeltransfer.errors import DownloadError, LabelTransferError
-from labeltransfer.processes import start_module
+from labeltransfer.processes import is_held, start_module
 
 __all__ = [
     "CATALOGUE",
@@ -217,18 +217,7 @@ def _last_word(entry: CatalogueEntry) -> str:
 
 
 def _is_at_work(entry: CatalogueEntry) -> bool:
-    return _is_held(_process_lock(entry)) or _is_held(parts.lock_path(local_path(entry)))
-
-
-def _is_held(lock: Path) -> bool:
-    """Whether a living process holds a lock; the kernel frees it whatever a process dies of."""
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock).acquire(timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
+    return is_held(_process_lock(entry)) or is_held(parts.lock_path(local_path(entry)))
 
 
 def _beside(ending: str) -> Callable[[CatalogueEntry], Path]:

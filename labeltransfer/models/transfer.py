@@ -4,11 +4,13 @@ Source: Xu et al., Probabilistic harmonization and annotation of single-cell tra
 models, Molecular Systems Biology 2021, as implemented in scvi-tools.
 """
 
+from math import ceil
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scvi
+from scvi.dataloaders import SemiSupervisedDataLoader, SemiSupervisedDataSplitter
 from scvi.train._callbacks import SubSampleLabels
 
 from labeltransfer.models.integrate import Accelerator, fit
@@ -44,16 +46,11 @@ def train_scanvi(
     -------
     scvi.model.SCANVI
         An ordinary scvi-tools model.
-
-    Raises
-    ------
-    SettingsError
-        An epoch would end with a step of one cell.
     """
     scvi.settings.seed = seed
     model = scvi.model.SCANVI.from_scvi_model(scvi_model, labels_key="training_label", unlabeled_category=UNKNOWN)
-    labels = scvi_model.adata.obs["training_label"].to_numpy()
-    split = stratified_split(labels, train_size=params.train_size, seed=seed) if params.stratified_split else None
+    model._data_splitter_cls = _DataSplitter
+    split = choose_split(scvi_model.adata.obs["training_label"].to_numpy(dtype=object), params, seed=seed)
     fit(
         model.train,
         # scvi-tools drops its own SubSampleLabels as soon as any callback is given; without it the same labelled
@@ -68,6 +65,49 @@ def train_scanvi(
         plan_kwargs={"lr": params.lr},
     )
     return model
+
+
+class _DataLoader(SemiSupervisedDataLoader):
+    """Leaves one labelled cell out of an epoch whose last step would be of one cell: batch normalisation needs two."""
+
+    def __init__(self, *args: Any, batch_size: int = 128, **settings: Any) -> None:
+        self._step = batch_size  # the first draw is made before scvi-tools keeps it
+        super().__init__(*args, batch_size=batch_size, **settings)
+
+    def subsample_labels(self) -> np.ndarray:
+        rows = super().subsample_labels()
+        return np.delete(rows, np.random.randint(len(rows))) if ends_alone(len(rows), self._step) else rows
+
+
+class _DataSplitter(SemiSupervisedDataSplitter):
+    """scvi-tools' own, with the loader above."""
+
+    def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
+        self.data_loader_class = _DataLoader
+
+
+def ends_alone(n_cells: int, batch_size: int) -> bool:
+    """Whether steps of ``batch_size`` cells leave a last step of a single cell."""
+    return n_cells > 1 and n_cells % batch_size == 1
+
+
+def choose_split(labels: np.ndarray, params: TransferParams, *, seed: int = 0) -> list[np.ndarray] | None:
+    """Rows of training, validation and test, or None to leave the split to scvi-tools.
+
+    scvi-tools splits labelled and unlabelled cells at random. Where that would end an epoch with a step of one cell,
+    the split is made here instead, and one cell more goes to validation.
+    """
+    n_known = int((labels != UNKNOWN).sum())
+    n_theirs = ceil(params.train_size * n_known) + ceil(params.train_size * (len(labels) - n_known))
+    if not params.stratified_split and not ends_alone(n_theirs, params.batch_size):
+        return None
+    training, validation, test = stratified_split(labels, train_size=params.train_size, seed=seed)
+    if ends_alone(len(training), params.batch_size):
+        names, counts = np.unique(labels[training], return_counts=True)
+        moved = training[labels[training] == names[counts.argmax()]][-1]
+        training, validation = training[training != moved], np.sort(np.append(validation, moved))
+    return [training, validation, test]
 
 
 def stratified_split(labels: np.ndarray, *, train_size: float, seed: int = 0) -> list[np.ndarray]:

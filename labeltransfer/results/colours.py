@@ -30,7 +30,13 @@ colours of lightness 38 to 80 that are no grey.
 SIDE_COLOURS = {"reference": "#0072b2", "query": "#e69f00"}
 
 SCALE = [[0.0, "#ccd1d8"], [0.3, "#f0b068"], [0.65, "#d64f7a"], [1.0, "#6c2f96"]]
-"""Colours of a number from low to high; lightness falls steadily, and both ends show on white and on black."""
+"""Colours of a number from low to high on a light page: what is low stands back."""
+
+SCALE_ON_DARK = [[0.0, "#49525a"], [0.3, "#8a53ab"], [0.65, "#e5667f"], [1.0, "#fbd08a"]]
+"""The same on a dark page, where what is low is dark."""
+
+INK, INK_ON_DARK = "#1d2b2b", "#e4eaea"
+"""Colour of text inside a figure."""
 
 
 def label_colours(labels: Iterable[object]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from labeltransfer.results.colours import FAINT, GREY, NO_LABEL, SCALE, label_colours
+from labeltransfer.results.colours import FAINT, GREY, INK, INK_ON_DARK, NO_LABEL, SCALE, SCALE_ON_DARK, label_colours
 from labeltransfer.results.words import as_text, hover_texts, short
 
 Basis = Literal["scvi", "scanvi"]
@@ -29,7 +29,7 @@ def scatter(
     titles: Mapping[str, str] | None = None,
     limits: tuple[float, float] | None = None,
     names: pd.Series | None = None,
-    ink: str = "#1d2b2b",
+    dark: bool = False,
     height: int = 600,
 ) -> go.Figure:
     """Draw cells on a map.
@@ -54,8 +54,8 @@ def scatter(
         Ends of the colour scale of numbers; else the smallest and largest.
     names
         Groups, of length n_cells, whose names to write at the medians of their cells.
-    ink
-        Colour of those names.
+    dark
+        Whether the page is dark.
     height
         In pixels.
     """
@@ -74,12 +74,15 @@ def scatter(
         for trace in groups(points, texts, colour, shown, colours or {}, first=place == 1):
             figure.add_trace(trace, row=1, col=place)
         if names is not None:
-            _write_names(figure, points, names, shown, place, ink)
-    _lay_out(figure, points, n_cells=len(cells), height=height)
+            _write_names(figure, points, names, shown, place, INK_ON_DARK if dark else INK)
+    # A name at the edge needs room on both sides of its group.
+    _lay_out(figure, points, n_cells=len(cells), height=height, margin=0.07 if names is None else 0.14)
     if groups is _numbers:
         low, high = limits or _range(colour)
         bar = {"title": {"text": short(str(colour.name or ""), 24)}, "thickness": 12, "len": 0.6, "outlinewidth": 0}
-        figure.update_layout(coloraxis={"colorscale": SCALE, "cmin": low, "cmax": high, "colorbar": bar})
+        figure.update_layout(
+            coloraxis={"colorscale": SCALE_ON_DARK if dark else SCALE, "cmin": low, "cmax": high, "colorbar": bar}
+        )
     return figure
 
 
@@ -213,13 +216,13 @@ def _hover(rows: np.ndarray, texts: np.ndarray, more: str) -> dict[str, object]:
     }
 
 
-def _lay_out(figure: go.Figure, points: np.ndarray, *, n_cells: int, height: int) -> None:
+def _lay_out(figure: go.Figure, points: np.ndarray, *, n_cells: int, height: int, margin: float = 0.07) -> None:
     """Same ranges and scale on all axes, no ticks: only neighbourhood means anything on such a map."""
     low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.07 * (high - low) + 1e-6
+    edge = margin * (high - low) + 1e-6
     bare = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "title": None}
-    figure.update_xaxes(range=[low[0] - margin[0], high[0] + margin[0]], matches="x", **bare)
-    figure.update_yaxes(range=[low[1] - margin[1], high[1] + margin[1]], matches="y", **bare)
+    figure.update_xaxes(range=[low[0] - edge[0], high[0] + edge[0]], matches="x", **bare)
+    figure.update_yaxes(range=[low[1] - edge[1], high[1] + edge[1]], matches="y", **bare)
     figure.update_layout(
         height=height,
         margin={"l": 4, "r": 4, "t": 34, "b": 4},

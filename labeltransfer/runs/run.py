@@ -19,11 +19,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams, read_params
+from labeltransfer.processes import is_held
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -105,13 +106,7 @@ class Run:
 
     def has_worker(self) -> bool:
         """Whether a living process holds this run's lock."""
-        if not (self.folder / "worker.lock").exists():
-            return False
-        try:
-            with self.worker_lock().acquire(timeout=0):
-                return False
-        except (Timeout, OSError):
-            return True
+        return is_held(self.folder / "worker.lock")
 
     def append_event(self, event: str, **values: Any) -> None:
         """Append one line to ``events.jsonl``; a single write, so that lines never mix."""

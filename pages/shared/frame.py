@@ -134,7 +134,15 @@ def require_run(stage: str | None = None) -> Run:
     with st.container(horizontal=True):
         st.page_link("pages/train.py", label="Go to Train", icon=":material/arrow_back:")
         st.page_link(RUNS_PAGE, label="Choose another run", icon=":material/list:")
+    if not run.status().over:
+        _come_back_when_over(run)
     st.stop()
+
+
+@st.fragment(run_every=3.0)
+def _come_back_when_over(run: Run) -> None:
+    if run.status().over:
+        st.rerun(scope="app")
 
 
 def _why_not(run: Run, status: Status, stage: str) -> str:

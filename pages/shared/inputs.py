@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.data import intake
+from labeltransfer.data.catalogue import CATALOGUE, check_tutorial_subset, local_path
 from labeltransfer.params import Side
 from pages.shared.draft import Draft
 
@@ -35,7 +36,24 @@ def _report(path: str, side: Side, settings: str, mtime_ns: int, n_bytes: int) -
     asked = json.loads(settings)
     summary = load_summary(path, asked.get("counts", "auto"))
     rows = intake.filter_rows(summary.obs, asked.get("filters", {}))
-    return intake.inspect(summary, side=side, labels_key=asked.get("labels_key"), rows=rows)
+    found = intake.inspect(summary, side=side, labels_key=asked.get("labels_key"), rows=rows)
+    return _published(summary) + found
+
+
+def _published(summary: intake.Summary) -> list[intake.Finding]:
+    """A warning where a file of the catalogue is not what was published; nothing for any other file."""
+    entry = next((e for e in CATALOGUE.values() if local_path(e) == summary.path), None)
+    differences = check_tutorial_subset(entry, summary.obs, n_genes=summary.n_genes) if entry else []
+    if not differences:
+        return []
+    return [
+        intake.Finding(
+            "warning",
+            "Not what was published",
+            " ".join(differences),
+            "The release may have changed: compare your results with the published ones with care.",
+        )
+    ]
 
 
 def gene_report(held: Draft) -> list[intake.Finding]:
