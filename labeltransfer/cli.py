@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labeltransfer.errors import LabelTransferError, RunCancelled, RunError, SettingsError
-from labeltransfer.params import PRESET_HELP, PRESETS, RunParams, read_settings, run_params
+from labeltransfer.params import RunParams, read_settings, run_params
+from labeltransfer.presets import PRESET_HELP, PRESETS
 
 if TYPE_CHECKING:
     import pandas as pd

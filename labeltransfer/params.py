@@ -6,7 +6,7 @@ Pages, the command line and ``params.json`` all read these models; no default st
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,7 +16,10 @@ UNKNOWN = "Unknown"
 """scANVI's ``unlabeled_category``: the label of a cell whose type is to be predicted."""
 
 Side = Literal["reference", "query"]
-PresetName = Literal["tutorial", "quick"]
+
+
+BatchSize = Annotated[int, Field(ge=16, le=4096, title="Cells per step", description="Minibatch size.")]
+LearningRate = Annotated[float, Field(ge=1e-5, le=1e-1, title="Learning rate", description="Step size of Adam.")]
 
 
 class Settings(BaseModel):
@@ -110,8 +113,8 @@ class IntegrateParams(Settings):
         title="KL warm-up epochs",
         description="Epochs over which the KL term grows to full weight; empty takes half of the epochs.",
     )
-    batch_size: int = Field(128, ge=16, le=4096, title="Cells per step", description="Minibatch size.")
-    lr: float = Field(1e-3, ge=1e-5, le=1e-1, title="Learning rate", description="Step size of Adam.")
+    batch_size: BatchSize = 128
+    lr: LearningRate = 1e-3
     train_size: float | None = Field(
         None,
         ge=0.5,
@@ -138,8 +141,8 @@ class TransferParams(Settings):
         title="Cells per label and epoch",
         description="Labelled cells drawn anew from each label in each epoch; empty uses all. Evens out rare labels.",
     )
-    batch_size: int = Field(128, ge=16, le=4096, title="Cells per step", description="Minibatch size.")
-    lr: float = Field(1e-3, ge=1e-5, le=1e-1, title="Learning rate", description="Step size of Adam.")
+    batch_size: BatchSize = 128
+    lr: LearningRate = 1e-3
     train_size: float = Field(
         0.9, ge=0.5, le=0.99, title="Training share", description="The other cells measure the validation loss."
     )
@@ -182,36 +185,6 @@ class RunParams(Settings):
     last_stage: Literal["prepare", "evaluate"] = Field(
         "evaluate", title="Until", description="prepare stops before training, to look at counts and genes first."
     )
-
-
-PRESETS: dict[PresetName, dict[str, Settings]] = {
-    "tutorial": {"integrate": IntegrateParams(), "transfer": TransferParams()},
-    "quick": {
-        "integrate": IntegrateParams(budget="quick", n_epochs_kl_warmup=None, lr=2e-3),
-        "transfer": TransferParams(max_epochs=10, stratified_split=True),
-    },
-}
-"""Settings of the two training stages by preset name; everything else keeps its default."""
-
-PRESET_HELP: dict[PresetName, str] = {
-    "tutorial": "The published settings: 400 epochs of scVI up to 20,000 cells, 20 of scANVI. "
-    "Minutes on a GPU, about an hour for 16,000 cells on a laptop.",
-    "quick": "15 to 40 epochs of scVI at twice the learning rate, 10 of scANVI: minutes on a laptop. "
-    "Gives up the last bit of integration; rare labels and close sister types suffer first.",
-}
-
-
-def scvi_epochs(params: IntegrateParams, *, n_cells: int) -> int:
-    """Number of scVI epochs for ``n_cells`` cells.
-
-    The full budget is scvi-tools' own heuristic (``get_max_epochs_heuristic``). The quick one keeps the number of
-    gradient steps useful for few cells (40 epochs) and bounded for many (15 epochs).
-    """
-    if params.max_epochs is not None:
-        return params.max_epochs
-    if params.budget == "full":
-        return max(1, min(round(20_000 / n_cells * 400), 400))
-    return max(15, min(round(300_000 / n_cells), 40))
 
 
 def run_params(settings: dict[str, Any]) -> RunParams:

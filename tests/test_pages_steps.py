@@ -18,7 +18,8 @@ from streamlit.testing.v1 import AppTest
 from labeltransfer import home
 from labeltransfer.data import demo
 from labeltransfer.errors import InputError
-from labeltransfer.params import PRESETS, IntegrateParams, RunParams
+from labeltransfer.params import IntegrateParams, RunParams
+from labeltransfer.presets import PRESETS
 from labeltransfer.runs import executors, pipeline
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store, default_store

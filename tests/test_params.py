@@ -7,15 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from labeltransfer.errors import SettingsError
-from labeltransfer.params import (
-    PRESETS,
-    IntegrateParams,
-    RunParams,
-    TransferParams,
-    read_params,
-    run_params,
-    scvi_epochs,
-)
+from labeltransfer.params import IntegrateParams, RunParams, TransferParams, read_params, run_params
+from labeltransfer.presets import PRESETS, scvi_epochs
 
 SIDES = {"reference": {"path": "r.h5ad"}, "query": {"path": "q.h5ad"}}
 

@@ -15,7 +15,8 @@ import scvi
 
 from labeltransfer.errors import SettingsError
 from labeltransfer.models.progress import ProgressCallback
-from labeltransfer.params import IntegrateParams, scvi_epochs
+from labeltransfer.params import IntegrateParams
+from labeltransfer.presets import scvi_epochs
 
 Accelerator = Literal["cpu", "gpu"]
 

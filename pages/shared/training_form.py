@@ -5,16 +5,8 @@ from typing import Any, get_args
 import streamlit as st
 from pydantic import BaseModel
 
-from labeltransfer.params import (
-    PRESET_HELP,
-    PRESETS,
-    EmbedParams,
-    IntegrateParams,
-    PresetName,
-    RunParams,
-    TransferParams,
-    scvi_epochs,
-)
+from labeltransfer.params import EmbedParams, IntegrateParams, RunParams, TransferParams
+from labeltransfer.presets import PRESET_HELP, PRESETS, PresetName, scvi_epochs
 from labeltransfer.runs import pipeline
 from labeltransfer.runs.devices import devices
 from labeltransfer.runs.store import default_store
