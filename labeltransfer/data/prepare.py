@@ -14,6 +14,7 @@ from labeltransfer.data.genes import choose_genes, shared_genes
 from labeltransfer.data.sides import SideCells, check_labels, read_side
 from labeltransfer.data.words import counted
 from labeltransfer.errors import SettingsError
+from labeltransfer.h5ad import write_h5ad
 from labeltransfer.home import write_json
 from labeltransfer.params import UNKNOWN, RunParams, Side
 
@@ -97,7 +98,7 @@ def prepare(params: RunParams, folder: Path, *, report: Callable[[str], None]) -
         tallies[side] |= _side_summary(obs[obs["side"] == side])
 
     prepared = ad.AnnData(obs=obs, var=var, layers={"counts": counts.tocsc()})
-    prepared.write_h5ad(folder / "prepared.h5ad", compression="lzf")
+    write_h5ad(prepared, folder / "prepared.h5ad")
     write_json(folder / "summary.json", {**tallies, "steps": steps})
 
 

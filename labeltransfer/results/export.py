@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.errors import RunError
+from labeltransfer.h5ad import write_h5ad
 from labeltransfer.params import Side
 from labeltransfer.results.evaluate import OBS_PREFIX
 
@@ -117,7 +118,7 @@ def write_annotated(
     )
     adata.uns["labeltransfer"] = {"run_id": run_id, "settings": json.dumps(dict(settings))}
     with _built_aside(target) as building:
-        adata.write_h5ad(building, compression="lzf")
+        write_h5ad(adata, building)
     return target
 
 

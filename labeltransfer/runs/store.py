@@ -48,7 +48,7 @@ class Store:
             The directory cannot be written.
         """
         now = time.time()
-        run_id = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now % 1 * 1000):03d}{secrets.token_hex(2)}"
+        run_id = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now % 1 * 1e6):06d}{secrets.token_hex(2)}"
         run = Run(self.root / "runs" / run_id)
         try:
             run.folder.mkdir(parents=True)

@@ -1,0 +1,59 @@
+"""Write an AnnData so that a full disk is an error and not the end of the process."""
+
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import h5py
+
+
+class _Enduring:
+    """A file that goes on as if nothing had happened when the disk takes no more, and tells afterwards.
+
+    The HDF5 library cannot close a file whose last writes fail: it takes the whole process down.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        return self._try(lambda: self._write_all(data), len(data))
+
+    def truncate(self, size: int) -> int:
+        return self._try(lambda: self._file.truncate(size), size)
+
+    def flush(self) -> None:
+        self._try(self._file.flush, None)
+
+    def _try(self, action: Any, otherwise: Any) -> Any:
+        try:
+            return action() if self.error is None else otherwise
+        except OSError as error:
+            self.error = error
+            return otherwise
+
+    def _write_all(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        while rest:  # one write may take a part only
+            rest = rest[self._file.write(rest) :]
+        return len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def write_h5ad(adata: ad.AnnData, path: Path) -> None:
+    """Write a new h5ad file, compressed lightly.
+
+    Raises
+    ------
+    OSError
+        The disk does not take it; what was written is of no use.
+    """
+    with path.open("w+b", buffering=0) as raw:
+        file = _Enduring(raw)
+        with h5py.File(file, "w") as target:
+            ad.io.write_elem(target, "/", adata, dataset_kwargs={"compression": "lzf"})
+        if file.error is not None:
+            raise file.error
