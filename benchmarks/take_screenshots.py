@@ -35,7 +35,7 @@ TRAINING_MINUTES = 20
 
 
 class Album:
-    """Where the pictures go: the README's seven, and all others if asked for."""
+    """Where the pictures go: the README's six, and all others if asked for."""
 
     def __init__(self, browser: Browser, everything: Path | None) -> None:
         self.browser = browser
@@ -150,10 +150,9 @@ def results(page: Page, album: Album) -> None:
     drawn(page)
     album.readme(page, "compare")
     album.here(page, "compare-clicked")
-    for name in ("export", "runs"):
-        step(page, name.title())
-        drawn(page)
-        album.readme(page, name)
+    step(page, "Export")
+    drawn(page)
+    album.readme(page, "export")
 
 
 def main() -> None:
