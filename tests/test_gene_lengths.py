@@ -42,7 +42,8 @@ def test_it_tells_where_the_table_comes_from_and_what_it_took_for_a_header(table
     told: list[str] = []
     read_gene_lengths(str(table), report=told.append)
     assert any("'gene length'" in sentence and "header" in sentence for sentence in told)
-    assert any(str(table) in sentence and "2 genes" in sentence and "200" in sentence for sentence in told)
+    assert any(table.name in sentence and "2 genes" in sentence and "200" in sentence for sentence in told)
+    assert not any(str(table.parent) in sentence for sentence in told), "the place on the server is nobody's business"
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def read_gene_lengths(path: str | None, *, report: Callable[[str], None] | None 
     tell = report or (lambda sentence: None)
     file = tutorial_table() if path is None else Path(path).expanduser()
     lengths = _parse(_read_text(file), file.name, tell)
-    source = "the tutorial's mouse table" if path is None else str(file)
+    source = "the tutorial's mouse table" if path is None else file.name
     tell(f"Gene lengths come from {source}: {len(lengths):,} genes, median length {lengths.median():g}.")
     return lengths
 
