@@ -37,6 +37,11 @@ def data_dir() -> Path | None:
     return Path(folder).expanduser().resolve() if folder else None
 
 
+def mirror() -> str:
+    """Address of the lab's own copy of what the app downloads, ``$LABELTRANSFER_MIRROR``; empty where unset."""
+    return os.environ.get("LABELTRANSFER_MIRROR", "").rstrip("/")
+
+
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, at any instant and after any crash, finds the old or the new whole content."""
     data = content.encode() if isinstance(content, str) else content

@@ -1,7 +1,6 @@
 """What leaves the app: labels, the annotated data, the models, the figures and the settings."""
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from labeltransfer.errors import RunError
+from labeltransfer.processes import start_module
 from labeltransfer.results import evaluate, export, figures
 from labeltransfer.results.maps import Basis
 from labeltransfer.runs.run import Run
@@ -124,9 +124,9 @@ def start_writer(run: Run, target: Path) -> None:
     """Start the process that writes the annotated file."""
     try:
         target.parent.mkdir(exist_ok=True)
-        with target.with_suffix(".log").open("w") as log:
-            command = [sys.executable, "-m", "labeltransfer", "annotate", run.id, "--out", str(target)]
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        log = target.with_suffix(".log")
+        log.unlink(missing_ok=True)  # what an earlier try said
+        process = start_module("labeltransfer", "annotate", run.id, "--out", str(target), log=log)
     except OSError as error:
         raise RunError(f"{target} cannot be written ({error.strerror}): free some space.") from error
     writers()[run.id] = (process, time.time())

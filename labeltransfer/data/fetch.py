@@ -1,6 +1,5 @@
 """Fetch a file of the catalogue from wherever it is to be had, and check that it is the one that is meant."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,8 +20,7 @@ def local_path(entry: CatalogueEntry) -> Path:
 
 def urls(entry: CatalogueEntry) -> list[str]:
     """Addresses to try in turn: ``$LABELTRANSFER_MIRROR`` alone if set, else the public ones."""
-    mirror = os.environ.get("LABELTRANSFER_MIRROR", "").rstrip("/")
-    if mirror:
+    if mirror := home.mirror():
         return [f"{mirror}/{entry.file_name}"]
     addresses = [entry.url, *entry.mirror_urls]
     begun = parts.part_version(local_path(entry))

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +61,7 @@ def tutorial_table() -> Path:
         The table cannot be fetched, or what arrives is another file.
     """
     target = home.home() / "downloads" / "gene_len.txt"
-    mirror = os.environ.get("LABELTRANSFER_MIRROR", "").rstrip("/")
+    mirror = home.mirror()
     url = f"{mirror}/{target.name}" if mirror else TUTORIAL_URL
     if target.exists() and _sha256(target) != TUTORIAL_SHA256:
         target.unlink(missing_ok=True)  # damaged since it was kept

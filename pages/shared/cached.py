@@ -28,11 +28,6 @@ def summary(run: Run) -> dict[str, Any]:
     return _json(*_stamp(run.artefact("prepare", "summary.json")))
 
 
-def prepared_cells(run: Run) -> pd.DataFrame:
-    """Cells of the prepared table, before any training."""
-    return _prepared_cells(*_stamp(run.artefact("prepare", "prepared.h5ad")))
-
-
 def genes(run: Run) -> pd.DataFrame:
     """Table of the shared genes, index of gene names."""
     return _genes(*_stamp(run.artefact("prepare", "prepared.h5ad")))
@@ -65,11 +60,6 @@ def _cells(path: str, mtime: int) -> pd.DataFrame:
 @st.cache_data(max_entries=32, show_spinner=False)
 def _json(path: str, mtime: int) -> dict[str, Any]:
     return json.loads(Path(path).read_text())
-
-
-@st.cache_data(max_entries=4, show_spinner=False)
-def _prepared_cells(path: str, mtime: int) -> pd.DataFrame:
-    return prepared.read_cells(Path(path))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
