@@ -100,12 +100,13 @@ def _obs(state: np.ndarray, counts: sp.csc_matrix, rng: np.random.Generator) -> 
     observed[is_query & (rng.random(n_cells) < SHARE_UNLABELLED)] = None
     totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel() + 1
     names = [f"{'ACGTTGCA'[i % 8]}{i:09d}-1-{side[i][0]}" for i in range(n_cells)]
+    batches = rng.integers(0, 8, n_cells)
     return pd.DataFrame(
         {
             "cell_id": names,
             "side": pd.Categorical(side, categories=["reference", "query"]),
             "technology": pd.Categorical(technology, categories=list(TECHNOLOGIES.values())),
-            "batch": pd.Categorical([f"{t} / {m}" for t, m in zip(technology, rng.integers(0, 8, n_cells), strict=True)]),
+            "batch": pd.Categorical([f"{t} / {m}" for t, m in zip(technology, batches, strict=True)]),
             "observed_label": pd.Categorical(observed),
             "training_label": pd.Categorical(np.where(is_query, UNKNOWN, observed)),
             "n_counts_raw": totals,

@@ -138,7 +138,7 @@ def _scores(cells: pd.DataFrame, side: Side) -> dict[str, Any]:
     n_cells, n_scored = int((cells["side"] == side).sum()), int(judged.to_numpy().sum())
     labels = list(judged.index)
     ratios = _ratios(judged, labels)
-    n_correct = sum(int(judged.at[label, label]) for label in labels if label in judged.columns)
+    n_correct = int(np.diag(judged.reindex(columns=labels, fill_value=0).to_numpy()).sum())
     missing = pairs[~pairs.index.isin(known)].sum(axis=1).sort_values(ascending=False, kind="stable")
     return {
         "n_cells": n_cells,

@@ -13,21 +13,27 @@ HOVER_LIMIT = 50_000
 
 def hover_texts(cells: pd.DataFrame) -> np.ndarray:
     """What hover says of each cell, array of shape (n_cells,): its id, and while they are not too many, its labels."""
-    ids = [html.escape(str(cell)) for cell in cells["cell_id"]]
+    ids = [html.escape(str(cell)) for cell in cells["cell_id"].to_numpy(dtype=object)]
     if len(cells) > HOVER_LIMIT:
         return np.array(ids, dtype=object)
-    observed = [html.escape(label) for label in as_text(cells["observed_label"])]
-    predicted = [html.escape(label) for label in as_text(cells["predicted_label"])]
-    parts = zip(ids, observed, predicted, cells["confidence"], strict=True)
-    return np.array(
-        [f"<b>{i}</b><br>observed: {o}<br>predicted: {p} ({c:.0%} sure)" for i, o, p, c in parts], dtype=object
-    )
+    observed, seen = coded(cells["observed_label"])
+    predicted, called = coded(cells["predicted_label"])
+    per_cent = np.rint(100 * cells["confidence"].to_numpy(dtype=float)).astype(int)
+    # Many cells say the same but for their id: each such text is put together once.
+    same, pairs = pd.factorize((observed * len(called) + predicted) * 101 + per_cent)
+    ends = [
+        f"</b><br>observed: {html.escape(seen[pair // 101 // len(called)])}"
+        f"<br>predicted: {html.escape(called[pair // 101 % len(called)])} ({pair % 101}% sure)"
+        for pair in pairs.tolist()
+    ]
+    return np.array([f"<b>{i}{ends[end]}" for i, end in zip(ids, same.tolist(), strict=True)], dtype=object)
 
 
-def as_text(colour: pd.Series) -> pd.Series:
-    """Categories as text, missing ones named so."""
-    text = colour.astype(object)
-    return text.where(text.notna(), NO_LABEL).astype(str)
+def coded(colour: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """Categories as numbers from 0 on, array of shape (n_cells,), and their names; missing ones are named so."""
+    codes, values = pd.factorize(colour)
+    by_name, names = pd.factorize(np.array([*map(str, values), NO_LABEL], dtype=object))
+    return by_name[codes], list(names)  # -1, no value, is the last
 
 
 def short(text: str, length: int) -> str:

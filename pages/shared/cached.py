@@ -1,6 +1,11 @@
-"""Readers of a run's files, kept in memory; a file that changes is read anew."""
+"""Readers of a run's files, kept in memory; a file that changes is read anew.
+
+What has a row a cell is kept once for all sessions and never copied: a million cells take a second to copy, at each
+click. Pages read it and never write into it.
+"""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +14,40 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.data import prepared
-from labeltransfer.results import evaluate, figures
+from labeltransfer.params import Side
+from labeltransfer.results import display, evaluate, figures
+from labeltransfer.results.cells import read_cells
+from labeltransfer.results.evaluate import Normalize
 from labeltransfer.runs.run import Run
 
 
 def cells(run: Run) -> pd.DataFrame:
-    """The table of cells of a finished run; text columns with few values come as categories."""
-    return _cells(*_stamp(run.artefact("evaluate", "cells.parquet")))
+    """The table of cells of a finished run, shared by all sessions: read it, never write into it."""
+    # Columns added to this one stay with who added them; the values are everybody's.
+    return _cells(*_table(run)).copy(deep=False)
+
+
+def side_rows(run: Run, sides: Sequence[str]) -> np.ndarray:
+    """Rows of some sides in the table of cells, array of shape (n_shown,), ascending."""
+    return _side_rows(*_table(run), tuple(sides))
+
+
+def drawn_rows(run: Run, sides: Sequence[str], colour: str = "") -> np.ndarray:
+    """Rows of the cells that a map of some sides draws; of more than it takes, a sample with every label.
+
+    ``colour`` names a column: categories of it that the sample lacks are added.
+    """
+    return _drawn_rows(*_table(run), tuple(sides), colour)
+
+
+def confusion(run: Run, *, side: Side, normalize: Normalize) -> pd.DataFrame:
+    """Confusion matrix of all cells of a side, see :func:`.evaluate.confusion`."""
+    return _confusion(*_table(run), side, normalize)
+
+
+def per_label(run: Run, *, side: Side) -> pd.DataFrame:
+    """Scores by label over all cells of a side, see :func:`.evaluate.per_label`."""
+    return _per_label(*_table(run), side)
 
 
 def metrics(run: Run) -> dict[str, Any]:
@@ -40,21 +72,44 @@ def expression(run: Run, gene: str) -> np.ndarray:
 
 def colours(run: Run) -> dict[str, str]:
     """Colour of every label of a run, observed or predicted."""
-    return _colours(*_stamp(run.artefact("evaluate", "cells.parquet")))
+    return _colours(*_table(run))
+
+
+def _table(run: Run) -> tuple[str, int]:
+    return _stamp(run.artefact("evaluate", "cells.parquet"))
 
 
 def _stamp(path: Path) -> tuple[str, int]:
     return str(path), path.stat().st_mtime_ns
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
+@st.cache_resource(max_entries=6, show_spinner="Reading the cells …")
 def _cells(path: str, mtime: int) -> pd.DataFrame:
-    table = pd.read_parquet(path)
-    # Copies of the cached table are made at each rerun: categories copy many times faster than text.
-    for name in table.columns:
-        if table[name].dtype == object and name != "cell_id" and table[name].nunique() <= len(table) // 2:
-            table[name] = table[name].astype("category")
-    return table
+    return read_cells(Path(path))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _side_rows(path: str, mtime: int, sides: tuple[str, ...]) -> np.ndarray:
+    return np.flatnonzero(_cells(path, mtime)["side"].isin(sides).to_numpy())
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _drawn_rows(path: str, mtime: int, sides: tuple[str, ...], colour: str) -> np.ndarray:
+    table, shown = _cells(path, mtime), _side_rows(path, mtime, sides)
+    if not colour:
+        return shown[display.sample_rows(table[["side", "predicted_label", "observed_label"]].iloc[shown])]
+    among = np.searchsorted(shown, _drawn_rows(path, mtime, sides, ""))
+    return shown[display.with_every_category(among, table[colour].iloc[shown])]
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _confusion(path: str, mtime: int, side: Side, normalize: Normalize) -> pd.DataFrame:
+    return evaluate.confusion(_cells(path, mtime), side=side, normalize=normalize)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _per_label(path: str, mtime: int, side: Side) -> pd.DataFrame:
+    return evaluate.per_label(_cells(path, mtime), side=side)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -67,7 +122,7 @@ def _genes(path: str, mtime: int) -> pd.DataFrame:
     return prepared.read_genes(Path(path))
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _expression(path: str, mtime: int, gene: str) -> np.ndarray:
     return prepared.expression(Path(path), gene)
 
@@ -75,7 +130,5 @@ def _expression(path: str, mtime: int, gene: str) -> np.ndarray:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _colours(path: str, mtime: int) -> dict[str, str]:
     table = _cells(path, mtime)
-    observed = set(table["observed_label"].dropna().astype(str))
-    return figures.label_colours(
-        observed | set(table["predicted_label"].astype(str)) | set(evaluate.reference_labels(table))
-    )
+    labels = pd.concat([pd.Series(table[name].unique()) for name in ("observed_label", "predicted_label")])
+    return figures.label_colours(labels.dropna())
