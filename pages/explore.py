@@ -49,7 +49,8 @@ def own_columns(_cells: pd.DataFrame, run_id: str, stamp: int) -> dict[str, str]
         if pd.api.types.is_numeric_dtype(column):
             fit = bool(column.notna().any())
         else:
-            fit = 2 <= column.nunique() <= MOST_CATEGORIES
+            # Barcodes give themselves away in the first cells; to count a million takes long.
+            fit = column.head(5000).nunique() <= MOST_CATEGORIES and 2 <= column.nunique() <= MOST_CATEGORIES
         if fit:
             own[f"{name.removeprefix(OBS_PREFIX)} (input column)"] = name
     return own

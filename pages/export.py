@@ -57,7 +57,7 @@ def show_predictions(run: Run) -> None:
         keep &= cells["predicted_label"].isin(wanted).to_numpy()[query]
     rows = query[keep]
     st.dataframe(
-        export.predictions(cells.iloc[rows[:PREVIEW_ROWS]], run.id),
+        export.predictions(cells, run.id, rows=rows[:PREVIEW_ROWS]),
         hide_index=True,
         height=250,
         column_config={
@@ -69,7 +69,7 @@ def show_predictions(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             f"Download {len(rows):,} predictions as CSV",
-            lambda: export.to_csv(export.predictions(cells.iloc[rows], run.id)),
+            lambda: export.to_csv(export.predictions(cells, run.id, rows=rows)),
             file_name=f"predictions-{run.id}.csv",
             mime="text/csv",
             type="primary",

@@ -7,8 +7,8 @@ import pandas as pd
 
 from labeltransfer.results.colours import NO_LABEL
 
-HOVER_LIMIT = 50_000
-"""More shown cells than this, and hover gives the cell's id alone: every text travels with the figure."""
+HOVER_LIMIT = 60_000
+"""More cells in a figure than this, and hover gives the cell's id alone: every text travels with the figure."""
 
 
 def hover_texts(cells: pd.DataFrame) -> np.ndarray:

@@ -48,7 +48,7 @@ def cell_list(run: Run, cells: pd.DataFrame, rows: np.ndarray, *, key: str, file
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             f"Download {len(rows):,} cells as CSV",
-            lambda: export.to_csv(export.predictions(cells.iloc[rows], run.id, side=None)),
+            lambda: export.to_csv(export.predictions(cells, run.id, side=None, rows=rows)),
             file_name=file_name,
             mime="text/csv",
             icon=":material/download:",
