@@ -126,7 +126,7 @@ def show_pair(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicte
 
 def show_on_map(run: Run, cells: pd.DataFrame, chosen: np.ndarray) -> None:
     """Some cells on the map against the others; of very many, a sample that says so."""
-    drawn = display.around(cached.drawn_rows(run, list(SIDES)), chosen)
+    drawn = display.around(cached.drawn_rows(run, list(SIDES)), chosen, n_most=display.MOST_DRAWN // 2)
     n_chosen, n_drawn = int(chosen.sum()), int(chosen[drawn].sum())
     n_others = len(cells) - n_chosen
     part = cells.iloc[drawn]

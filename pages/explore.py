@@ -56,17 +56,12 @@ def own_columns(_cells: pd.DataFrame, run_id: str, stamp: int) -> dict[str, str]
     return own
 
 
-def gene_names(run: Run) -> list[str]:
-    """Shared genes; none where the run was kept without its counts."""
+def gene_names(run: Run) -> tuple[Sequence[str], int]:
+    """Shared genes, and the place of the most variable one; none where the run was kept without its counts."""
     try:
-        return sorted(cached.genes(run).index.astype(str), key=str.lower)
+        return cached.gene_names(run)
     except RunError:
-        return []
-
-
-def most_variable(run: Run) -> str:
-    """The gene to start with: the first of the highly variable ones."""
-    return str(cached.genes(run)["highly_variable_rank"].fillna(np.inf).astype(float).idxmin())
+        return (), 0
 
 
 @st.cache_resource(max_entries=12, show_spinner="Drawing the map …")
@@ -82,6 +77,8 @@ def draw(
         limits = (0.0, 1.0)
     elif gene:
         limits = (0.0, max(float(colour.max()), 0.1))
+    elif pd.api.types.is_numeric_dtype(colour):
+        limits = maps.value_range(colour.iloc[shown])
     part, colour = cells.iloc[drawn], colour.iloc[drawn]
     return maps.scatter(
         part,
@@ -117,7 +114,7 @@ run = require_run("evaluate")
 
 with catching():
     cells = cached.cells(run)
-    genes = gene_names(run)
+    genes, most_variable = gene_names(run)
     stamp = run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns
     options = COLUMNS | ({GENE: ""} if genes else {}) | own_columns(cells, run.id, stamp)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -143,7 +140,7 @@ with catching():
             gene = st.selectbox(
                 "Gene",
                 genes,
-                index=genes.index(most_variable(run)),
+                index=most_variable,
                 key=f"explore-gene-{run.id}",
                 width=200,
                 persist_state="session",
@@ -194,6 +191,8 @@ with catching():
             "choose cells by label on the Compare and Export pages."
         )
     if gene:
-        st.caption(f"{plain(gene)}: log1p of counts per 10,000 of the cell, grey where none was counted.")
+        counted = cached.expression(run, gene)[shown] > 0
+        n_seen = f" It was counted in {int(counted.sum()):,} of the {n_shown:,} cells." if is_sample else ""
+        st.caption(f"{plain(gene)}: log1p of counts per 10,000 of the cell, grey where none was counted.{n_seen}")
     if not genes:
         st.caption("This run was kept without its counts, so genes cannot be shown.")

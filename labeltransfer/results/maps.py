@@ -3,7 +3,6 @@
 import html
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,20 +11,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from labeltransfer.results.colours import FAINT, GREY, INK, INK_ON_DARK, NO_LABEL, SCALE, SCALE_ON_DARK, label_colours
-from labeltransfer.results.words import coded, hover_texts, short
+from labeltransfer.results.words import Marks, coded, hover_texts, short
 
 Basis = Literal["scvi", "scanvi"]
 
 LASSO_LIMIT = 100_000
 """More shown cells than this, and a selection's way back to the server could break the connection."""
-
-
-@dataclass(frozen=True)
-class Marks:
-    """What each point says on hover and the row that it carries; arrays of shape (n_cells,)."""
-
-    texts: np.ndarray
-    rows: np.ndarray
 
 
 def scatter(
@@ -90,7 +81,7 @@ def scatter(
     # A name at the edge needs room on both sides of its group.
     _lay_out(figure, points, n_cells=len(cells), height=height, margin=0.07 if names is None else 0.14)
     if groups is _numbers:
-        low, high = limits or _range(colour)
+        low, high = limits or value_range(colour)
         bar = {"title": {"text": short(str(colour.name or ""), 24)}, "thickness": 12, "len": 0.6, "outlinewidth": 0}
         figure.update_layout(
             coloraxis={"colorscale": SCALE_ON_DARK if dark else SCALE, "cmin": low, "cmax": high, "colorbar": bar}
@@ -107,10 +98,7 @@ def highlight(
     basis: Basis = "scanvi",
     n_others: int | None = None,
 ) -> go.Figure:
-    """Draw some cells (bool array of length n_cells) in their colours, and all others faintly under them.
-
-    ``n_others`` is how many others there are, where ``cells`` hold a sample of them only.
-    """
+    """Draw some cells (bool array of length n_cells) in colour, all others faintly; ``n_others`` there are in all."""
     points = cells[[f"{basis}_1", f"{basis}_2"]].to_numpy(dtype=np.float32)
     n_drawn = int((~chosen).sum())
     counted = f"{n_drawn:,}" if n_others in (None, n_drawn) else f"{n_drawn:,} of {n_others:,} drawn"
@@ -164,7 +152,7 @@ def _categories(
                     legendrank=1 + order.index(name),
                     showlegend=first,
                     marker={"size": size or _size(len(colour)), "color": colours.get(name, GREY), "opacity": 0.8},
-                    **_hover(rows, marks, ""),
+                    **marks.of(rows),
                 )
             )
     return traces
@@ -195,7 +183,7 @@ def _numbers(
                 name="no value",
                 showlegend=False,
                 marker={"size": size, "color": FAINT},
-                **_hover(without, marks, ""),
+                **marks.of(without),
             )
         )
     traces.append(
@@ -206,7 +194,7 @@ def _numbers(
             name=str(colour.name or ""),
             showlegend=False,
             marker={"size": size, "color": values[rows].astype(np.float32), "coloraxis": "coloraxis", "opacity": 0.85},
-            **_hover(rows, marks, "<br>%{marker.color:.3g}"),
+            **marks.of(rows, "<br>%{marker.color:.3g}"),
         )
     )
     return traces
@@ -233,14 +221,6 @@ def _write_names(
             )
 
 
-def _hover(rows: np.ndarray, marks: Marks, more: str) -> dict[str, object]:
-    return {
-        "customdata": marks.rows[rows].astype(np.int32),
-        "text": marks.texts[rows],
-        "hovertemplate": f"%{{text}}{more}<extra></extra>",
-    }
-
-
 def _lay_out(figure: go.Figure, points: np.ndarray, *, n_cells: int, height: int, margin: float = 0.07) -> None:
     """Same ranges and scale on all axes, no ticks: only neighbourhood means anything on such a map."""
     low, high = points.min(axis=0).astype(float), points.max(axis=0).astype(float)
@@ -257,7 +237,8 @@ def _lay_out(figure: go.Figure, points: np.ndarray, *, n_cells: int, height: int
     )
 
 
-def _range(colour: pd.Series) -> tuple[float, float]:
+def value_range(colour: pd.Series) -> tuple[float, float]:
+    """Smallest and largest number; 0 and 1 where there is none."""
     values = colour.to_numpy(dtype=float)
     values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)

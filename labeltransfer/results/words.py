@@ -1,6 +1,7 @@
 """What charts say of cells and labels."""
 
 import html
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,22 @@ from labeltransfer.results.colours import NO_LABEL
 
 HOVER_LIMIT = 60_000
 """More cells in a figure than this, and hover gives the cell's id alone: every text travels with the figure."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What each point of a map says on hover, and the row that it carries; arrays of shape (n_cells,)."""
+
+    texts: np.ndarray
+    rows: np.ndarray
+
+    def of(self, points: np.ndarray, more: str = "") -> dict[str, object]:
+        """Settings of a trace with some of the points; ``more`` stands below their texts."""
+        return {
+            "customdata": self.rows[points].astype(np.int32),
+            "text": self.texts[points],
+            "hovertemplate": f"%{{text}}{more}<extra></extra>",
+        }
 
 
 def hover_texts(cells: pd.DataFrame) -> np.ndarray:

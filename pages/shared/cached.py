@@ -60,9 +60,9 @@ def summary(run: Run) -> dict[str, Any]:
     return _json(*_stamp(run.artefact("prepare", "summary.json")))
 
 
-def genes(run: Run) -> pd.DataFrame:
-    """Table of the shared genes, index of gene names."""
-    return _genes(*_stamp(run.artefact("prepare", "prepared.h5ad")))
+def gene_names(run: Run) -> tuple[tuple[str, ...], int]:
+    """Shared genes from A to Z, and the place among them of the most variable one."""
+    return _gene_names(*_stamp(run.artefact("prepare", "prepared.h5ad")))
 
 
 def expression(run: Run, gene: str) -> np.ndarray:
@@ -97,7 +97,8 @@ def _side_rows(path: str, mtime: int, sides: tuple[str, ...]) -> np.ndarray:
 def _drawn_rows(path: str, mtime: int, sides: tuple[str, ...], colour: str) -> np.ndarray:
     table, shown = _cells(path, mtime), _side_rows(path, mtime, sides)
     if not colour:
-        return shown[display.sample_rows(table[["side", "predicted_label", "observed_label"]].iloc[shown])]
+        groups = table[["side", "predicted_label", "observed_label"]].iloc[shown]
+        return shown[display.sample_rows(groups, n_most=display.MOST_DRAWN)]
     among = np.searchsorted(shown, _drawn_rows(path, mtime, sides, ""))
     return shown[display.with_every_category(among, table[colour].iloc[shown])]
 
@@ -117,9 +118,12 @@ def _json(path: str, mtime: int) -> dict[str, Any]:
     return json.loads(Path(path).read_text())
 
 
-@st.cache_data(max_entries=4, show_spinner=False)
-def _genes(path: str, mtime: int) -> pd.DataFrame:
-    return prepared.read_genes(Path(path))
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _gene_names(path: str, mtime: int) -> tuple[tuple[str, ...], int]:
+    table = prepared.read_genes(Path(path))
+    names = tuple(sorted(table.index.astype(str), key=str.lower))
+    first = str(table["highly_variable_rank"].fillna(np.inf).astype(float).idxmin())
+    return names, names.index(first)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
