@@ -215,7 +215,7 @@ with catching():
         "Click a tile to see its cells."
     )
     event = st.altair_chart(
-        figures.confusion_chart(table, normalize=normalize, dark=st.context.theme.type == "dark"),
+        cached.confusion_chart(run, side=side, normalize=normalize, dark=st.context.theme.type == "dark"),
         on_select="rerun",
         selection_mode="cell",
         key=f"compare-matrix-{run.id}-{side}-{normalize}",

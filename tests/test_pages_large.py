@@ -97,12 +97,15 @@ def test_every_label_is_in_the_legend(run: Run, cells: pd.DataFrame) -> None:
     assert legend == {*cells["observed_label"].dropna(), "no label"}
 
 
-def test_a_lasso_lists_the_drawn_cells_that_it_circles(run: Run, cells: pd.DataFrame) -> None:
-    row = sorted(points(page("explore", run, {"explore-view": "Side by side"})))[-1]
+def test_a_lasso_lists_the_drawn_cells_that_it_circles(
+    run: Run, cells: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(display, "MOST_DRAWN", 20)
+    row = sorted(points(page("explore", run, {"explore-view": "Query"})))[-1]
     selected = {"selection": {"points": [{"customdata": row, "x": 0.0, "y": 0.0}]}}
-    at = page("explore", run, {f"explore-map-{run.id}-Side by side": selected})
-    assert f"1 of {MOST} drawn cells" in said(at)
-    assert list(at.dataframe[0].value["cell_id"]) == [cells["cell_id"][row]]
+    at = page("explore", run, {"explore-view": "Query", f"explore-map-{run.id}-Query": selected})
+    assert "1 of 20 drawn cells" in said(at)
+    assert list(at.dataframe[0].value["cell_id"]) == [cells["cell_id"][N_REFERENCE + row]]
 
 
 def test_a_gene_is_counted_over_all_cells(run: Run) -> None:
@@ -114,10 +117,14 @@ def test_a_gene_is_counted_over_all_cells(run: Run) -> None:
 
 
 def test_a_number_is_coloured_over_the_range_of_all_cells(run: Run, cells: pd.DataFrame) -> None:
+    left_out = next(row for row in range(N_CELLS) if row not in points(page("explore", run)))
+    cells.loc[left_out, "n_counts"] = 5000.0
+    cells.to_parquet(run.artefact("evaluate", "cells.parquet"))
     at = page("explore", run)
     at.selectbox[0].set_value("Counts per cell").run()
+    assert left_out not in points(at)
     scale = figure(at)["layout"]["coloraxis"]
-    assert (scale["cmin"], scale["cmax"]) == (cells["n_counts"].min(), cells["n_counts"].max())
+    assert (scale["cmin"], scale["cmax"]) == (cells["n_counts"].min(), 5000.0)
 
 
 def test_compare_scores_and_counts_all_cells(run: Run) -> None:

@@ -45,6 +45,11 @@ def confusion(run: Run, *, side: Side, normalize: Normalize) -> pd.DataFrame:
     return _confusion(*_table(run), side, normalize)
 
 
+def confusion_chart(run: Run, *, side: Side, normalize: Normalize, dark: bool) -> Any:
+    """The matrix as a clickable chart, see :func:`.matrix.confusion_chart`; to build it takes as long as a page."""
+    return _confusion_chart(*_table(run), side, normalize, dark)
+
+
 def per_label(run: Run, *, side: Side) -> pd.DataFrame:
     """Scores by label over all cells of a side, see :func:`.evaluate.per_label`."""
     return _per_label(*_table(run), side)
@@ -106,6 +111,11 @@ def _drawn_rows(path: str, mtime: int, sides: tuple[str, ...], colour: str) -> n
 @st.cache_data(max_entries=64, show_spinner=False)
 def _confusion(path: str, mtime: int, side: Side, normalize: Normalize) -> pd.DataFrame:
     return evaluate.confusion(_cells(path, mtime), side=side, normalize=normalize)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _confusion_chart(path: str, mtime: int, side: Side, normalize: Normalize, dark: bool) -> Any:
+    return figures.confusion_chart(_confusion(path, mtime, side, normalize), normalize=normalize, dark=dark)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
