@@ -60,8 +60,8 @@ def actions(page: str, at: AppTest, run: Run) -> Iterator[Action]:
         genes = iter(at.selectbox[1].options[20:])
         yield "another gene", lambda: at.selectbox[1].set_value(next(genes)).run()
     elif page == "compare":
-        pairs = evaluate.pair_counts(cached.cells(run)).stack().sort_values(ascending=False)
-        tiles = iter(pairs.index)
+        largest = evaluate.confusion(cached.cells(run)).sort_values("n_cells", ascending=False)
+        tiles = zip(largest["observed_label"], largest["predicted_label"], strict=True)
         yield "click on a tile, the largest first", lambda: click(at, run, *next(tiles))
     elif page == "export":
         least = iter(x / 100 for x in range(5, 95, 5))
