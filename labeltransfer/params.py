@@ -122,8 +122,8 @@ class IntegrateParams(Settings):
     budget: Literal["full", "converge", "quick"] = Field(
         "full",
         title="Budget",
-        description="full: scvi-tools' own rule, 400 epochs up to 20,000 cells, then fewer. converge: at most 120, then "
-        "fewer, for use with 'Stop early'. quick: 40 down to 15.",
+        description="full: scvi-tools' own rule, 400 epochs up to 20,000 cells, then fewer. converge: at most 120, "
+        "then fewer, for use with 'Stop early'. quick: 40 down to 15.",
     )
     n_epochs_kl_warmup: int | None = Field(
         400,

@@ -1,4 +1,4 @@
-"""The fast loop: the objective of scvi-tools, value and gradients, ordinary models, and an end when nothing improves."""
+"""The fast loop: scvi-tools' objective, value and gradients; ordinary models; an end where nothing improves."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,7 +87,7 @@ def test_likelihood_and_gradients_are_those_of_scvi_tools(likelihood: str, theta
         logits = leaves[2].clone() if likelihood == "zinb" else None
         ours = log_likelihood(as_counts(x), leaves[0].clone(), library, leaves[1], logits)
     exact, exact_gradients = plain(torch.float64)
-    single, single_gradients = plain(torch.float32)
+    _, single_gradients = plain(torch.float32)
     # as near to the exact value as scvi-tools in single precision, or within a few of its rounding errors
     torch.testing.assert_close(ours.double(), exact, rtol=5e-6, atol=1e-3)
     for own, theirs, true in zip(gradients(ours, leaves), single_gradients, exact_gradients, strict=True):

@@ -9,7 +9,7 @@ from labeltransfer.params import RunParams, run_params
 from labeltransfer.runs.pipeline import stage_keys, stages_of
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store
-from labeltransfer.runs.timing import training_history, remaining_seconds, reused_stages, stage_seconds
+from labeltransfer.runs.timing import remaining_seconds, reused_stages, stage_seconds, training_history
 
 
 @pytest.fixture

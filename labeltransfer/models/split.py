@@ -5,6 +5,7 @@ from math import ceil
 import numpy as np
 
 from labeltransfer.params import UNKNOWN, TransferParams
+from labeltransfer.presets import scanvi_pace
 
 
 def ends_alone(n_cells: int, batch_size: int) -> bool:
@@ -20,10 +21,11 @@ def choose_split(labels: np.ndarray, params: TransferParams, *, seed: int = 0) -
     """
     n_known = int((labels != UNKNOWN).sum())
     n_theirs = ceil(params.train_size * n_known) + ceil(params.train_size * (len(labels) - n_known))
-    if not params.stratified_split and not ends_alone(n_theirs, params.batch_size):
+    batch_size = scanvi_pace(params, n_cells=len(labels)).batch_size
+    if not params.stratified_split and not ends_alone(n_theirs, batch_size):
         return None
     training, validation, test = stratified_split(labels, train_size=params.train_size, seed=seed)
-    if ends_alone(len(training), params.batch_size):
+    if ends_alone(len(training), batch_size):
         names, counts = np.unique(labels[training], return_counts=True)
         moved = training[labels[training] == names[counts.argmax()]][-1]
         training, validation = training[training != moved], np.sort(np.append(validation, moved))

@@ -47,9 +47,7 @@ class Job:
 
         def on_stop(n_epochs: int, best_epoch: int, converged: bool) -> None:
             stage = self.reporter.status.stage
-            self.run.append_event(
-                "stopped", stage=stage, n_epochs=n_epochs, best_epoch=best_epoch, converged=converged
-            )
+            self.run.append_event("stopped", stage=stage, n_epochs=n_epochs, best_epoch=best_epoch, converged=converged)
 
         return ProgressCallback(on_epoch, on_batch, on_stop)
 

@@ -123,7 +123,7 @@ def _progress(run: Run, status: Status) -> None:
 
 def _may_stop_early(run: Run, stage: str) -> bool:
     params = run.params
-    return {"integrate": params.integrate, "transfer": params.transfer}[stage].early_stopping
+    return params.integrate.early_stopping if stage == "integrate" else params.transfer.early_stopping
 
 
 def _machine(status: Status) -> None:
