@@ -1,4 +1,4 @@
-"""Seconds per epoch of the fast loop against plain scvi-tools: ``python -m benchmarks.epochs`` (some ten minutes).
+"""Seconds per epoch of the fast loop against plain scvi-tools: ``python -m benchmarks.epochs`` (ten minutes).
 
 Both train the same model on the same cells in the same process, in turn, several times. ``--accelerator gpu`` does so on
 a GPU. ``--pair marrow`` is the simulated pair at the tutorial's size.

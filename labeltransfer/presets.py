@@ -79,7 +79,7 @@ def scvi_pace(params: IntegrateParams, *, n_cells: int) -> Pace:
         kl_warmup=kl_warmup,
         patience=params.early_stopping_patience if params.early_stopping else None,
         n_drops=1,
-        min_gain=1e-3,
+        min_gain=4e-3,
         judged_from=min(kl_warmup, n_epochs),  # until then the objective itself changes
     )
 
