@@ -5,8 +5,6 @@ external storage, virtual datasets), link a group into itself, and declare array
 Everything here looks at links, storage layouts and declared sizes alone: no value is read before the file has passed.
 """
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 from h5py import h5d, h5g, h5l, h5o, h5s, h5t
@@ -37,18 +35,24 @@ BYTES_PER_STRING = 24
 MAX_EMPTY_STRINGS = 10_000_000
 """Texts beyond those that the file has room for: empty ones take no room, but some memory."""
 
+_TABLES = ("obs/", "var/", "raw/var/", "raw.var/")
 _MATRICES = ("X", "layers", "raw/X", "raw.X", "obsm", "varm", "obsp", "varp")
 
 
-def check_structure(file: h5py.File, path: Path) -> None:
+def check_structure(file: h5py.File, name: str, n_bytes: int, *, remote: bool = False) -> None:
     """Walk a file that was just opened, before anything else reads it.
 
     Parameters
     ----------
     file
         The open file.
-    path
-        Where it lies, for its size and its name in messages.
+    name
+        Its name in messages.
+    n_bytes
+        Its size.
+    remote
+        It lies on a server. How much is stored of a matrix or of anything in uns, which takes a walk through an index
+        that is spread over the whole file, is then not looked up; the size of the file bounds what they may declare.
 
     Raises
     ------
@@ -56,7 +60,6 @@ def check_structure(file: h5py.File, path: Path) -> None:
         The file holds external or soft links, external storage, virtual datasets, groups that are linked twice (so
         that following them may never end), or declares far more data than it has.
     """
-    name, n_bytes = path.name, path.stat().st_size
     seen = {_address(file.id)}
     waiting: list[tuple[str, h5g.GroupID, int]] = [("", file.id, 0)]
     stored = declared = tables = strings = 0
@@ -72,7 +75,8 @@ def check_structure(file: h5py.File, path: Path) -> None:
                     raise InputError(f"{name}: its group {where} is linked in a circle or nested too deep. {_REWRITE}")
                 waiting.append((where + "/", item, depth + 1))
             elif isinstance(item, h5d.DatasetID) and address not in seen:
-                n_stored, n_declared = _check_dataset(item, where, name)
+                trusted = n_bytes if remote and not f"{where}/".startswith(_TABLES) else None
+                n_stored, n_declared = _check_dataset(item, where, name, trusted)
                 stored, declared = stored + n_stored, declared + n_declared
                 if not where.startswith(_MATRICES):
                     tables += n_declared
@@ -105,8 +109,11 @@ def _check_link(group: h5g.GroupID, link: bytes, where: str, name: str) -> None:
     raise InputError(f"{name}: {where} is {what.get(kind, 'a link of a foreign kind')}. {_REWRITE}")
 
 
-def _check_dataset(dataset: h5d.DatasetID, where: str, name: str) -> tuple[int, int]:
-    """Return the stored and the declared bytes of a dataset that keeps its values inside the file."""
+def _check_dataset(dataset: h5d.DatasetID, where: str, name: str, trusted: int | None) -> tuple[int, int]:
+    """Return the stored and the declared bytes of a dataset that keeps its values inside the file.
+
+    With ``trusted``, the bytes that may be stored for it, what is stored is not looked up and counts as 0.
+    """
     plan = dataset.get_create_plist()
     layout = plan.get_layout()
     # The layout comes first: asking a virtual dataset for its shape may already open its sources.
@@ -117,12 +124,11 @@ def _check_dataset(dataset: h5d.DatasetID, where: str, name: str) -> tuple[int, 
         return 0, 0
     # Python's integers: a product of declared lengths may exceed 64 bits.
     n_declared = int(np.prod([int(n) for n in space.shape], dtype=object)) * dataset.get_type().get_size()
-    n_stored = 0 if layout == h5d.COMPACT else dataset.get_storage_size()
+    n_stored = 0 if layout == h5d.COMPACT or trusted is not None else dataset.get_storage_size()
     factor = MAX_COMPRESSION if plan.get_nfilters() else 1
-    if n_declared > factor * n_stored + 2**20:
-        raise InputError(
-            f"{name}: {where} declares {n_declared:,} bytes, but {n_stored:,} are stored for it. {_DAMAGED}"
-        )
+    most = n_stored if trusted is None else trusted
+    if n_declared > factor * most + 2**20:
+        raise InputError(f"{name}: {where} declares {n_declared:,} bytes, but {most:,} are stored for it. {_DAMAGED}")
     return n_stored, n_declared
 
 
