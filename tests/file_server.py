@@ -42,10 +42,13 @@ class FileServer:
     n_sent: int = 0
     counting: threading.Lock = field(default_factory=threading.Lock)
     busy_until: float = 0.0
+    hashed: tuple[bytes, str] | None = None
 
     @property
     def tag(self) -> str:
-        return f'"{hashlib.sha256(self.content).hexdigest()[:16]}"'
+        if self.hashed is None or self.hashed[0] is not self.content:
+            self.hashed = self.content, f'"{hashlib.sha256(self.content).hexdigest()[:16]}"'
+        return self.hashed[1]
 
     def changed(self) -> str:
         """A date of last change that differs with the content."""

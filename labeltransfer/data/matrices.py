@@ -60,7 +60,7 @@ def matrix_shape(item: h5py.Group | h5py.Dataset) -> tuple[int, int]:
 
 
 def matrix_rows(
-    item: h5py.Group | h5py.Dataset, rows: np.ndarray | None, *, max_gap: int = MAX_GAP, ahead: Ahead | None = None
+    item: h5py.Group | h5py.Dataset, rows: np.ndarray | None, *, max_gap: int | None = None, ahead: Ahead | None = None
 ) -> sp.csr_matrix:
     """Read rows of a stored matrix.
 
@@ -71,7 +71,7 @@ def matrix_rows(
     rows
         Row numbers in any order, each of them possibly more than once; None for all.
     max_gap
-        Unwanted values between two rows that are read along.
+        Unwanted values between two rows that are read along; None for ``MAX_GAP``.
     ahead
         Told of each read beforehand, of matrices that are stored by row or dense.
 
@@ -132,7 +132,7 @@ def some_values(item: h5py.Group | h5py.Dataset, n_reads: int = 10) -> np.ndarra
     return np.concatenate([np.asarray(flat[s : s + step], float).ravel() for s in starts])
 
 
-def merge_runs(starts: np.ndarray, ends: np.ndarray, max_gap: int = MAX_GAP) -> Iterator[tuple[int, int]]:
+def merge_runs(starts: np.ndarray, ends: np.ndarray, max_gap: int | None = None) -> Iterator[tuple[int, int]]:
     """Group rows that lie close together in a file into reads.
 
     Parameters
@@ -140,13 +140,14 @@ def merge_runs(starts: np.ndarray, ends: np.ndarray, max_gap: int = MAX_GAP) -> 
     starts, ends
         Offsets of each wanted row in the file, ascending.
     max_gap
-        Unwanted values between two rows that are read along.
+        Unwanted values between two rows that are read along; None for ``MAX_GAP``.
 
     Yields
     ------
     Pairs (first, stop): rows first..stop-1 come with one read of ``MAX_VALUES`` values at most, or of one row.
     """
-    breaks = np.flatnonzero(starts[1:] - ends[:-1] > max_gap) + 1
+    most = MAX_GAP if max_gap is None else max_gap
+    breaks = np.flatnonzero(starts[1:] - ends[:-1] > most) + 1
     for first, last in zip([0, *breaks], [*breaks, len(starts)], strict=True):
         while first < last:
             fit = int(np.searchsorted(ends[first:last], starts[first] + MAX_VALUES, side="right"))
@@ -183,7 +184,7 @@ def _contradiction(group: h5py.Group) -> InputError:
 
 
 def _rows_of_csr(
-    group: h5py.Group, wanted: np.ndarray, n_cells: int, n_genes: int, max_gap: int, ahead: Ahead | None
+    group: h5py.Group, wanted: np.ndarray, n_cells: int, n_genes: int, max_gap: int | None, ahead: Ahead | None
 ) -> sp.csr_matrix:
     indptr = offsets(group, n_cells)
     starts, ends = indptr[wanted], indptr[wanted + 1]
@@ -229,7 +230,7 @@ def _rows_of_csc(
 
 
 def _rows_of_dense(
-    dataset: h5py.Dataset, wanted: np.ndarray, n_genes: int, max_gap: int, ahead: Ahead | None
+    dataset: h5py.Dataset, wanted: np.ndarray, n_genes: int, max_gap: int | None, ahead: Ahead | None
 ) -> sp.csr_matrix:
     parts = [sp.csr_matrix((0, n_genes), dtype=np.float32)]
     for first, stop in merge_runs(wanted * n_genes, (wanted + 1) * n_genes, max_gap):

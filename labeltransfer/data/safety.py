@@ -60,16 +60,15 @@ def check_structure(file: h5py.File, name: str, n_bytes: int, *, remote: bool = 
         The file holds external or soft links, external storage, virtual datasets, groups that are linked twice (so
         that following them may never end), or declares far more data than it has.
     """
-    seen = {_address(file.id)}
+    seen = {h5o.get_info(file.id).addr}
     waiting: list[tuple[str, h5g.GroupID, int]] = [("", file.id, 0)]
     stored = declared = tables = strings = 0
     while waiting:
         prefix, group, depth = waiting.pop()
         for link in group:
             where = prefix + link.decode("utf-8", "replace")
-            _check_link(group, link, where, name)
+            address = _check_link(group, link, where, name)
             item = h5o.open(group, link)
-            address = _address(item)
             if isinstance(item, h5g.GroupID):
                 if address in seen or depth >= MAX_DEPTH:
                     raise InputError(f"{name}: its group {where} is linked in a circle or nested too deep. {_REWRITE}")
@@ -96,15 +95,13 @@ _REWRITE = "Such files are not opened: load it where you trust it and save it an
 _DAMAGED = "It is damaged or made to exhaust memory: get it again from its source."
 
 
-def _address(item: h5g.GroupID | h5d.DatasetID) -> tuple[int, int]:
-    info = h5o.get_info(item)
-    return info.fileno, info.addr
-
-
-def _check_link(group: h5g.GroupID, link: bytes, where: str, name: str) -> None:
-    kind = group.links.get_info(link).type
+def _check_link(group: h5g.GroupID, link: bytes, where: str, name: str) -> int:
+    """Return where in the file the object stands that a hard link leads to."""
+    # Not asked of the object itself, which would add up the whole index of a dataset to tell how large it is.
+    info = group.links.get_info(link)
+    kind = info.type
     if kind == h5l.TYPE_HARD:
-        return
+        return info.u
     what = {h5l.TYPE_EXTERNAL: "an external link, which points at another file", h5l.TYPE_SOFT: "a soft link"}
     raise InputError(f"{name}: {where} is {what.get(kind, 'a link of a foreign kind')}. {_REWRITE}")
 
