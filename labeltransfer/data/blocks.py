@@ -44,7 +44,7 @@ class Blocks(BaseCache):
         size
             Bytes of the file.
         """
-        super().__init__(blocksize, fetcher, size)  # type: ignore[arg-type]
+        super().__init__(blocksize, fetcher, size)
         self.nblocks = -(-size // blocksize)
         self._held: OrderedDict[int, bytes] = OrderedDict()
         self._streams: OrderedDict[int, int] = OrderedDict()
@@ -91,7 +91,7 @@ class Blocks(BaseCache):
             else:
                 runs.append([block, block + 1])
         spans = [(first * self.blocksize, min(last * self.blocksize, self.size)) for first, last in runs]
-        for (first, _), content in zip(runs, self.fetcher(spans), strict=True):  # type: ignore[call-arg, arg-type]
+        for (first, _), content in zip(runs, self.fetcher(spans), strict=True):
             self.put(first, content)
         self._streams[goal] = min(2 * max(ahead, 1), self.LONGEST // self.blocksize)
         while len(self._streams) > self.STREAMS:

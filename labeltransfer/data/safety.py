@@ -79,7 +79,8 @@ def check_structure(file: h5py.File, name: str, n_bytes: int, *, remote: bool = 
                 stored, declared = stored + n_stored, declared + n_declared
                 if not where.startswith(_MATRICES):
                     tables += n_declared
-                strings += _n_texts(item.get_type()) * int(np.prod(item.get_space().shape, dtype=object))
+                shape = item.get_space().shape  # None where nothing is stored, as for a raw that is not there
+                strings += 0 if shape is None else _n_texts(item.get_type()) * int(np.prod(shape, dtype=object))
             seen.add(address)
             if len(seen) > MAX_OBJECTS:
                 raise InputError(f"{name}: it holds more than {MAX_OBJECTS:,} arrays and groups. {_REWRITE}")

@@ -18,7 +18,9 @@ connection of 5 to 25 MB/s brings half a megabyte in that time.
 """
 
 
-_HEADERS = 32 * Blocks.SIZE
+_NODE = 32
+"""Chunks that a node of an array's index names, mostly."""
+_HEADERS = 16 * Blocks.SIZE
 """About what walking a file's headers takes."""
 
 
@@ -87,9 +89,12 @@ def needed_bytes(cost: Cost, offsets: np.ndarray, rows: np.ndarray) -> int:
     starts, ends = offsets[rows], offsets[rows + 1]
     runs = np.array(list(merge_runs(starts, ends, cost.max_gap // cost.values)))
     begins, stops = starts[runs[:, 0]], ends[runs[:, 1] - 1]
-    # Each stretch ends in the middle of a block, and a node of the array's index comes with it.
-    edges = 2 * Blocks.SIZE * len(runs)
-    return cost.fixed + sum(int(stretch(array, begins, stops).sum()) + edges for array in cost.arrays)
+    total = cost.fixed
+    for array in cost.arrays:
+        n_nodes = array.n // array.chunk // _NODE + 1
+        # Each stretch ends in the middle of a block, and a node of the array's index comes with it.
+        total += int(stretch(array, begins, stops).sum()) + (len(runs) + min(len(runs), n_nodes)) * Blocks.SIZE
+    return total
 
 
 def stretch(array: Stored, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
@@ -105,7 +110,6 @@ def _stored(dataset: h5py.Dataset) -> Stored:
     row = math.prod(-(-length // chunk) * chunk for length, chunk in zip(inner, dataset.chunks[1:], strict=True))
     row_bytes = float(dataset.dtype.itemsize * row)
     if dataset.id.get_create_plist().get_nfilters():  # compressed: the first chunk stands for all
-        found: list[int] = []
-        dataset.id.chunk_iter(lambda info: found.append(info.size) or True)
-        row_bytes *= found[0] / (math.prod(dataset.chunks) * dataset.dtype.itemsize) if found else 1
+        n_bytes = dataset.id.chunk_iter(lambda info: info.size)  # it ends at the first answer
+        row_bytes *= (n_bytes or 0) / (math.prod(dataset.chunks) * dataset.dtype.itemsize)
     return Stored(name, n, dataset.chunks[0], row_bytes)

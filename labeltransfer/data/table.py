@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from labeltransfer.data.files import read_obs, read_var
 from labeltransfer.data.parts import Version
 from labeltransfer.data.stored import Cost, Stored, needed_bytes
 from labeltransfer.h5ad import write_h5ad
@@ -60,7 +61,7 @@ def write_table(table: Table, path: Path) -> None:
 def read_table(path: Path) -> Table:
     """Read what ``write_table`` wrote."""
     with h5py.File(path, "r", locking="best-effort") as file:
-        obs, var, uns = (ad.io.read_elem(file[name]) for name in ("obs", "var", "uns"))
+        obs, var, uns = read_obs(file), read_var(file), ad.io.read_elem(file["uns"])
     facts: dict[str, Any] = json.loads(uns["facts"])
     cost = facts["cost"]
     arrays = tuple(Stored(**array) for array in cost.pop("arrays"))
