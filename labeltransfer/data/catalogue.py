@@ -10,9 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -21,7 +20,7 @@ from labeltransfer.data import parts
 from labeltransfer.data.download import DownloadCancelled
 from labeltransfer.data.entries import CATALOGUE, CatalogueEntry, check_tutorial_subset
 from labeltransfer.data.fetch import fetch, local_path, verify
-from labeltransfer.data.orders import FILE, Order, order_from, target
+from labeltransfer.data.orders import FILE, FetchProgress, FetchState, Order, order_from, target
 from labeltransfer.data.remote import fetch_cells, fetch_table
 from labeltransfer.errors import DownloadError, LabelTransferError
 from labeltransfer.processes import is_held, start_module
@@ -42,34 +41,6 @@ __all__ = [
 
 STARTUP_GRACE = 60.0
 """Seconds that a new process has to report; after that it is taken for dead."""
-
-FetchState = Literal["absent", "starting", "running", "interrupted", "failed", "cancelled", "done"]
-
-
-@dataclass(frozen=True)
-class FetchProgress:
-    """How far a download is; ``n_done`` and ``n_total`` in bytes, ``n_total`` None where not known yet.
-
-    Of a whole file, a new start goes on from ``n_done``; of its table or cells it begins anew.
-    """
-
-    state: FetchState
-    n_done: int = 0
-    n_total: int | None = None
-    error: str = ""
-    bytes_per_second: float | None = None
-
-    @property
-    def active(self) -> bool:
-        """Whether a process is at work."""
-        return self.state in ("starting", "running")
-
-    @property
-    def remaining_seconds(self) -> float | None:
-        """Seconds still to wait at the speed so far, None where that cannot be told."""
-        if not self.active or not self.bytes_per_second or self.n_total is None:
-            return None
-        return max(0.0, (self.n_total - self.n_done) / self.bytes_per_second)
 
 
 def start_fetch(entry: CatalogueEntry, order: Order = FILE) -> None:

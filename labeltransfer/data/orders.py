@@ -1,4 +1,6 @@
-"""What can be asked for of a data set: the whole file, its table of cells, or the cells that some filters keep."""
+"""What can be asked for of a data set: the whole file, its table of cells, or the cells that some filters keep; and
+how far that is.
+"""
 
 import hashlib
 import json
@@ -26,6 +28,34 @@ class Order:
 
 
 FILE, TABLE = Order(), Order("table")
+
+FetchState = Literal["absent", "starting", "running", "interrupted", "failed", "cancelled", "done"]
+
+
+@dataclass(frozen=True)
+class FetchProgress:
+    """How far a download is; ``n_done`` and ``n_total`` in bytes, ``n_total`` None where not known yet.
+
+    Of a whole file, a new start goes on from ``n_done``; of its table or cells it begins anew.
+    """
+
+    state: FetchState
+    n_done: int = 0
+    n_total: int | None = None
+    error: str = ""
+    bytes_per_second: float | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether a process is at work."""
+        return self.state in ("starting", "running")
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Seconds still to wait at the speed so far, None where that cannot be told."""
+        if not self.active or not self.bytes_per_second or self.n_total is None:
+            return None
+        return max(0.0, (self.n_total - self.n_done) / self.bytes_per_second)
 
 
 def cells(filters: Mapping[str, Sequence[str]]) -> Order:

@@ -80,6 +80,7 @@ class RangeFile(AbstractBufferedFile):
         SourceError
             The file is not to be had from there.
         """
+        self.closed = True  # until it is open: what is let go of half made closes itself
         self.url, self.name = url, name
         self._address = url  # where the last answer came from: a redirect is followed once, not for every part
         self._tell, self._stop = tell or (lambda n_received: None), stop or (lambda: False)
@@ -90,7 +91,11 @@ class RangeFile(AbstractBufferedFile):
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
-        first = self._fetch_range(0, Blocks.SIZE)
+        try:
+            first = self._fetch_range(0, Blocks.SIZE)
+        except BaseException:
+            self._session.close()
+            raise
         super().__init__(None, url, block_size=Blocks.SIZE, cache_type="none", size=self.size)
         self.cache = Blocks(Blocks.SIZE, self._fetch_spans, self.size)
         self.cache.put(0, first)
