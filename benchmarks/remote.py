@@ -1,4 +1,4 @@
-"""Chosen cells by HTTP ranges against the whole file: ``python -m benchmarks.remote``, about five minutes.
+"""Chosen cells by HTTP ranges against the whole file: ``python -m benchmarks.remote``, about six minutes.
 
 A server on this machine answers with a delay and over a line of a stated speed, both as a far one would. The file is
 simulated; its wanted cells (female marrow) stand together, as in an atlas that is ordered by tissue and animal, or
@@ -65,7 +65,6 @@ def main() -> None:
             for route in routes:
                 share = f"{route.n_bytes / 1e6:,.1f} ({route.n_bytes / len(content):.1%})"
                 rows.append((order, route.name, share, route.n_requests, spread(route.seconds, ".1f")))
-            rows.append((order, "the file itself", f"{len(content) / 1e6:,.1f}", "", ""))
     text = (
         f"A simulated droplet file of {asked.cells:,} cells, of which {asked.wanted:.0%} are wanted; a line of "
         f"{asked.rate:g} MB/s, {asked.latency:g} ms before each answer; {asked.repeats} repeats in turns, median "

@@ -1,5 +1,6 @@
 """Chosen cells come out of a remote file by ranges, exactly, at the cost of their own bytes; or not at all."""
 
+import errno
 import os
 import signal
 import threading
@@ -20,6 +21,7 @@ from senis import few_obs, random_counts, senis_obs, write_h5ad, write_old_h5ad
 from labeltransfer import processes
 from labeltransfer.data import catalogue, stored
 from labeltransfer.data import download as download_module
+from labeltransfer.data import table as table_module
 from labeltransfer.data.catalogue import CATALOGUE, CatalogueEntry, cancel_fetch, fetch, fetch_progress, start_fetch
 from labeltransfer.data.download import DownloadCancelled
 from labeltransfer.data.files import open_h5ad, read_obs, read_rows, read_var
@@ -240,6 +242,20 @@ def test_reading_can_be_stopped_and_begun_again(content: bytes, monkeypatch: pyt
             fetch_cells(ENTRY, WANTED, cancelled=lambda: server.n_sent > n_table + limit)
         assert left_in_downloads() == [target(ENTRY, TABLE).name]
         fetch_cells(ENTRY, WANTED)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(adata: ad.AnnData, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with serve(content) as server:
+        mirror(server, monkeypatch)
+        fetch_table(ENTRY)
+        monkeypatch.setattr(table_module, "write_h5ad", full)
+        with pytest.raises(DownloadError, match="No space left on device.*free some space"):
+            fetch_cells(ENTRY, WANTED)
+    assert left_in_downloads() == [target(ENTRY, TABLE).name]
 
 
 def test_progress_tells_what_came_of_about_how_much(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
