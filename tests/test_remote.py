@@ -253,7 +253,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(content: bytes, monkeypatch: pyt
         mirror(server, monkeypatch)
         fetch_table(ENTRY)
         monkeypatch.setattr(table_module, "write_h5ad", full)
-        with pytest.raises(DownloadError, match="No space left on device.*free some space"):
+        with pytest.raises(DownloadError, match=r"No space left on device.*free some space"):
             fetch_cells(ENTRY, WANTED)
     assert left_in_downloads() == [target(ENTRY, TABLE).name]
 
