@@ -175,13 +175,14 @@ def _offer(side: Side, held: Draft, entry: CatalogueEntry, offers: list[tuple[Or
 
 
 def _show_progress(now: catalogue.FetchProgress, entry: CatalogueEntry, order: Order) -> None:
-    total = now.n_total or (entry.n_bytes if order == FILE else TABLE_BYTES_PER_CELL * entry.shape[0])
+    foreseen = {"file": entry.n_bytes, "table": TABLE_BYTES_PER_CELL * entry.shape[0]}
+    total = now.n_total or foreseen.get(order.what)  # what chosen cells take is known a moment after the start
     about = "" if order == FILE else "about "
     left = f", about {words.duration(now.remaining_seconds)} left" if now.remaining_seconds is not None else ""
-    text = f"{words.size(now.n_done)} of {about}{words.size(total)}{left}"
+    text = words.size(now.n_done) + (f" of {about}{words.size(total)}{left}" if total else " so far")
     if order == FILE and now.n_total is not None and now.n_done >= now.n_total:
         text = "Verifying what has arrived"
     what = {"file": "", "table": "Table of cells: ", "cells": "Cells: "}[order.what]
-    st.progress(min(now.n_done / total, 1.0), text=what + text)
+    st.progress(min(now.n_done / total, 1.0) if total else 0.0, text=what + text)
     resumed = ", and a broken connection is resumed where it stopped" if order == FILE else ""
     st.caption(f"Leaving is safe: the download goes on{resumed}.")
