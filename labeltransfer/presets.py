@@ -1,6 +1,7 @@
 """Ready-made settings of the two trainings, and what the number of cells settles of what they leave open."""
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 from labeltransfer.params import IntegrateParams, Settings, TransferParams
@@ -43,6 +44,9 @@ PRESET_HELP: dict[PresetName, str] = {
 
 BASE_BATCH, BASE_LR = 128, 2e-3
 """scvi-tools' own cells per step, and the learning rate that goes with them where it is left open."""
+
+SCANVI_STEPS = 150
+"""Steps that scANVI takes at the least, so that rare labels are learnt too."""
 
 STEPS_PER_EPOCH = 30
 """Steps that an epoch is to have at the least before more cells are put into one."""
@@ -87,12 +91,15 @@ def scvi_pace(params: IntegrateParams, *, n_cells: int) -> Pace:
 def scanvi_pace(params: TransferParams, *, n_cells: int) -> Pace:
     """Pace of the training of scANVI on ``n_cells`` cells; its KL term grows as slowly as in scvi-tools."""
     batch_size = params.batch_size or _batch_size(n_cells)
+    n_epochs = params.max_epochs or max(5, min(round(400_000 / n_cells), 20))
     return Pace(
-        max_epochs=params.max_epochs or max(5, min(round(400_000 / n_cells), 20)),
+        max_epochs=n_epochs,
         batch_size=batch_size,
         lr=params.lr or _lr(BASE_LR / 2, batch_size),
         kl_warmup=400,
         patience=params.early_stopping_patience if params.early_stopping else None,
+        # The held-out cells of a rare label are too few to tell that it is not learnt yet.
+        judged_from=min(n_epochs, ceil(SCANVI_STEPS * batch_size / n_cells)),
     )
 
 
