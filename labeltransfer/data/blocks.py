@@ -1,0 +1,66 @@
+"""Read the counts of many cells some cells at a time, however the file stores them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import scipy.sparse as sp
+
+from labeltransfer import sparse
+from labeltransfer.data import files
+
+MAX_CELLS = 65_536
+"""Cells in one block, so that the number of a cell in it takes two bytes."""
+
+
+def count_blocks(file: h5py.File, place: str, rows: np.ndarray, *, scratch: Path) -> Iterator[sp.csr_matrix]:
+    """Read rows of the matrix at a place in blocks, with memory for one block.
+
+    A matrix stored by row or dense is read block by block. One stored by column is passed over once, and its values lie
+    in a file in between.
+
+    Parameters
+    ----------
+    file
+        From ``files.open_h5ad``.
+    place
+        "X", "raw" or "layers/NAME".
+    rows
+        Row numbers, ascending.
+    scratch
+        Folder for that file, which is removed again.
+
+    Yields
+    ------
+    Matrices of shape (n_cells_of_block, n_genes), CSR float32, together the wanted rows in their order.
+
+    Raises
+    ------
+    InputError
+        The matrix is damaged.
+    OSError
+        The disk does not take the file.
+    """
+    lengths = files.row_lengths(file, place, rows)
+    if lengths is not None:
+        for first, stop in _cut(lengths):
+            yield files.read_rows(file, place, rows[first:stop])
+        return
+    turner = sparse.Turner(scratch / "by_row", len(rows))
+    try:
+        for part in files.read_columns(file, place, rows):
+            turner.add(part.tocsr())
+        for _, block in turner.slices():
+            for first in range(0, block.shape[0], MAX_CELLS):
+                yield block[first : first + MAX_CELLS]
+    finally:
+        turner.file.unlink(missing_ok=True)
+
+
+def _cut(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Runs (first, stop) of rows that make up a block; ``lengths`` are their stored values."""
+    before = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    for first, stop in sparse.cut(before):
+        for begin in range(first, stop, MAX_CELLS):
+            yield begin, min(begin + MAX_CELLS, stop)
