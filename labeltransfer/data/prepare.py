@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from labeltransfer.data.cells import SIDES, join, side_summary
 from labeltransfer.data.genes import choose_genes, shared_genes
-from labeltransfer.data.sample import draw_cells
+from labeltransfer.data.sample import draw_cells, mean_profiles
 from labeltransfer.data.side_counts import CellTotals, Progress, counts_of, put_aside
 from labeltransfer.data.sides import SideCells, read_side
 from labeltransfer.h5ad import new_h5ad, write_table
@@ -137,13 +137,15 @@ def _trained_on(
     if n_query <= params.max_query_cells:
         return trained
 
-    def blocks() -> Iterator[sp.csr_matrix]:
+    def blocks(side: Side) -> Iterator[sp.csr_matrix]:
         for first, piece in turner.pieces():
-            if first >= n_reference:
+            if (first < n_reference) == (side == "reference"):
                 yield piece.T.tocsr()
 
+    labels = obs["observed_label"].iloc[:n_reference].cat.remove_unused_categories().cat.codes.to_numpy()
+    profiles = mean_profiles(lambda: blocks("reference"), labels)
     batches = obs["batch"].cat.codes.to_numpy()[n_reference:]
-    trained[n_reference:] = draw_cells(blocks, batches, most=params.max_query_cells)
+    trained[n_reference:] = draw_cells(lambda: blocks("query"), batches, profiles, most=params.max_query_cells)
     tell(
         f"Training on {int(trained[n_reference:].sum()):,} of {n_query:,} query cells, drawn from every batch and every "
         f"kind of cell, rare ones included; all {n_query:,} are labelled."

@@ -65,12 +65,12 @@ def training_data(path: Path) -> ad.AnnData:
 
 
 def all_counts(path: Path) -> tuple[sp.csr_matrix, pd.Series]:
-    """Counts of every cell over the chosen genes, CSR float32, and the cells' batches, shape (n_cells,).
+    """Counts of every cell over the chosen genes, CSR float32, and each cell's batch, indexed by unique cell name.
 
     A million cells take some 3 GB.
     """
     with h5py.File(path) as file:
-        batches = pd.Series(ad.io.read_elem(file["obs/batch"]))
+        batches = pd.Series(ad.io.read_elem(file["obs/batch"]), index=_names(file["obs"]))
         chosen = np.flatnonzero(ad.io.read_elem(file["var"])["highly_variable"].to_numpy())
         return _read_cells(file, chosen, np.ones(len(batches), bool)), batches
 

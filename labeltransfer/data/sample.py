@@ -1,7 +1,8 @@
 """Which query cells are trained on where there are too many: a sample in which no kind of cell is lost.
 
-Cells are sorted into coarse strata of similar expression, and each stratum of each batch gives its share, a rare one
-more than that. Equal inputs give the same sample.
+Cells are sorted into coarse strata: by the reference label whose cells they are most like, which finds rare kinds that
+the reference knows, and by k-means of their expression, which tells apart kinds that it lacks. Each stratum of each
+batch gives its share, a rare one more than that. Equal inputs give the same sample.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,15 +16,15 @@ N_LANDMARKS = 20_000
 """Cells, drawn at random, from which informative genes and axes are told."""
 N_INFORMATIVE = 1000
 N_AXES = 20
-MAX_STRATA = 100
+MAX_STRATA = 50
 SCALE = 1e4
 
 Blocks = Callable[[], Iterator[sp.csr_matrix]]
-"""Gives the counts of all query cells in blocks, CSR of shape (n_cells_of_block, n_genes), anew at each call."""
+"""Gives the counts of all cells in blocks, CSR of shape (n_cells_of_block, n_genes), anew at each call."""
 
 
-def draw_cells(blocks: Blocks, batches: np.ndarray, *, most: int, seed: int = 0) -> np.ndarray:
-    """Draw cells from each batch and each stratum of expression.
+def draw_cells(blocks: Blocks, batches: np.ndarray, profiles: np.ndarray, *, most: int, seed: int = 0) -> np.ndarray:
+    """Draw cells from each batch and each stratum.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ def draw_cells(blocks: Blocks, batches: np.ndarray, *, most: int, seed: int = 0)
         Counts of all cells.
     batches
         Number of each cell's batch, shape (n_cells,).
+    profiles
+        Mean expression of each reference label, from ``mean_profiles``.
     most
         How many cells to draw; every batch gives one at least, even where that makes more.
     seed
@@ -40,16 +43,21 @@ def draw_cells(blocks: Blocks, batches: np.ndarray, *, most: int, seed: int = 0)
     -------
     Mask of shape (n_cells,).
     """
-    n_batches = len(np.unique(batches))
-    n_strata = int(np.clip(most // (20 * n_batches), 1, MAX_STRATA))
-    strata = expression_strata(blocks, len(batches), n_strata=n_strata, seed=seed)
-    _, groups = np.unique(batches.astype(np.int64) * n_strata + strata, return_inverse=True)
+    n_cells, n_batches = len(batches), len(np.unique(batches))
+    landmarks = _landmarks(blocks, n_cells, seed)
+    strata = [batches]
+    if n_batches * len(profiles) <= most // 2:
+        strata.append(_nearest_profile(blocks, landmarks, profiles))
+    n_strata = min(most // (20 * n_batches * len(profiles)), MAX_STRATA)
+    if n_strata > 1:
+        strata.append(_clusters(blocks, landmarks, n_strata, seed))
+    _, groups = np.unique(np.column_stack(strata), axis=0, return_inverse=True)
+    groups = groups.ravel()
     sizes = np.bincount(groups)
     quota = quotas(sizes, most)
-    rng = np.random.default_rng(seed)
-    order = np.lexsort((rng.random(len(groups)), groups))
-    place = np.empty(len(groups), np.int64)  # of each cell within its group, at random
-    place[order] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    order = np.lexsort((np.random.default_rng(seed).random(n_cells), groups))
+    place = np.empty(n_cells, np.int64)  # of each cell within its group, at random
+    place[order] = np.arange(n_cells) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return place < quota[groups]
 
 
@@ -70,30 +78,60 @@ def quotas(sizes: np.ndarray, most: int) -> np.ndarray:
     return quota
 
 
-def expression_strata(blocks: Blocks, n_cells: int, *, n_strata: int, seed: int = 0) -> np.ndarray:
-    """Sort cells into strata of similar expression; their numbers have shape (n_cells,).
+def mean_profiles(blocks: Blocks, labels: np.ndarray) -> np.ndarray:
+    """Mean log-normalised expression of each label, shape (n_labels, n_genes).
 
-    Log-normalised counts over the genes that vary most among landmark cells, brought to the landmarks' 20 main axes, are
-    clustered by k-means.
+    ``labels`` numbers the label of each cell of ``blocks``, shape (n_cells,).
     """
-    if n_strata == 1:
-        return np.zeros(n_cells, np.int64)
-    rng = np.random.default_rng(seed)
+    sums, first = 0, 0
+    for block in blocks():
+        own = labels[first : first + block.shape[0]]
+        of_label = sp.csr_matrix((np.ones(len(own), np.float32), (own, np.arange(len(own)))), (labels.max() + 1, len(own)))
+        sums = sums + (of_label @ _log_normalised(block)).toarray().astype(np.float64)
+        first += block.shape[0]
+    return sums / np.maximum(np.bincount(labels), 1)[:, None]
+
+
+def _landmarks(blocks: Blocks, n_cells: int, seed: int) -> sp.csr_matrix:
+    """Log-normalised expression of some cells drawn at random, shape (n_landmarks, n_genes)."""
     chosen = np.zeros(n_cells, bool)
-    chosen[rng.choice(n_cells, min(N_LANDMARKS, n_cells), replace=False)] = True
+    rows = np.random.default_rng(seed).choice(n_cells, min(N_LANDMARKS, n_cells), replace=False)
+    chosen[rows] = True
     parts, first = [], 0
     for block in blocks():
         parts.append(_log_normalised(block[chosen[first : first + block.shape[0]]]))
         first += block.shape[0]
-    landmarks = sp.vstack(parts, format="csr")
-    squares = landmarks.multiply(landmarks).mean(axis=0)
-    spread = np.asarray(squares - np.square(landmarks.mean(axis=0))).ravel()
-    genes = np.sort(np.argsort(-spread, kind="stable")[:N_INFORMATIVE])
-    landmarks = landmarks[:, genes]
-    axes = TruncatedSVD(min(N_AXES, min(landmarks.shape) - 1), random_state=seed).fit(landmarks)
+    return sp.vstack(parts, format="csr")
+
+
+def _moments(landmarks: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    mean = np.asarray(landmarks.mean(axis=0)).ravel()
+    squares = np.asarray(landmarks.multiply(landmarks).mean(axis=0)).ravel()
+    return mean, np.maximum(squares - mean**2, 0)
+
+
+def _nearest_profile(blocks: Blocks, landmarks: sp.csr_matrix, profiles: np.ndarray) -> np.ndarray:
+    """Number of the profile that each cell is most like, shape (n_cells,).
+
+    What sets a cell apart from the mean cell is compared with what sets a label apart from the mean label, so that what
+    differs between the technologies in all cells alike does not count. Genes weigh the less the more they vary.
+    """
+    mean, spread = _moments(landmarks)
+    weights = (profiles - profiles.mean(axis=0)) / np.maximum(spread, np.median(spread) + 1e-3)
+    weights /= np.linalg.norm(weights * np.sqrt(spread), axis=1, keepdims=True) + 1e-9
+    scores = (_log_normalised(block) @ weights.T - mean @ weights.T for block in blocks())
+    return np.concatenate([score.argmax(axis=1) for score in scores])
+
+
+def _clusters(blocks: Blocks, landmarks: sp.csr_matrix, n_clusters: int, seed: int) -> np.ndarray:
+    """Number of each cell's cluster, shape (n_cells,): k-means on the main axes of the genes that vary most."""
+    genes = np.sort(np.argsort(-_moments(landmarks)[1], kind="stable")[:N_INFORMATIVE])
+    own = landmarks[:, genes]
+    axes = TruncatedSVD(min(N_AXES, min(own.shape) - 1), random_state=seed).fit(own)
     points = np.concatenate([axes.transform(_log_normalised(block)[:, genes]) for block in blocks()])
-    kmeans = MiniBatchKMeans(n_strata, random_state=seed, n_init=1, batch_size=4096)
-    return kmeans.fit_predict(points.astype(np.float32)).astype(np.int64)
+    # Its habit of giving up small clusters for new ones would cost the rare kinds theirs.
+    kmeans = MiniBatchKMeans(n_clusters, random_state=seed, n_init=3, batch_size=4096, reassignment_ratio=0)
+    return kmeans.fit_predict(points.astype(np.float32))
 
 
 def _log_normalised(counts: sp.csr_matrix) -> sp.csr_matrix:
