@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from labeltransfer.params import RunParams
@@ -142,6 +144,23 @@ def test_a_run_without_room_on_the_disk_fails_in_words_and_the_next_one_succeeds
     again = store.create(prepare_only)
     worker(again).wait()
     assert again.status().state == "done"
+
+
+def test_of_a_sampled_query_every_cell_is_labelled(store: Store, small_params: RunParams) -> None:
+    sampled = small_params.prepare.model_copy(update={"max_query_cells": 100})
+    run = store.create(small_params.model_copy(update={"prepare": sampled}))
+    assert worker(run).wait() == 0, run.status().error
+    said = [event["text"] for event in run.events("message")]
+    assert any("Training on 100 of 315 query cells" in text for text in said), said
+    assert "Training scVI on 400 cells × 300 genes" in said and "Labelling all 615 cells" in said
+    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    assert len(cells) == 615 and cells["predicted_label"].notna().all() and cells["trained_on"].sum() == 400
+    for stage in ("integrate", "transfer"):
+        points = np.load(run.artefact(stage, "latent.npy"))
+        assert points.shape == (615, 5) and np.isfinite(points).all()
+    soft = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
+    assert list(soft.index) == list(cells.index)
+    np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-4)
 
 
 def test_a_missing_input_file_is_said_in_words(store: Store, prepare_only: RunParams, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def check_structure(file: h5py.File, path: Path) -> None:
                 stored, declared = stored + n_stored, declared + n_declared
                 if not where.startswith(_MATRICES):
                     tables += n_declared
-                strings += _n_texts(item.get_type()) * int(np.prod(item.get_space().shape, dtype=object))
+                strings += _n_texts(item.get_type()) * int(np.prod(item.get_space().shape or (), dtype=object))
             seen.add(address)
             if len(seen) > MAX_OBJECTS:
                 raise InputError(f"{name}: it holds more than {MAX_OBJECTS:,} arrays and groups. {_REWRITE}")
