@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from labeltransfer.data.sample import _clusters, _landmarks, draw_cells, mean_profiles, quotas
+from labeltransfer.data.sample import _axes, _clusters, _landmarks, draw_cells, log_normalised, mean_profiles, quotas
 
 SIZES = [4000, 1500, 480, 20]
 """Cells of four kinds; the last one is rare."""
@@ -40,9 +40,9 @@ def profiles() -> np.ndarray:
     return mean_profiles(lambda: blocks_of(counts), np.repeat([0, 1, 2], 40))
 
 
-def blocks_of(counts: sp.csr_matrix, n_block: int = 1100) -> Iterator[sp.csr_matrix]:
+def blocks_of(counts: sp.csr_matrix, n_block: int = 1100) -> Iterator[sp.csc_matrix]:
     for first in range(0, counts.shape[0], n_block):
-        yield counts[first : first + n_block]
+        yield counts[first : first + n_block].tocsc()
 
 
 def test_rare_kinds_are_kept_and_frequent_ones_keep_their_order(
@@ -59,7 +59,8 @@ def test_rare_kinds_are_kept_and_frequent_ones_keep_their_order(
 def test_a_kind_that_the_reference_lacks_is_told_apart_as_well(
     counts: sp.csr_matrix, kinds: np.ndarray, profiles: np.ndarray
 ) -> None:
-    clusters = _clusters(lambda: blocks_of(counts), _landmarks(lambda: blocks_of(counts), len(kinds), 0), 10, 0)
+    axes = _axes(_landmarks(lambda: blocks_of(counts), len(kinds), 0), 0)
+    clusters = _clusters(log_normalised(counts.tocsc()) @ axes, 10, 0)
     frequent = kinds < 3
     purity = sum(np.bincount(kinds[frequent & (clusters == c)], minlength=1).max() for c in range(10)) / frequent.sum()
     assert purity > 0.95

@@ -85,7 +85,7 @@ def prepare(
         tallies: dict[str, dict[str, Any]] = {side: read[side].tally for side in SIDES}
         tallies["genes"] = {f"n_{side}": n_of[side] for side in SIDES} | {"n_shared": len(genes)} | n_only
         del read
-        obs["trained_on"] = _trained_on(obs, turner, params.prepare, tell)
+        obs["trained_on"] = _trained_on(obs, turner, params.prepare, tell, progress)
         progress(0.6)
         var = _choose(obs, genes, turner, params.prepare, tell)
         var["gene_length"] = np.nan if lengths is None else lengths.reindex(genes).to_numpy()
@@ -128,7 +128,7 @@ def _gather(
 
 
 def _trained_on(
-    obs: pd.DataFrame, turner: Turner, params: PrepareParams, tell: Callable[[str], None]
+    obs: pd.DataFrame, turner: Turner, params: PrepareParams, tell: Callable[[str], None], progress: Progress
 ) -> np.ndarray:
     """Mask of the cells that the models are trained on: the reference, and of the query as many as were asked for."""
     trained = np.ones(len(obs), bool)
@@ -137,10 +137,11 @@ def _trained_on(
     if n_query <= params.max_query_cells:
         return trained
 
-    def blocks(side: Side) -> Iterator[sp.csr_matrix]:
+    def blocks(side: Side) -> Iterator[sp.csc_matrix]:
         for first, piece in turner.pieces():
+            progress(0.5)  # how far it is would take counting the passes; to be stopped is what matters
             if (first < n_reference) == (side == "reference"):
-                yield piece.T.tocsr()
+                yield piece.T
 
     labels = obs["observed_label"].iloc[:n_reference].cat.remove_unused_categories().cat.codes.to_numpy()
     profiles = mean_profiles(lambda: blocks("reference"), labels)

@@ -19,8 +19,8 @@ N_AXES = 20
 MAX_STRATA = 50
 SCALE = 1e4
 
-Blocks = Callable[[], Iterator[sp.csr_matrix]]
-"""Gives the counts of all cells in blocks, CSR of shape (n_cells_of_block, n_genes), anew at each call."""
+Blocks = Callable[[], Iterator[sp.csc_matrix]]
+"""Gives the counts of all cells in blocks, CSC of shape (n_cells_of_block, n_genes), anew at each call."""
 
 
 def draw_cells(blocks: Blocks, batches: np.ndarray, profiles: np.ndarray, *, most: int, seed: int = 0) -> np.ndarray:
@@ -44,13 +44,17 @@ def draw_cells(blocks: Blocks, batches: np.ndarray, profiles: np.ndarray, *, mos
     Mask of shape (n_cells,).
     """
     n_cells, n_batches = len(batches), len(np.unique(batches))
-    landmarks = _landmarks(blocks, n_cells, seed)
+    n_strata = min(most // (20 * n_batches * len(profiles)), MAX_STRATA)
     strata = [batches]
     if n_batches * len(profiles) <= most // 2:
-        strata.append(_nearest_profile(blocks, landmarks, profiles))
-    n_strata = min(most // (20 * n_batches * len(profiles)), MAX_STRATA)
-    if n_strata > 1:
-        strata.append(_clusters(blocks, landmarks, n_strata, seed))
+        landmarks = _landmarks(blocks, n_cells, seed)
+        towards, at_mean = _directions(landmarks, profiles)
+        axes = _axes(landmarks, seed)
+        weights = np.hstack([towards, axes]).astype(np.float32)
+        points = np.concatenate([log_normalised(block) @ weights for block in blocks()])
+        strata.append((points[:, : len(profiles)] - at_mean).argmax(axis=1))
+        if n_strata > 1:
+            strata.append(_clusters(points[:, len(profiles) :], n_strata, seed))
     _, groups = np.unique(np.column_stack(strata), axis=0, return_inverse=True)
     groups = groups.ravel()
     sizes = np.bincount(groups)
@@ -83,13 +87,21 @@ def mean_profiles(blocks: Blocks, labels: np.ndarray) -> np.ndarray:
 
     ``labels`` numbers the label of each cell of ``blocks``, shape (n_cells,).
     """
+    n_of = np.bincount(labels)
+    member = sp.csr_matrix((np.ones(len(labels), np.float32), (labels, np.arange(len(labels)))))
     sums, first = 0, 0
     for block in blocks():
-        own = labels[first : first + block.shape[0]]
-        of_label = sp.csr_matrix((np.ones(len(own), np.float32), (own, np.arange(len(own)))), (labels.max() + 1, len(own)))
-        sums = sums + (of_label @ _log_normalised(block)).toarray().astype(np.float64)
-        first += block.shape[0]
-    return sums / np.maximum(np.bincount(labels), 1)[:, None]
+        stop = first + block.shape[0]
+        sums = sums + (member[:, first:stop] @ log_normalised(block)).toarray().astype(np.float64)
+        first = stop
+    return sums / np.maximum(n_of, 1)[:, None]
+
+
+def log_normalised(counts: sp.csc_matrix) -> sp.csc_matrix:
+    """log1p of counts per 10,000 of each cell, float32; every cell has a count."""
+    factors = (SCALE / np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()).astype(np.float32)
+    data = np.log1p(counts.data * factors[counts.indices])
+    return sp.csc_matrix((data, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def _landmarks(blocks: Blocks, n_cells: int, seed: int) -> sp.csr_matrix:
@@ -99,7 +111,7 @@ def _landmarks(blocks: Blocks, n_cells: int, seed: int) -> sp.csr_matrix:
     chosen[rows] = True
     parts, first = [], 0
     for block in blocks():
-        parts.append(_log_normalised(block[chosen[first : first + block.shape[0]]]))
+        parts.append(log_normalised(block[chosen[first : first + block.shape[0]]]))
         first += block.shape[0]
     return sp.vstack(parts, format="csr")
 
@@ -110,32 +122,30 @@ def _moments(landmarks: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.maximum(squares - mean**2, 0)
 
 
-def _nearest_profile(blocks: Blocks, landmarks: sp.csr_matrix, profiles: np.ndarray) -> np.ndarray:
-    """Number of the profile that each cell is most like, shape (n_cells,).
+def _directions(landmarks: sp.csr_matrix, profiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Directions towards each label, shape (n_genes, n_labels), and where on them the mean cell is, (n_labels,).
 
     What sets a cell apart from the mean cell is compared with what sets a label apart from the mean label, so that what
     differs between the technologies in all cells alike does not count. Genes weigh the less the more they vary.
     """
     mean, spread = _moments(landmarks)
-    weights = (profiles - profiles.mean(axis=0)) / np.maximum(spread, np.median(spread) + 1e-3)
-    weights /= np.linalg.norm(weights * np.sqrt(spread), axis=1, keepdims=True) + 1e-9
-    scores = (_log_normalised(block) @ weights.T - mean @ weights.T for block in blocks())
-    return np.concatenate([score.argmax(axis=1) for score in scores])
+    towards = (profiles - profiles.mean(axis=0)) / np.maximum(spread, np.median(spread) + 1e-3)
+    towards /= np.linalg.norm(towards * np.sqrt(spread), axis=1, keepdims=True) + 1e-9
+    return towards.T, towards @ mean
 
 
-def _clusters(blocks: Blocks, landmarks: sp.csr_matrix, n_clusters: int, seed: int) -> np.ndarray:
-    """Number of each cell's cluster, shape (n_cells,): k-means on the main axes of the genes that vary most."""
+def _axes(landmarks: sp.csr_matrix, seed: int) -> np.ndarray:
+    """Main axes of the genes that vary most, shape (n_genes, n_axes); other genes have no part in them."""
     genes = np.sort(np.argsort(-_moments(landmarks)[1], kind="stable")[:N_INFORMATIVE])
     own = landmarks[:, genes]
-    axes = TruncatedSVD(min(N_AXES, min(own.shape) - 1), random_state=seed).fit(own)
-    points = np.concatenate([axes.transform(_log_normalised(block)[:, genes]) for block in blocks()])
+    found = TruncatedSVD(min(N_AXES, min(own.shape) - 1), random_state=seed).fit(own).components_
+    axes = np.zeros((landmarks.shape[1], len(found)))
+    axes[genes] = found.T
+    return axes
+
+
+def _clusters(points: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
+    """Number of each cell's cluster, shape (n_cells,)."""
     # Its habit of giving up small clusters for new ones would cost the rare kinds theirs.
     kmeans = MiniBatchKMeans(n_clusters, random_state=seed, n_init=3, batch_size=4096, reassignment_ratio=0)
-    return kmeans.fit_predict(points.astype(np.float32))
-
-
-def _log_normalised(counts: sp.csr_matrix) -> sp.csr_matrix:
-    """log1p of counts per 10,000 of each cell, float32; every cell has a count."""
-    totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    data = np.log1p(counts.data * np.repeat(SCALE / totals, np.diff(counts.indptr))).astype(np.float32)
-    return sp.csr_matrix((data, counts.indices, counts.indptr), shape=counts.shape)
+    return kmeans.fit_predict(np.ascontiguousarray(points))
