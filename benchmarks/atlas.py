@@ -1,10 +1,11 @@
 """Time and memory of a whole run against the number of query cells, and what training on a sample of them costs.
 
-``python -m benchmarks.atlas [--cells 10000 100000 1000000] [--preset quick] [--sampled-cells 30000] [--samples 3000 10000]``
+``python -m benchmarks.atlas [--cells 10000 100000 1000000] [--preset quick] [--epochs N]``
+``                           [--sampled-cells 30000] [--samples 3000 10000] [--seeds 0 1]``
 
-Simulated pairs (``benchmarks.atlas_data``) go through the command line, each in a process and a home of its own; seconds
-and peak memory are those that each stage wrote down. Generating 10^6 cells takes some 5 minutes and 3 GB of disk, the
-run over them 15 GB of disk and, on two cores, most of an hour with the preset quick: leave 1000000 out for a first look.
+Simulated pairs (``benchmarks.atlas_data``) go through the command line, each in a process and home of its own; seconds
+and peak memory are those that each stage wrote down. Generating 10^6 cells takes some 5 minutes and 3 GB of disk, and
+the run over them 15 GB of disk: leave 1000000 out, or set --epochs 1, for a first look.
 """
 
 import argparse
@@ -37,7 +38,9 @@ def run(reference: Path, query: Path, scratch: Path, options: list[str]) -> dict
         began = time.perf_counter()
         subprocess.run(command, check=True, env=os.environ | {"LABELTRANSFER_HOME": str(home)})
         seconds = time.perf_counter() - began
-        records = {json.loads(p.read_text())["stage"]: json.loads(p.read_text()) for p in home.glob("stages/*/stage.json")}
+        records = {
+            json.loads(p.read_text())["stage"]: json.loads(p.read_text()) for p in home.glob("stages/*/stage.json")
+        }
         metrics = json.loads((out / "metrics.json").read_text())
     return {"metrics": metrics, "seconds": seconds, "stages": records}
 

@@ -4,8 +4,8 @@ import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
 
-import pynvml
 import numpy as np
+import pynvml
 import pytest
 
 from labeltransfer.runs import devices as module

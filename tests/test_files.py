@@ -300,7 +300,7 @@ def test_real_files_are_read_whole(shared_data: Path) -> None:
 
 
 def test_a_file_that_this_app_wrote_can_be_an_input(tmp_path: Path) -> None:
-    """anndata's ``write_elem`` puts an array without a shape where there is no ``raw``."""
+    """The library puts an array without a shape where there is no ``raw``."""
     write_h5ad(ad.AnnData(sp.csr_matrix(counts()), obs=obs(), var=var()), tmp_path / "cells.h5ad")
     with h5py.File(tmp_path / "cells.h5ad") as file:
         assert file["raw"].shape is None

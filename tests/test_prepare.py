@@ -380,9 +380,7 @@ def spoilt_late(adata: ad.AnnData) -> None:
 
 
 @pytest.mark.parametrize("side", ["reference", "query"])
-def test_small_blocks_give_the_same_to_the_last_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
-) -> None:
+def test_small_blocks_give_the_same_to_the_last_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str) -> None:
     found = []
     for n_values in (8_000_000, 900):
         monkeypatch.setattr(sparse, "MAX_VALUES", n_values)

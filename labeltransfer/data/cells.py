@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from labeltransfer.data.side_counts import CellTotals

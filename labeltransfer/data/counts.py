@@ -90,9 +90,7 @@ class CountCheck:
         report(f"{told}; {'normalisation by gene length rounds them' if self.will_round else 'they are rounded'}.")
 
 
-def normalise_by_length(
-    counts: sp.csr_matrix, lengths: np.ndarray, *, median: float | None = None
-) -> sp.csr_matrix:
+def normalise_by_length(counts: sp.csr_matrix, lengths: np.ndarray, *, median: float | None = None) -> sp.csr_matrix:
     """Counts as if every gene had the median length, rounded to integers: ``rint(counts / length * median)``.
 
     Full-length protocols yield more reads from longer transcripts. Dividing by length, scaling by the median and

@@ -103,7 +103,7 @@ def read_rows(file: h5py.File, place: str, rows: np.ndarray | None = None) -> sp
 
 
 def row_lengths(file: h5py.File, place: str, rows: np.ndarray) -> np.ndarray | None:
-    """Values that reading each row costs, shape (len(rows),); None where counts lie by column (see ``read_columns``)."""
+    """Values that reading each row costs, shape (len(rows),); None where ``read_columns`` is the way to read them."""
     item = _matrix(file, place)
     with _reading(_name(file), f"the matrix {place}"):
         return matrices.row_lengths(item, rows)

@@ -117,7 +117,7 @@ def sampled_rows(item: h5py.Group | h5py.Dataset, rows: np.ndarray) -> tuple[sp.
 
 
 def row_lengths(item: h5py.Group | h5py.Dataset, rows: np.ndarray) -> np.ndarray | None:
-    """Values that reading each of some rows costs; None where a matrix stored by column is too large to be read whole."""
+    """Values that reading each row costs; None where a matrix stored by column is too large to be read whole."""
     n_cells, n_genes = matrix_shape(item)
     layout = layout_of(item)
     if layout == "csr":

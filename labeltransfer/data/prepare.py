@@ -148,8 +148,8 @@ def _trained_on(
     batches = obs["batch"].cat.codes.to_numpy()[n_reference:]
     trained[n_reference:] = draw_cells(lambda: blocks("query"), batches, profiles, most=params.max_query_cells)
     tell(
-        f"Training on {int(trained[n_reference:].sum()):,} of {n_query:,} query cells, drawn from every batch and every "
-        f"kind of cell, rare ones included; all {n_query:,} are labelled."
+        f"Training on {int(trained[n_reference:].sum()):,} of {n_query:,} query cells, drawn from every batch and "
+        f"every kind of cell, rare ones included; all {n_query:,} are labelled."
     )
     return trained
 
@@ -162,9 +162,7 @@ def _choose(
     own = obs[trained]
     groups = own[params.hvg_batch] if params.hvg_batch != "none" else pd.Series("all", index=own.index)
     counts = counts_of(turner, trained, obs["n_genes"].to_numpy())
-    return choose_genes(
-        counts, genes, groups, n_top_genes=params.n_top_genes, hvg_batch=params.hvg_batch, report=tell
-    )
+    return choose_genes(counts, genes, groups, n_top_genes=params.n_top_genes, hvg_batch=params.hvg_batch, report=tell)
 
 
 def _write(path: Path, obs: pd.DataFrame, var: pd.DataFrame, turner: Turner, progress: Progress) -> None:

@@ -1,7 +1,8 @@
 """Read ``prepared.h5ad``: its cells, its genes, one gene's expression, or what the models train on.
 
-Layout: ``obs`` one row a cell (``trained_on`` marks those that the models are trained on; all others are only labelled), ``var`` one row a shared gene, no ``X``, and ``layers["counts"]`` by column (CSC), so
-that one gene, or the chosen ones, can be read without the rest.
+Layout: ``obs`` one row a cell (``trained_on`` marks those that models are trained on; the others are only labelled),
+``var`` one row a shared gene, no ``X``, and ``layers["counts"]`` by column (CSC), so that one gene, or the chosen ones,
+can be read without the rest.
 """
 
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ def expression(path: Path, gene: str) -> np.ndarray:
 
 
 def training_data(path: Path) -> ad.AnnData:
-    """Cells trained on by chosen genes, in the order of the file, with ``layers["counts"]`` as CSR float32 and no ``X``."""
+    """Cells trained on by chosen genes, in the file's order, with ``layers["counts"]`` as CSR float32 and no ``X``."""
     with h5py.File(path) as file:
         obs, var = ad.io.read_elem(file["obs"]), ad.io.read_elem(file["var"])
         chosen = np.flatnonzero(var["highly_variable"].to_numpy())
@@ -114,9 +115,7 @@ def _read_cells(file: h5py.File, columns: np.ndarray, wanted: np.ndarray) -> sp.
     return sp.csr_matrix((data, indices, indptr), shape=(len(lengths) - 1, len(columns)))
 
 
-def _column_parts(
-    file: h5py.File, columns: np.ndarray, *, values: bool = True
-) -> Iterator[tuple[int, sp.csc_matrix]]:
+def _column_parts(file: h5py.File, columns: np.ndarray, *, values: bool = True) -> Iterator[tuple[int, sp.csc_matrix]]:
     """Counts of some genes, a block of the file at a time, each with its place among ``columns``.
 
     Of each block, what lies between its first and its last wanted column is read at once: many small reads would unpack

@@ -24,8 +24,8 @@ Progress = Callable[[float], None]
 class CellTotals:
     """What the counts of one side say of its cells.
 
-    ``kept``, shape (n_cells,), marks cells with a count in the shared genes. Of those, shape (n_kept,): ``n_counts_raw``
-    sums the counts as they came, over all genes; ``n_counts`` and ``n_genes`` stand for the shared genes.
+    ``kept``, shape (n_cells,), marks cells with a count in the shared genes. Of those, shape (n_kept,):
+    ``n_counts_raw`` sums the counts as they came, over all genes; ``n_counts`` and ``n_genes`` count in shared genes.
     """
 
     kept: np.ndarray

@@ -22,9 +22,9 @@ class SideCells:
     """The cells of one side that are to be used, and where in its file their counts stand.
 
     ``rows`` are the cells' places in the file, ascending, and ``obs`` what it says of them, shape (n_cells, n_columns),
-    indexed by cell name; ``labels`` are strings or None and ``batches`` strings, both of shape (n_cells,). ``genes`` are
-    unique and stand in ``columns`` of the counts at ``place``. ``gene_lengths`` are those that the counts are to be
-    divided by, None where they are not. ``tally`` counts what was left out.
+    indexed by cell name; ``labels`` are strings or None and ``batches`` strings, both of shape (n_cells,). ``genes``
+    are unique and stand in ``columns`` of the counts at ``place``. ``gene_lengths`` are those that the counts are to
+    be divided by, None where they are not. ``tally`` counts what was left out.
     """
 
     side: Side
@@ -75,9 +75,7 @@ def read_side(
     if normalise:
         table = read_gene_lengths(length_table, report=report)
         genes, columns, lengths = _with_length(genes, columns, table, side, tally, report)
-    return SideCells(
-        side, summary.path, summary.counts, rows, obs, labels, batches, genes, columns, lengths, tally
-    )
+    return SideCells(side, summary.path, summary.counts, rows, obs, labels, batches, genes, columns, lengths, tally)
 
 
 def check_side(obs: pd.DataFrame, params: SideParams, side: Side) -> None:

@@ -31,7 +31,8 @@ def cell_table(obs: pd.DataFrame, soft: pd.DataFrame, *, mde_scvi: np.ndarray, m
     Returns
     -------
     One row a cell, in the order of ``obs``: what was known, the label predicted and its probability (``confidence``),
-    the runner-up, counts, whether the models were trained on it (``trained_on``), the coordinates of both maps, and the columns of the input files as ``obs.NAME``.
+    the runner-up, counts, whether the models were trained on the cell (``trained_on``), the coordinates of both maps,
+    and the columns of the input files as ``obs.NAME``.
     """
     n_cells = len(obs)
     if len(soft) != n_cells or mde_scvi.shape != (n_cells, 2) or mde_scanvi.shape != (n_cells, 2):

@@ -17,8 +17,8 @@ import scipy.sparse as sp
 from labeltransfer.errors import RunError
 from labeltransfer.h5ad import new_h5ad, write_table
 from labeltransfer.params import Side
-from labeltransfer.sparse import SparseWriter, Turner, cut
 from labeltransfer.results.evaluate import OBS_PREFIX
+from labeltransfer.sparse import SparseWriter, Turner, cut
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A spreadsheet reads a cell that begins so as a formula, or drops the character and then does."""

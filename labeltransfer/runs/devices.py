@@ -93,7 +93,7 @@ def peak_memory() -> int:
 
 
 def reset_peak_memory() -> bool:
-    """Begin anew with the peak of memory; False where the system (anything but Linux) does not let a process do that."""
+    """Begin anew with the peak of memory; False where the system, anything but Linux, does not allow it."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -1,7 +1,6 @@
 """The stages of a run in order, each skipped where its artefact already exists."""
 
 import hashlib
-import importlib.metadata
 import json
 import time
 from collections.abc import Callable
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from labeltransfer import home
 from labeltransfer.errors import InputError
 from labeltransfer.params import RunParams
-from labeltransfer.runs.devices import Device, peak_memory, reset_peak_memory
+from labeltransfer.runs.devices import Device, reset_peak_memory
+from labeltransfer.runs.record import record
 from labeltransfer.runs.reporter import Reporter
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store
@@ -226,21 +226,10 @@ def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
         if not reused:
             with store.build_stage(run, name, keys[name]) as folder:
                 STAGES[name].make(job, folder)
-                home.write_json(folder / "stage.json", _record(name, params, device, time.perf_counter() - began, own_peak))
+                settings = {s: params.model_dump(mode="json")[s] for s in STAGES[name].settings}
+                seconds = time.perf_counter() - began
+                home.write_json(folder / "stage.json", record(name, settings, device, seconds, own_peak=own_peak))
         run.append_event("end", stage=name, seconds=time.perf_counter() - began)
-
-
-def _record(name: str, params: RunParams, device: Device, seconds: float, own_peak: bool) -> dict[str, Any]:
-    """How an artefact was made, kept beside it; ``own_peak`` tells that the peak of memory is of this stage alone."""
-    packages = ("scvi-tools", "torch", "scanpy", "anndata", "pymde", "numpy")
-    return {
-        "stage": name,
-        "settings": {s: params.model_dump(mode="json")[s] for s in STAGES[name].settings},
-        "seconds": round(seconds, 2),
-        "peak_memory_bytes" if own_peak else "peak_memory_bytes_so_far": peak_memory(),
-        "device": device.name,
-        "versions": {package: importlib.metadata.version(package) for package in packages},
-    }
 
 
 def _fingerprint(path: str) -> list[Any]:
