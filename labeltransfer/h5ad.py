@@ -68,18 +68,6 @@ def new_h5ad(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
             file.check()  # comes before what HDF5 has to say of a file that lost its writes
 
 
-def write_h5ad(adata: ad.AnnData, path: Path) -> None:
-    """Write a new h5ad file, compressed lightly.
-
-    Raises
-    ------
-    OSError
-        The disk does not take it; what was written is of no use.
-    """
-    with new_h5ad(path) as (target, _):
-        write_table(adata, target)
-
-
 def write_table(adata: ad.AnnData, target: h5py.File) -> None:
     """Write an AnnData into a new file as it is, compressed lightly."""
     ad.io.write_elem(target, "/", adata, dataset_kwargs={"compression": "lzf"})

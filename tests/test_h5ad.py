@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.h5ad import write_h5ad
+from labeltransfer.h5ad import new_h5ad, write_table
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     counts = sp.random(50, 20, 0.3, format="csc", dtype=np.float32, random_state=0)
     obs = pd.DataFrame({"label": pd.Categorical(["a", "b"] * 25)}, index=[f"cell{i}" for i in range(50)])
     adata = ad.AnnData(obs=obs, var=pd.DataFrame(index=[f"g{i}" for i in range(20)]), layers={"counts": counts})
-    write_h5ad(adata, tmp_path / "cells.h5ad")
+    with new_h5ad(tmp_path / "cells.h5ad") as (file, _):
+        write_table(adata, file)
     again = ad.read_h5ad(tmp_path / "cells.h5ad")
     pd.testing.assert_frame_equal(again.obs, obs)
     assert (again.layers["counts"] != counts).nnz == 0 and again.X is None
@@ -25,10 +26,10 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) -> None:
     code = (
         "import resource, sys, pathlib, anndata, numpy\n"
-        "from labeltransfer.h5ad import write_h5ad\n"
+        "from labeltransfer.h5ad import new_h5ad, write_table\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "data = anndata.AnnData(numpy.random.default_rng(0).random((200, 200)))\n"
-        "try:\n    write_h5ad(data, pathlib.Path(sys.argv[1]))\n"
+        "try:\n    with new_h5ad(pathlib.Path(sys.argv[1])) as (file, _):\n        write_table(data, file)\n"
         "except OSError as error:\n    print('told:', error.strerror)\n"
     )
     done = subprocess.run(

@@ -15,6 +15,7 @@ import pytest
 
 from labeltransfer.params import RunParams
 from labeltransfer.runs import executors
+from labeltransfer.runs.deliver import deliver
 from labeltransfer.runs.pipeline import STAGES, reusable_stages, stage_keys
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store, default_store
@@ -146,7 +147,7 @@ def test_a_run_without_room_on_the_disk_fails_in_words_and_the_next_one_succeeds
     assert again.status().state == "done"
 
 
-def test_of_a_sampled_query_every_cell_is_labelled(store: Store, small_params: RunParams) -> None:
+def test_of_a_sampled_query_every_cell_is_labelled(store: Store, small_params: RunParams, tmp_path: Path) -> None:
     sampled = small_params.prepare.model_copy(update={"max_query_cells": 100})
     run = store.create(small_params.model_copy(update={"prepare": sampled}))
     assert worker(run).wait() == 0, run.status().error
@@ -161,6 +162,9 @@ def test_of_a_sampled_query_every_cell_is_labelled(store: Store, small_params: R
     soft = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
     assert list(soft.index) == list(cells.index)
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-4)
+    lines = list(deliver(run, tmp_path / "out"))
+    assert lines[0].startswith("315 query cells labelled") and "trained on 100 of them" in lines[1]
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 315
 
 
 def test_a_missing_input_file_is_said_in_words(store: Store, prepare_only: RunParams, tmp_path: Path) -> None:
