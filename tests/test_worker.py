@@ -162,6 +162,7 @@ def test_of_a_sampled_query_every_cell_is_labelled(store: Store, small_params: R
     soft = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
     assert list(soft.index) == list(cells.index)
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-4)
+    (tmp_path / "out").mkdir()
     lines = list(deliver(run, tmp_path / "out"))
     assert lines[0].startswith("315 query cells labelled") and "trained on 100 of them" in lines[1]
     assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 315
