@@ -18,11 +18,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from benchmarks.atlas_data import simulate_pair
 from benchmarks.report import keep, table
 from labeltransfer.data.demo import LABELS_KEY
+from labeltransfer.data.prepared import read_genes
 from labeltransfer.runs.pipeline import STAGE_TITLES
 
 PLOT = Path(__file__).parent / "atlas.svg"
@@ -42,7 +44,16 @@ def run(reference: Path, query: Path, scratch: Path, options: list[str]) -> dict
             json.loads(p.read_text())["stage"]: json.loads(p.read_text()) for p in home.glob("stages/*/stage.json")
         }
         metrics = json.loads((out / "metrics.json").read_text())
-    return {"metrics": metrics, "seconds": seconds, "stages": records}
+        sizes = counts_bytes(next(home.glob("stages/prepare-*/prepared.h5ad")))
+    return {"metrics": metrics, "bytes": sizes, "seconds": seconds, "stages": records}
+
+
+def counts_bytes(prepared: Path) -> dict[str, int]:
+    """Bytes of the counts in memory, as CSR with four bytes a value and four an index: of all genes, of the chosen."""
+    with h5py.File(prepared) as file:
+        n_values = np.diff(file["layers/counts/indptr"][:].astype(np.int64))
+    chosen = read_genes(prepared)["highly_variable"].to_numpy()
+    return {"all shared genes": 8 * int(n_values.sum()), "the chosen genes": 8 * int(n_values[chosen].sum())}
 
 
 def exponent(sizes: list[int], values: list[float]) -> float:
@@ -66,7 +77,12 @@ def growth(sizes: list[int], runs: list[dict[str, Any]], data_bytes: list[int]) 
             whole = [r["seconds"] for r in runs]
             rows.append(["whole process", *(f"{v:{form}}" for v in whole), fitted(sizes, whole)])
         else:
-            rows.append(["the two input files on disk", *(f"{b / GB:{form}}" for b in data_bytes), ""])
+            rows.append(["*the two input files on disk*", *(f"{b / GB:{form}}" for b in data_bytes), ""])
+            for what in runs[0]["bytes"]:
+                sizes_of = [r["bytes"][what] / GB for r in runs]
+                rows.append(
+                    [f"*counts of {what}, as CSR*", *(f"{b:{form}}" for b in sizes_of), fitted(sizes, sizes_of)]
+                )
         text.append(table([title, *sides, "exponent"], rows))
     return "\n\n".join(text)
 
