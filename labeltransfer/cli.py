@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--gene-lengths", metavar="FILE", help="gene and length on each line (default: the tutorial's)")
     run.add_argument("--length-normalize", choices=["none", "reference", "query"], help="which side is full-length")
     run.add_argument("--n-top-genes", type=int, metavar="N", help="highly variable genes (default: 2000)")
+    run.add_argument("--max-query-cells", type=int, metavar="N", help="train on a sample of a larger query (100000)")
     presets = "; ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
     run.add_argument("--preset", choices=list(PRESETS), help=f"{presets} (default: {DEFAULT_PRESET})")
     run.add_argument("--scvi-epochs", type=int, metavar="N", help="passes over the cells for scVI")
@@ -134,6 +135,7 @@ def settings_from_options(options: argparse.Namespace) -> RunParams:
         gene_lengths=options.gene_lengths,
         length_normalize=options.length_normalize,
         n_top_genes=options.n_top_genes,
+        max_query_cells=options.max_query_cells,
     )
     put("integrate", max_epochs=options.scvi_epochs)
     put("transfer", max_epochs=options.scanvi_epochs)

@@ -1,5 +1,7 @@
 """Write an AnnData so that a full disk is an error and not the end of the process."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,11 @@ class _Enduring:
     def flush(self) -> None:
         self._try(self._file.flush, None)
 
+    def check(self) -> None:
+        """Raise what the disk said, if it has taken something less than all."""
+        if self.error is not None:
+            raise self.error
+
     def _try(self, action: Any, otherwise: Any) -> Any:
         try:
             return action() if self.error is None else otherwise
@@ -43,8 +50,9 @@ class _Enduring:
         return getattr(self._file, name)
 
 
-def write_h5ad(adata: ad.AnnData, path: Path) -> None:
-    """Write a new h5ad file, compressed lightly.
+@contextmanager
+def new_h5ad(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """Give a new file to write to, and what raises between large writes if the disk takes no more.
 
     Raises
     ------
@@ -53,7 +61,25 @@ def write_h5ad(adata: ad.AnnData, path: Path) -> None:
     """
     with path.open("w+b", buffering=0) as raw:
         file = _Enduring(raw)
-        with h5py.File(file, "w") as target:
-            ad.io.write_elem(target, "/", adata, dataset_kwargs={"compression": "lzf"})
-        if file.error is not None:
-            raise file.error
+        try:
+            with h5py.File(file, "w") as target:
+                yield target, file.check
+        finally:
+            file.check()  # comes before what HDF5 has to say of a file that lost its writes
+
+
+def write_table(adata: ad.AnnData, target: h5py.File) -> None:
+    """Write an AnnData into a new file as it is, compressed lightly."""
+    ad.io.write_elem(target, "/", adata, dataset_kwargs={"compression": "lzf"})
+
+
+def write_h5ad(adata: ad.AnnData, path: Path) -> None:
+    """Write an AnnData into a file of its own.
+
+    Raises
+    ------
+    OSError
+        The disk does not take it; what was written is of no use.
+    """
+    with new_h5ad(path) as (file, _):
+        write_table(adata, file)

@@ -100,6 +100,13 @@ class PrepareParams(Settings):
         title="Rank genes within",
         description="seurat_v3 ranks genes inside each group and takes the median rank over the groups.",
     )
+    max_query_cells: int = Field(
+        100_000,
+        ge=100,
+        title="Query cells to train on",
+        description="Of a larger query a sample of this size is trained on, drawn from every batch and every kind of "
+        "cell. All query cells are labelled.",
+    )
 
 
 class IntegrateParams(Settings):

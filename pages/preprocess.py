@@ -36,7 +36,11 @@ with catching():
     with st.container(border=True):
         kept = held.settings.get("prepare") or {}
         fields = settings_grid(
-            PrepareParams, ("length_normalize", "n_top_genes", "hvg_batch"), kept, held.key("prepare")
+            PrepareParams,
+            ("length_normalize", "n_top_genes", "hvg_batch", "max_query_cells"),
+            kept,
+            held.key("prepare"),
+            columns=4,
         )
         held.set_section("prepare", **fields)
         full = [side for side in ("reference", "query") if held.notes.get(f"{side}_full_length")]

@@ -2,12 +2,14 @@
 
 import importlib.metadata
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pynvml
 import pytest
 
 from labeltransfer.runs import devices as module
-from labeltransfer.runs.devices import devices, gpu_use, gpus, peak_memory
+from labeltransfer.runs.devices import devices, gpu_use, gpus, peak_memory, reset_peak_memory
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +79,13 @@ def test_use_of_a_gpu_is_told_in_percent_and_bytes(two_gpus: None) -> None:
 
 def test_peak_memory_is_in_bytes() -> None:
     assert 10_000_000 < peak_memory() < 10**12
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux begins a peak anew")
+def test_the_peak_of_memory_begins_anew() -> None:
+    filled = np.ones(40_000_000)  # 320 MB
+    high = peak_memory()
+    del filled
+    assert peak_memory() > high - 50_000_000
+    assert reset_peak_memory()
+    assert peak_memory() < high - 200_000_000

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from labeltransfer import sparse
 from labeltransfer.errors import RunError
 from labeltransfer.results import evaluate, export
 
@@ -129,6 +130,19 @@ def test_annotated_file_holds_counts_expression_latents_maps_and_predictions(
     assert adata.uns["labeltransfer"]["run_id"] == "run-1"
 
 
+def test_annotated_counts_are_the_same_when_few_fit_into_memory(
+    tmp_path: Path, prepared: Path, cells: pd.DataFrame, soft: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = write(tmp_path / "whole.h5ad", prepared, cells, soft)
+    monkeypatch.setattr(sparse, "MAX_VALUES", 3)
+    parts = write(tmp_path / "parts.h5ad", prepared, cells, soft)
+    for name, matrix in (("counts", parts.layers["counts"]), ("X", parts.X)):
+        expected = whole.layers["counts"] if name == "counts" else whole.X
+        for part in ("data", "indices", "indptr"):
+            np.testing.assert_array_equal(getattr(matrix, part), getattr(expected, part))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts.h5ad", "prepared.h5ad", "whole.h5ad"]
+
+
 def test_annotated_file_gives_input_columns_their_names_back_unless_taken(
     tmp_path: Path, prepared: Path, cells: pd.DataFrame, soft: pd.DataFrame
 ) -> None:
@@ -144,7 +158,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export, "write_h5ad", full)
+    monkeypatch.setattr(export, "write_table", full)
     with pytest.raises(RunError, match="free some space"):
         write(tmp_path / "out" / "annotated.h5ad", prepared, cells, soft)
     assert list((tmp_path / "out").iterdir()) == []

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from labeltransfer.data import matrices
 from labeltransfer.data.files import count_places, counts_shape, open_h5ad, read_obs, read_rows, read_sample, read_var
 from labeltransfer.errors import InputError
+from labeltransfer.h5ad import new_h5ad, write_table
 
 N_CELLS, N_GENES = 60, 25
 
@@ -293,3 +294,14 @@ def test_real_files_are_read_whole(shared_data: Path) -> None:
         pd.testing.assert_frame_equal(read_obs(file), plain.obs, check_index_type=False)
         rows = np.arange(0, 770, 7)
         assert (read_rows(file, "X", rows) != plain.X[rows]).nnz == 0
+
+
+def test_a_file_that_this_app_wrote_can_be_an_input(tmp_path: Path) -> None:
+    """The library puts an array without a shape where there is no ``raw``."""
+    with new_h5ad(tmp_path / "cells.h5ad") as (target, _):
+        write_table(ad.AnnData(sp.csr_matrix(counts()), obs=obs(), var=var()), target)
+    with h5py.File(tmp_path / "cells.h5ad") as file:
+        assert file["raw"].shape is None
+    with open_h5ad(tmp_path / "cells.h5ad") as file:
+        assert count_places(file) == ["X"]
+        np.testing.assert_array_equal(read_rows(file, "X").toarray(), counts())

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from labeltransfer import sparse
 from labeltransfer.data.demo import demo_params
 from labeltransfer.data.prepare import prepare
-from labeltransfer.data.prepared import expression, read_cells, read_genes, training_data
-from labeltransfer.errors import InputError, SettingsError
+from labeltransfer.data.prepared import all_counts, expression, n_untrained, read_cells, read_genes, training_data
+from labeltransfer.errors import InputError, RunCancelled, SettingsError
 from labeltransfer.params import RunParams, run_params
 
 N_GENES = 260
@@ -63,7 +64,7 @@ def prepared(params: RunParams, folder: Path) -> tuple[pd.DataFrame, pd.DataFram
     return read_cells(path), read_genes(path), json.loads((folder / "summary.json").read_text())
 
 
-def all_counts(folder: Path) -> np.ndarray:
+def stored_counts(folder: Path) -> np.ndarray:
     return ad.read_h5ad(folder / "prepared.h5ad").layers["counts"].toarray()
 
 
@@ -89,14 +90,14 @@ def test_cells_and_counts_are_those_of_the_files(tmp_path: Path) -> None:
     params = a_pair(tmp_path, query__labels_key="cell_type")
     cells, genes, summary = prepared(params, tmp_path)
     files = [ad.read_h5ad(side.path) for side in (params.reference, params.query)]
-    assert np.array_equal(all_counts(tmp_path), np.vstack([f.X.toarray() for f in files]))
+    assert np.array_equal(stored_counts(tmp_path), np.vstack([f.X.toarray() for f in files]))
     assert list(cells.index) == [*files[0].obs_names, *files[1].obs_names] == list(cells["cell_id"])
     assert list(cells["observed_label"]) == [*files[0].obs["cell_type"], *files[1].obs["cell_type"]]
     assert set(cells.loc[cells["side"] == "query", "training_label"]) == {"Unknown"}
     reference = cells[cells["side"] == "reference"]
     assert (reference["training_label"].astype(str) == reference["observed_label"].astype(str)).all()
-    np.testing.assert_array_equal(cells["n_counts"], all_counts(tmp_path).sum(axis=1))
-    np.testing.assert_array_equal(cells["n_genes"], (all_counts(tmp_path) > 0).sum(axis=1))
+    np.testing.assert_array_equal(cells["n_counts"], stored_counts(tmp_path).sum(axis=1))
+    np.testing.assert_array_equal(cells["n_genes"], (stored_counts(tmp_path) > 0).sum(axis=1))
     np.testing.assert_allclose(cells["obs.quality"], [*files[0].obs["quality"], *files[1].obs["quality"]])
     assert list(cells["batch"].cat.categories) == ["Smart-seq2", "10x"]
     assert summary["genes"]["n_shared"] == summary["genes"]["n_chosen"] == N_GENES == len(genes)
@@ -169,7 +170,7 @@ def test_non_integer_counts_are_refused_unless_rounding_is_chosen(tmp_path: Path
     with pytest.raises(InputError, match=r"of the query's non-zero counts are no integers.*round them"):
         prepared(a_pair(tmp_path, query=add_half), tmp_path)
     _, _, summary = prepared(a_pair(tmp_path, query=add_half, query__non_integer="round"), tmp_path)
-    counts = all_counts(tmp_path)
+    counts = stored_counts(tmp_path)
     assert np.array_equal(counts, np.rint(counts))
     assert "they are rounded" in steps(summary)
 
@@ -188,7 +189,7 @@ def test_lengths_are_matched_by_name_and_genes_without_one_left_out(tmp_path: Pa
     lengths = np.array([500.0 * (1 + i % 4) for i in range(250)])
     raw = ad.read_h5ad(params.reference.path).X.toarray().astype(float)
     expected = np.rint(raw[:, :250] / lengths * np.median(lengths))
-    assert np.array_equal(all_counts(tmp_path)[:60], expected)
+    assert np.array_equal(stored_counts(tmp_path)[:60], expected)
     assert list(genes["gene_length"]) == list(lengths)
     np.testing.assert_allclose(cells["n_counts_raw"][:60], raw.sum(axis=1), rtol=1e-6)
     assert summary["reference"]["n_genes_without_length"] == 10
@@ -239,7 +240,7 @@ def test_counts_come_from_a_layer_when_told(tmp_path: Path) -> None:
     params = a_pair(tmp_path, reference=into_layer, reference__counts="layers/raw_counts")
     _, _, summary = prepared(params, tmp_path)
     expected = ad.read_h5ad(params.reference.path).layers["raw_counts"].toarray()
-    assert np.array_equal(all_counts(tmp_path)[:60], expected)
+    assert np.array_equal(stored_counts(tmp_path)[:60], expected)
     assert summary["reference"]["counts"] == "layers/raw_counts"
 
 
@@ -261,7 +262,7 @@ def test_of_genes_with_one_name_the_first_is_kept(tmp_path: Path) -> None:
     params = a_pair(tmp_path, query=repeat)
     _, genes, summary = prepared(params, tmp_path)
     assert len(genes) == N_GENES - 1 and genes.index.is_unique
-    assert np.array_equal(all_counts(tmp_path)[60:, 0], ad.read_h5ad(params.query.path).X.toarray()[:, 0])
+    assert np.array_equal(stored_counts(tmp_path)[60:, 0], ad.read_h5ad(params.query.path).X.toarray()[:, 0])
     assert summary["query"]["n_repeated_genes"] == 1 and "1 gene with a repeated name (Gene0)" in steps(summary)
 
 
@@ -323,12 +324,12 @@ def test_training_data_holds_the_chosen_genes_in_file_order(demo_pair: Path, tmp
     assert list(adata.var_names) == list(genes.index[chosen])
     assert list(adata.obs_names) == list(cells.index)
     assert sp.issparse(adata.layers["counts"]) and adata.layers["counts"].format == "csr" and adata.X is None
-    assert np.array_equal(adata.layers["counts"].toarray(), all_counts(tmp_path)[:, chosen])
+    assert np.array_equal(adata.layers["counts"].toarray(), stored_counts(tmp_path)[:, chosen])
 
 
 def test_expression_is_log_normalised_and_reads_one_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells, genes, _ = prepared(a_pair(tmp_path), tmp_path)
-    counts = all_counts(tmp_path)
+    counts = stored_counts(tmp_path)
     expected = np.log1p(counts[:, 17] / counts.sum(axis=1) * 1e4)
     n_read = []
     plain_get = h5py.Dataset.__getitem__
@@ -367,3 +368,126 @@ def test_real_pairs_go_through_with_defaults(
     )
     prepare(params, tmp_path, report=lambda sentence: None)
     assert training_data(tmp_path / "prepared.h5ad").shape == (n_cells, n_genes)
+
+
+def spoilt_late(adata: ad.AnnData) -> None:
+    """Halves in the last cells alone, an empty cell, genes in another order, counts by column."""
+    counts = adata.X.toarray()[:, ::-1]
+    counts[10] = 0
+    counts[50:] *= 1.25
+    adata.var_names = adata.var_names[::-1]
+    adata.X = sp.csc_matrix(counts)
+
+
+@pytest.mark.parametrize("side", ["reference", "query"])
+def test_small_blocks_give_the_same_to_the_last_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str) -> None:
+    found = []
+    for n_values in (8_000_000, 900):
+        monkeypatch.setattr(sparse, "MAX_VALUES", n_values)
+        folder = tmp_path / str(n_values)
+        folder.mkdir()
+        params = a_pair(
+            folder,
+            **{side: spoilt_late, f"{side}__non_integer": "round", "prepare__n_top_genes": 150},
+            prepare__length_normalize="reference",
+            prepare__gene_lengths=a_table(folder),
+        )
+        cells, genes, summary = prepared(params, folder)
+        training = training_data(folder / "prepared.h5ad")
+        found.append((cells, genes, summary, stored_counts(folder), training.layers["counts"].toarray()))
+        assert {path.name for path in folder.iterdir()} >= {"prepared.h5ad", "summary.json"}
+        assert not list(folder.glob("counts_by*")) and not list(folder.glob("by_row*")), "something was left behind"
+    large, small = found
+    pd.testing.assert_frame_equal(large[0], small[0], check_exact=True)
+    pd.testing.assert_frame_equal(large[1], small[1], check_exact=True)
+    assert large[2] == small[2]
+    np.testing.assert_array_equal(large[3], small[3])
+    np.testing.assert_array_equal(large[4], small[4])
+
+
+def test_faults_are_counted_over_all_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(adata: ad.AnnData) -> None:
+        adata.X.data[[7, 4000, -1]] = -2
+
+    monkeypatch.setattr(sparse, "MAX_VALUES", 900)
+    with pytest.raises(InputError, match=r"negative values \(3 of"):
+        prepared(a_pair(tmp_path, query=spoil), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def sampled(demo_pair: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The demo, whose query is larger than what is trained on, read in small blocks; and its summary."""
+    folder = tmp_path_factory.mktemp("sampled")
+    params = demo_params(demo_pair)
+    params = params.model_copy(
+        update={"prepare": params.prepare.model_copy(update={"n_top_genes": 300, "max_query_cells": 110})}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sparse, "MAX_VALUES", 10_000)
+        _, _, summary = prepared(params, folder)
+    return folder, summary
+
+
+def test_of_a_large_query_a_sample_is_trained_on_and_the_user_is_told(sampled: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = sampled
+    cells = read_cells(folder / "prepared.h5ad")
+    assert cells["trained_on"].dtype == bool
+    assert cells.groupby("side", observed=True)["trained_on"].agg(["size", "sum"]).to_numpy().tolist() == [
+        [300, 300],
+        [315, 110],
+    ]
+    assert "Training on 110 of 315 query cells" in steps(summary) and "all 315 are labelled" in steps(summary)
+    assert (summary["reference"]["n_trained_on"], summary["query"]["n_trained_on"]) == (300, 110)
+    assert n_untrained(folder / "prepared.h5ad") == 205
+    kinds = cells.loc[cells["side"] == "query"].groupby("obs.true_state", observed=True)["trained_on"].sum()
+    assert (kinds > 0).all(), f"kinds of cells were lost: {kinds[kinds == 0]}"
+
+
+def test_training_data_holds_the_sample_and_the_other_cells_are_there_to_be_labelled(
+    sampled: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, _ = sampled
+    cells, genes = read_cells(folder / "prepared.h5ad"), read_genes(folder / "prepared.h5ad")
+    chosen, trained = genes["highly_variable"].to_numpy(), cells["trained_on"].to_numpy()
+    counts = stored_counts(folder)[:, chosen]
+    adata = training_data(folder / "prepared.h5ad")
+    assert list(adata.obs_names) == list(cells.index[trained])
+    np.testing.assert_array_equal(adata.layers["counts"].toarray(), counts[trained])
+    everyone, batches = all_counts(folder / "prepared.h5ad")
+    np.testing.assert_array_equal(everyone.toarray(), counts)
+    assert list(batches.index) == list(cells.index) and list(batches) == list(cells["batch"])
+
+
+def test_genes_are_chosen_on_the_cells_trained_on(sampled: tuple[Path, dict[str, Any]]) -> None:
+    import scanpy as sc
+
+    folder, _ = sampled
+    adata = ad.read_h5ad(folder / "prepared.h5ad")
+    adata = adata[adata.obs["trained_on"]].copy()
+    adata.X = adata.layers["counts"].tocsr()
+    sc.pp.highly_variable_genes(adata, flavor="seurat_v3", n_top_genes=300, batch_key="technology")
+    genes = read_genes(folder / "prepared.h5ad")
+    assert list(adata.var["highly_variable"]) == list(genes["highly_variable"])
+
+
+def test_a_prepared_file_of_before_there_were_samples_is_trained_on_whole(tmp_path: Path) -> None:
+    prepared(a_pair(tmp_path), tmp_path)
+    with h5py.File(tmp_path / "prepared.h5ad", "a") as file:
+        del file["obs/trained_on"]
+        file["obs"].attrs["column-order"] = [c for c in file["obs"].attrs["column-order"] if c != "trained_on"]
+    assert training_data(tmp_path / "prepared.h5ad").n_obs == 120
+    assert n_untrained(tmp_path / "prepared.h5ad") == 0
+
+
+def test_preparing_says_how_far_it_is_and_stops_when_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse, "MAX_VALUES", 900)
+    shares: list[float] = []
+    prepare(a_pair(tmp_path), tmp_path, report=lambda _: None, progress=shares.append)
+    assert shares == sorted(shares) and len(shares) > 20 and 0 < shares[0] < 0.1 and 0.9 < shares[-1] <= 1
+
+    def cancel(share: float) -> None:
+        raise RunCancelled("enough")
+
+    with pytest.raises(RunCancelled):
+        prepare(a_pair(tmp_path), tmp_path, report=lambda _: None, progress=cancel)
+    assert not (tmp_path / "counts_by_cell").exists()

@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from labeltransfer.params import RunParams
 from labeltransfer.runs import executors
+from labeltransfer.runs.deliver import deliver
 from labeltransfer.runs.pipeline import STAGES, reusable_stages, stage_keys
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store, default_store
@@ -142,6 +145,27 @@ def test_a_run_without_room_on_the_disk_fails_in_words_and_the_next_one_succeeds
     again = store.create(prepare_only)
     worker(again).wait()
     assert again.status().state == "done"
+
+
+def test_of_a_sampled_query_every_cell_is_labelled(store: Store, small_params: RunParams, tmp_path: Path) -> None:
+    sampled = small_params.prepare.model_copy(update={"max_query_cells": 100})
+    run = store.create(small_params.model_copy(update={"prepare": sampled}))
+    assert worker(run).wait() == 0, run.status().error
+    said = [event["text"] for event in run.events("message")]
+    assert any("Training on 100 of 315 query cells" in text for text in said), said
+    assert "Training scVI on 400 cells × 300 genes" in said and "Labelling all 615 cells" in said
+    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    assert len(cells) == 615 and cells["predicted_label"].notna().all() and cells["trained_on"].sum() == 400
+    for stage in ("integrate", "transfer"):
+        points = np.load(run.artefact(stage, "latent.npy"))
+        assert points.shape == (615, 5) and np.isfinite(points).all()
+    soft = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
+    assert list(soft.index) == list(cells.index)
+    np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-4)
+    (tmp_path / "out").mkdir()
+    lines = list(deliver(run, tmp_path / "out"))
+    assert lines[0].startswith("315 query cells labelled") and "trained on 100 of them" in lines[1]
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 315
 
 
 def test_a_missing_input_file_is_said_in_words(store: Store, prepare_only: RunParams, tmp_path: Path) -> None:

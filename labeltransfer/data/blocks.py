@@ -1,98 +1,66 @@
-"""What has been read of a remote file, in blocks, and how much is asked for at once.
+"""Read the counts of many cells some cells at a time, however the file stores them."""
 
-Each request costs a round trip of some 10 to 100 ms, in which a connection of 10 to 50 MB/s would have brought a
-megabyte. HDF5 asks for hundreds of small things that lie near one another (headers, nodes, texts), for columns from
-end to end, and for stretches of a matrix. So the unit is small, a read that goes on where another ended gets twice as
-much each time, and whoever knows how long a stretch will be announces it.
-"""
+from collections.abc import Iterator
+from pathlib import Path
 
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import ClassVar
+import h5py
+import numpy as np
+import scipy.sparse as sp
 
-from fsspec.caching import BaseCache
+from labeltransfer import sparse
+from labeltransfer.data import files
 
-Span = tuple[int, int]
-"""First byte, and the byte behind the last."""
+MAX_CELLS = 65_536
+"""Cells in one block, so that the number of a cell in it takes two bytes."""
 
 
-class Blocks(BaseCache):
-    """Cache of an fsspec file: blocks of ``SIZE`` bytes, those not used for longest are dropped."""
+def count_blocks(file: h5py.File, place: str, rows: np.ndarray, *, scratch: Path) -> Iterator[sp.csr_matrix]:
+    """Read rows of the matrix at a place in blocks, with memory for one block.
 
-    name: ClassVar[str] = "blocks"
+    A matrix stored by row or dense is read block by block. One stored by column is passed over once, and its values lie
+    in a file in between.
 
-    SIZE: ClassVar[int] = 32 * 2**10
-    """Bytes of a block. Many of HDF5's headers and nodes are 0.1 to 4 kB and stand near others."""
-    MOST: ClassVar[int] = 128 * 2**20
-    """Bytes that are kept."""
-    LONGEST: ClassVar[int] = 2**20
-    """Most bytes that are read ahead unannounced: at most so many come in vain at the end of a column."""
-    SMALL: ClassVar[int] = 4 * 2**10
-    """Reads below this are headers and nodes, which no announcement is meant for."""
-    STREAMS: ClassVar[int] = 16
-    """Ends of reads that are remembered, so that several columns can be read in turns."""
+    Parameters
+    ----------
+    file
+        From ``files.open_h5ad``.
+    place
+        "X", "raw" or "layers/NAME".
+    rows
+        Row numbers, ascending.
+    scratch
+        Folder for that file, which is removed again.
 
-    def __init__(self, blocksize: int, fetcher: Callable[[list[Span]], list[bytes]], size: int) -> None:
-        """Start empty.
+    Yields
+    ------
+    Matrices of shape (n_cells_of_block, n_genes), CSR float32, together the wanted rows in their order.
 
-        Parameters
-        ----------
-        blocksize
-            Bytes of a block.
-        fetcher
-            Returns the bytes of each of some spans.
-        size
-            Bytes of the file.
-        """
-        super().__init__(blocksize, fetcher, size)
-        self.nblocks = -(-size // blocksize)
-        self._held: OrderedDict[int, bytes] = OrderedDict()
-        self._streams: OrderedDict[int, int] = OrderedDict()
-        self._announced = 0
+    Raises
+    ------
+    InputError
+        The matrix is damaged.
+    OSError
+        The disk does not take the file.
+    """
+    lengths = files.row_lengths(file, place, rows)
+    if lengths is not None:
+        for first, stop in _cut(lengths):
+            yield files.read_rows(file, place, rows[first:stop])
+        return
+    turner = sparse.Turner(scratch / "by_row", len(rows))
+    try:
+        for part in files.read_columns(file, place, rows):
+            turner.add(part.tocsr())
+        for _, block in turner.slices():
+            for first in range(0, block.shape[0], MAX_CELLS):
+                yield block[first : first + MAX_CELLS]
+    finally:
+        turner.file.unlink(missing_ok=True)
 
-    def put(self, first: int, content: bytes) -> None:
-        """Keep what was read from block ``first`` on."""
-        for i, at in enumerate(range(0, len(content), self.blocksize)):
-            self._held[first + i] = content[at : at + self.blocksize]
 
-    def announce(self, n_bytes: int) -> None:
-        """Say how many bytes in a row the next longer read begins."""
-        self._announced = n_bytes
-
-    def _fetch(self, start: int | None, stop: int | None) -> bytes:
-        start, stop = start or 0, self.size if stop is None else min(stop, self.size)
-        if start >= stop:
-            return b""
-        first, end = start // self.blocksize, -(-stop // self.blocksize)
-        missing = [block for block in range(first, end) if block not in self._held]
-        if missing:
-            self._load(missing, start, stop)
-        for block in range(first, end):
-            self._held.move_to_end(block)
-        content = b"".join(self._held[block] for block in range(first, end))
-        while len(self._held) * self.blocksize > self.MOST:
-            self._held.popitem(last=False)
-        offset = start - first * self.blocksize
-        return content[offset : offset + stop - start]
-
-    def _load(self, missing: list[int], start: int, stop: int) -> None:
-        """Fetch the blocks that are missing for a read of bytes start..stop-1, and what lies ahead of it."""
-        ahead = self._streams.pop(missing[0], 0)
-        goal = missing[0] + ahead
-        if self._announced and stop - start >= self.SMALL:
-            goal, self._announced = -(-(start + self._announced) // self.blocksize), 0
-        end = -(-stop // self.blocksize)
-        goal = min(max(end, goal), self.nblocks)
-        missing += [block for block in range(end, goal) if block not in self._held]
-        runs: list[list[int]] = []
-        for block in missing:
-            if runs and block == runs[-1][1]:
-                runs[-1][1] += 1
-            else:
-                runs.append([block, block + 1])
-        spans = [(first * self.blocksize, min(last * self.blocksize, self.size)) for first, last in runs]
-        for (first, _), content in zip(runs, self.fetcher(spans), strict=True):
-            self.put(first, content)
-        self._streams[goal] = min(2 * max(ahead, 1), self.LONGEST // self.blocksize)
-        while len(self._streams) > self.STREAMS:
-            self._streams.popitem(last=False)
+def _cut(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Runs (first, stop) of rows that make up a block; ``lengths`` are their stored values."""
+    before = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    for first, stop in sparse.cut(before):
+        for begin in range(first, stop, MAX_CELLS):
+            yield begin, min(begin + MAX_CELLS, stop)

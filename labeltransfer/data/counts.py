@@ -1,6 +1,7 @@
 """Counts of one side: whether they are any, and their normalisation by gene length."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,47 +14,83 @@ Report = Callable[[str], None]
 """Called with a sentence for each thing that the user should know."""
 
 
-def check_counts(
-    counts: sp.csr_matrix, side: Side, *, non_integer: str, will_round: bool, report: Report
-) -> sp.csr_matrix:
-    """Counts that are finite, not negative and, unless they will be rounded later, integers.
+@dataclass
+class CountCheck:
+    """Whether the counts of one side are any, told from all of its blocks.
 
-    Raises
-    ------
-    InputError
-        They are not, and ``non_integer`` does not allow to round them, or they are logarithms.
+    Parameters
+    ----------
+    side
+        Named in sentences.
+    non_integer
+        "round" allows to round counts that are no integers, "refuse" does not.
+    will_round
+        Whether normalisation by gene length rounds them later.
     """
-    counts.eliminate_zeros()
-    data = counts.data
-    place = "choose where the raw counts stand (X, raw or a layer)"
-    if not np.isfinite(data).all():
-        n_bad = int((~np.isfinite(data)).sum())
-        raise InputError(f"The counts of the {side} hold NaN or infinite values ({n_bad:,} of them): {place}.")
-    if (data < 0).any():
-        n_bad = int((data < 0).sum())
-        raise InputError(
-            f"The counts of the {side} hold negative values ({n_bad:,} of them), so they were scaled: {place}."
+
+    side: Side
+    non_integer: str
+    will_round: bool
+    n_values: int = 0
+    n_not_finite: int = 0
+    n_negative: int = 0
+    n_broken: int = 0
+    largest: float = 0.0
+    _sample: list[np.ndarray] = field(default_factory=list)
+
+    def take(self, counts: sp.csr_matrix) -> sp.csr_matrix:
+        """Look at one block of cells; gives its counts without stored zeros, rounded where that was chosen."""
+        counts.eliminate_zeros()
+        data = counts.data
+        if not data.size:
+            return counts
+        rounded = np.rint(data)
+        self.n_values += data.size
+        self.n_not_finite += int((~np.isfinite(data)).sum())
+        self.n_negative += int((data < 0).sum())
+        self.n_broken += (n_broken := int((rounded != data).sum()))
+        self.largest = max(self.largest, float(data.max()))
+        self._sample.append(data[:: max(1, data.size // 100_000)].copy())
+        if n_broken and self.non_integer == "round" and not self.will_round:
+            counts = sp.csr_matrix((rounded, counts.indices, counts.indptr), shape=counts.shape)
+            counts.eliminate_zeros()
+        return counts
+
+    def judge(self, report: Report) -> None:
+        """Say what was noticed in all blocks.
+
+        Raises
+        ------
+        InputError
+            The counts are not finite, negative, logarithms, or no integers where ``non_integer`` refuses those.
+        """
+        place = "choose where the raw counts stand (X, raw or a layer)"
+        if self.n_not_finite:
+            raise InputError(
+                f"The counts of the {self.side} hold NaN or infinite values ({self.n_not_finite:,} of them): {place}."
+            )
+        if self.n_negative:
+            raise InputError(
+                f"The counts of the {self.side} hold negative values ({self.n_negative:,} of them), so they were "
+                f"scaled: {place}."
+            )
+        if not self.n_broken:
+            return
+        told = (
+            f"{self.n_broken / self.n_values:.0%} of the {self.side}'s non-zero counts are no integers (the largest is "
+            f"{self.largest:g})"
         )
-    rounded = np.rint(data)
-    n_broken = int((rounded != data).sum())
-    if not n_broken:
-        return counts
-    told = f"{n_broken / data.size:.0%} of the {side}'s non-zero counts are no integers (the largest is {data.max():g})"
-    looks_logged = value_kind(data[:: max(1, data.size // 100_000)]) == "log"
-    if looks_logged:  # whole numbers made of logarithms would mean nothing, whoever asks for them
-        raise InputError(f"{told} and look log-transformed: {place}.")
-    if non_integer == "refuse" and not will_round:
-        raise InputError(f"{told}: {place}, or choose to round them where they are estimated counts (RSEM, Salmon).")
-    if will_round:
-        report(f"{told}; normalisation by gene length rounds them.")
-        return counts
-    report(f"{told}; they are rounded.")
-    whole = sp.csr_matrix((rounded, counts.indices, counts.indptr), shape=counts.shape)
-    whole.eliminate_zeros()
-    return whole
+        if value_kind(np.concatenate(self._sample)) == "log":
+            # whole numbers made of logarithms would mean nothing, whoever asks for them
+            raise InputError(f"{told} and look log-transformed: {place}.")
+        if self.non_integer == "refuse" and not self.will_round:
+            raise InputError(
+                f"{told}: {place}, or choose to round them where they are estimated counts (RSEM, Salmon)."
+            )
+        report(f"{told}; {'normalisation by gene length rounds them' if self.will_round else 'they are rounded'}.")
 
 
-def normalise_by_length(counts: sp.csr_matrix, lengths: np.ndarray) -> sp.csr_matrix:
+def normalise_by_length(counts: sp.csr_matrix, lengths: np.ndarray, *, median: float | None = None) -> sp.csr_matrix:
     """Counts as if every gene had the median length, rounded to integers: ``rint(counts / length * median)``.
 
     Full-length protocols yield more reads from longer transcripts. Dividing by length, scaling by the median and
@@ -65,12 +102,14 @@ def normalise_by_length(counts: sp.csr_matrix, lengths: np.ndarray) -> sp.csr_ma
         Shape (n_cells, n_genes).
     lengths
         Length of each gene, shape (n_genes,), all positive.
+    median
+        Length that every gene is brought to; the median of ``lengths`` unless given.
 
     Returns
     -------
     A new matrix of shape (n_cells, n_genes), without stored zeros.
     """
-    factors = (np.median(lengths) / lengths).astype(np.float64)
+    factors = ((np.median(lengths) if median is None else median) / lengths).astype(np.float64)
     data = np.rint(counts.data * factors[counts.indices]).astype(np.float32)
     scaled = sp.csr_matrix((data, counts.indices.copy(), counts.indptr.copy()), shape=counts.shape)
     scaled.eliminate_zeros()

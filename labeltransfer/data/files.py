@@ -125,6 +125,24 @@ def read_rows(file: h5py.File, place: str, rows: np.ndarray | None = None) -> sp
         return matrices.matrix_rows(item, rows)
 
 
+def row_lengths(file: h5py.File, place: str, rows: np.ndarray) -> np.ndarray | None:
+    """Values that reading each row costs, shape (len(rows),); None where ``read_columns`` is the way to read them."""
+    item = matrix_at(file, place)
+    with reading(_name(file), f"the matrix {place}"):
+        return matrices.row_lengths(item, rows)
+
+
+def read_columns(file: h5py.File, place: str, rows: np.ndarray) -> Iterator[sp.csc_matrix]:
+    """Pass over counts that lie by column: the wanted rows, ascending, of some columns at a time, in order."""
+    parts = matrices.matrix_columns(matrix_at(file, place), rows)
+    while True:
+        with reading(_name(file), f"the matrix {place}"):
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
+
+
 def read_sample(file: h5py.File, place: str, rows: np.ndarray) -> tuple[sp.csr_matrix, float]:
     """Read rows for a first look; of large counts stored by column only some genes (see ``matrices.sampled_rows``)."""
     item = matrix_at(file, place)

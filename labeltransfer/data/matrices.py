@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import scipy.sparse as sp
 
+from labeltransfer import sparse
 from labeltransfer.errors import InputError
 
 MAX_VALUES = 4_000_000
@@ -124,6 +125,25 @@ def sampled_rows(item: h5py.Group | h5py.Dataset, rows: np.ndarray) -> tuple[sp.
     return matrix, float((indptr[stops] - indptr[firsts]).sum() / indptr[-1])
 
 
+def row_lengths(item: h5py.Group | h5py.Dataset, rows: np.ndarray) -> np.ndarray | None:
+    """Values that reading each row costs; None where a matrix stored by column is too large to be read whole."""
+    n_cells, n_genes = matrix_shape(item)
+    layout = layout_of(item)
+    if layout == "csr":
+        return np.diff(offsets(item, n_cells))[rows]
+    if layout == "csc":
+        return np.zeros(len(rows), np.int64) if len(item["data"]) <= sparse.MAX_VALUES else None
+    return np.full(len(rows), n_genes, np.int64)
+
+
+def matrix_columns(item: h5py.Group, rows: np.ndarray) -> Iterator[sp.csc_matrix]:
+    """Pass over a matrix stored by column once: some rows, ascending, of some columns at a time, in order."""
+    n_cells, n_genes = matrix_shape(item)
+    for _, part in _columns(item, rows, n_cells, n_genes, None):
+        part.sum_duplicates()
+        yield part
+
+
 def some_values(item: h5py.Group | h5py.Dataset, n_reads: int = 10) -> np.ndarray:
     """Some stored values from all over a matrix, float64; zeros are among them only where it is dense."""
     flat = item["data"] if isinstance(item, h5py.Group) else item
@@ -212,21 +232,29 @@ def _rows_of_csc(
 
     ``spans`` are the genes (first, stop) to read at a time, where not all are wanted.
     """
+    lengths, parts = np.zeros(n_genes + 1, np.int64), []
+    for first, part in _columns(group, wanted, n_cells, n_genes, spans):
+        lengths[first + 1 : first + part.shape[1] + 1] = np.diff(part.indptr)
+        parts.append((part.data, part.indices))
+    data = np.concatenate([p[0] for p in parts] or [np.empty(0, np.float32)])
+    indices = np.concatenate([p[1] for p in parts] or [np.empty(0, np.int32)])
+    return sp.csc_matrix((data, indices, np.cumsum(lengths)), shape=(len(wanted), n_genes)).tocsr()
+
+
+def _columns(
+    group: h5py.Group, wanted: np.ndarray, n_cells: int, n_genes: int, spans: Iterable[tuple[int, int]] | None
+) -> Iterator[tuple[int, sp.csc_matrix]]:
+    """Wanted rows of some columns at a time, each with the number of its first column."""
     indptr = offsets(group, n_genes)
     position = np.full(n_cells, -1, np.int32)
     position[wanted] = np.arange(len(wanted))
-    lengths, parts = np.zeros(n_genes + 1, np.int64), []
     for first, stop in merge_runs(indptr[:-1], indptr[1:]) if spans is None else spans:
         offset = indptr[first]
         cells, values = _read_slice(group, offset, indptr[stop], n_cells)
         cells = position[cells]
         keep = cells >= 0
-        kept_before = np.concatenate([[0], np.cumsum(keep)])
-        lengths[first + 1 : stop + 1] = np.diff(kept_before[indptr[first : stop + 1] - offset])
-        parts.append((values[keep], cells[keep]))
-    data = np.concatenate([p[0] for p in parts] or [np.empty(0, np.float32)])
-    indices = np.concatenate([p[1] for p in parts] or [np.empty(0, np.int32)])
-    return sp.csc_matrix((data, indices, np.cumsum(lengths)), shape=(len(wanted), n_genes)).tocsr()
+        kept_before = np.concatenate([[0], np.cumsum(keep)])[indptr[first : stop + 1] - offset]
+        yield first, sp.csc_matrix((values[keep], cells[keep], kept_before), shape=(len(wanted), stop - first))
 
 
 def _rows_of_dense(

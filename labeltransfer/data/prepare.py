@@ -1,7 +1,10 @@
-"""From two files to ``prepared.h5ad``: filtered, brought to integer counts over shared genes, joined, genes chosen."""
+"""From two files to ``prepared.h5ad``: filtered, brought to integer counts over shared genes, joined, genes chosen.
 
-from collections import Counter
-from collections.abc import Callable
+Counts are read in blocks of cells and lie in a file until they are written by gene; in memory are at any time one block
+of them and, while genes are chosen, those of the cells trained on.
+"""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +13,24 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from labeltransfer.data.cells import SIDES, join, side_summary
 from labeltransfer.data.genes import choose_genes, shared_genes
-from labeltransfer.data.sides import SideCells, check_labels, read_side
-from labeltransfer.data.words import counted
-from labeltransfer.errors import SettingsError
-from labeltransfer.h5ad import write_h5ad
+from labeltransfer.data.sample import draw_cells, mean_profiles
+from labeltransfer.data.side_counts import CellTotals, Progress, counts_of, put_aside
+from labeltransfer.data.sides import SideCells, read_side
+from labeltransfer.h5ad import new_h5ad, write_table
 from labeltransfer.home import write_json
-from labeltransfer.params import UNKNOWN, RunParams, Side
+from labeltransfer.params import PrepareParams, RunParams, Side
+from labeltransfer.sparse import SparseWriter, Turner
 
-SIDES: tuple[Side, Side] = ("reference", "query")
+
+def _keep_quiet(share: float) -> None:
+    pass
 
 
-def prepare(params: RunParams, folder: Path, *, report: Callable[[str], None]) -> None:
+def prepare(
+    params: RunParams, folder: Path, *, report: Callable[[str], None], progress: Progress = _keep_quiet
+) -> None:
     """Carry out the first stage of a run.
 
     Writes ``prepared.h5ad`` (see ``prepared``) and ``summary.json``, which holds plain counts of what was used and what
@@ -32,9 +41,11 @@ def prepare(params: RunParams, folder: Path, *, report: Callable[[str], None]) -
     params
         Settings of the run; those of ``reference``, ``query`` and ``prepare`` are used.
     folder
-        Where the two files go.
+        Where the two files go. Meanwhile the counts lie in it once more.
     report
         Called with a plain sentence at each step.
+    progress
+        Called often with the share that is done, in [0, 1]; may raise to stop.
 
     Raises
     ------
@@ -42,6 +53,8 @@ def prepare(params: RunParams, folder: Path, *, report: Callable[[str], None]) -
         A file cannot be used as it is.
     SettingsError
         The settings leave too little, or name what is not there.
+    OSError
+        The disk is full.
     """
     steps: list[str] = []
 
@@ -49,8 +62,8 @@ def prepare(params: RunParams, folder: Path, *, report: Callable[[str], None]) -
         steps.append(sentence)
         report(sentence)
 
-    reference, query = (
-        read_side(
+    read: dict[Side, SideCells] = {
+        side: read_side(
             params.reference if side == "reference" else params.query,
             side,
             normalise=params.prepare.length_normalize == side,
@@ -58,174 +71,108 @@ def prepare(params: RunParams, folder: Path, *, report: Callable[[str], None]) -
             report=tell,
         )
         for side in SIDES
-    )
-    genes = shared_genes(reference.genes, query.genes)
-    tell(
-        f"{len(genes):,} genes are shared; {len(reference.genes) - len(genes):,} of the reference and "
-        f"{len(query.genes) - len(genes):,} of the query are left out."
-    )
-    lengths = reference.gene_lengths if reference.gene_lengths is not None else query.gene_lengths
-    tallies: dict[str, dict[str, Any]] = {
-        "reference": reference.tally,
-        "query": query.tally,
-        "genes": {
-            "n_reference": len(reference.genes),
-            "n_query": len(query.genes),
-            "n_shared": len(genes),
-            "n_only_reference": len(reference.genes) - len(genes),
-            "n_only_query": len(query.genes) - len(genes),
-        },
     }
-    obs, counts = join(reference, query, genes, params, tell)
-    del reference, query  # their counts are as large as the joined ones
-
-    groups = {
-        "technology": obs["technology"],
-        "batch": obs["batch"],
-        "none": pd.Series("all", index=obs.index),
-    }[params.prepare.hvg_batch]
-    var = choose_genes(
-        counts,
-        genes,
-        groups,
-        n_top_genes=params.prepare.n_top_genes,
-        hvg_batch=params.prepare.hvg_batch,
-        report=tell,
+    genes = shared_genes(read["reference"].genes, read["query"].genes)
+    n_of = {side: len(read[side].genes) for side in SIDES}
+    n_only = {f"n_only_{side}": n_of[side] - len(genes) for side in SIDES}
+    tell(
+        f"{len(genes):,} genes are shared; {n_only['n_only_reference']:,} of the reference and "
+        f"{n_only['n_only_query']:,} of the query are left out."
     )
-    var["gene_length"] = np.nan if lengths is None else lengths.reindex(genes).to_numpy()
+    turner = Turner(folder / "counts_by_cell", len(genes))
+    try:
+        obs, lengths = _gather(read, genes, turner, params, tell, progress)
+        tallies: dict[str, dict[str, Any]] = {side: read[side].tally for side in SIDES}
+        tallies["genes"] = {f"n_{side}": n_of[side] for side in SIDES} | {"n_shared": len(genes)} | n_only
+        del read
+        obs["trained_on"] = _trained_on(obs, turner, params.prepare, tell, progress)
+        progress(0.6)
+        var = _choose(obs, genes, turner, params.prepare, tell)
+        var["gene_length"] = np.nan if lengths is None else lengths.reindex(genes).to_numpy()
+        progress(0.8)
+        _write(folder / "prepared.h5ad", obs, var, turner, progress)
+    finally:
+        turner.file.unlink(missing_ok=True)
     tallies["genes"] |= {"n_chosen": int(var["highly_variable"].sum())}
     for side in SIDES:
-        tallies[side] |= _side_summary(obs[obs["side"] == side])
-
-    prepared = ad.AnnData(obs=obs, var=var, layers={"counts": counts.tocsc()})
-    write_h5ad(prepared, folder / "prepared.h5ad")
+        own = obs[obs["side"] == side]
+        tallies[side] |= side_summary(own) | {"n_trained_on": int(own["trained_on"].sum())}
     write_json(folder / "summary.json", {**tallies, "steps": steps})
 
 
-def join(
-    reference: SideCells, query: SideCells, genes: pd.Index, params: RunParams, report: Callable[[str], None]
-) -> tuple[pd.DataFrame, sp.csr_matrix]:
-    """Stack both sides over the shared genes, reference first; cells without any count there are left out.
+def _gather(
+    read: dict[Side, SideCells],
+    genes: pd.Index,
+    turner: Turner,
+    params: RunParams,
+    tell: Callable[[str], None],
+    progress: Progress,
+) -> tuple[pd.DataFrame, pd.Series | None]:
+    """Put both sides' counts aside; gives the table of cells and the gene lengths, if any."""
+    n_cells = sum(len(cells.rows) for cells in read.values())
+    found: dict[Side, tuple[SideCells, CellTotals]] = {}
+    n_before = 0
+    for side, cells in read.items():
 
-    Returns
-    -------
-    The table of cells (see ``prepared``), indexed by unique name, and counts of shape (n_cells, n_genes), CSR float32.
+        def within(share: float, begin: int = n_before, n_own: int = len(cells.rows)) -> None:
+            progress(0.5 * (begin + share * n_own) / n_cells)
 
-    Raises
-    ------
-    SettingsError
-        No cell of a side, or fewer than 2 labels of the reference, have counts in shared genes.
-    """
-    technologies = _technologies(params, report)
-    tables, matrices = [], []
-    for cells, settings in ((reference, params.reference), (query, params.query)):
-        counts = cells.counts[:, cells.genes.get_indexer(genes)]
-        n_counts = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-        kept = n_counts > 0
-        cells.tally["n_empty_left_out"] = int((~kept).sum())
-        if not kept.all():
-            n_empty = counted(cells.tally["n_empty_left_out"], "cell")
-            report(f"Left out of the {cells.side}: {n_empty} without a count in the shared genes.")
-            counts = counts[kept]
-        if not kept.any():
-            raise SettingsError(
-                f"No cell of the {cells.side} has a count in the {len(genes):,} shared genes: choose other raw counts."
-            )
-        if cells.side == "reference":
-            check_labels(cells.labels[kept], settings)
-        tables.append(_cell_table(cells, kept, technologies[cells.side], n_counts[kept], np.diff(counts.indptr)))
-        matrices.append(counts)
-
-    obs = pd.concat(tables)
-    obs.index = _unique_names(*(table["cell_id"] for table in tables), report=report)
-    for name in obs.columns[obs.columns.str.startswith("obs.")]:
-        obs[name] = _storable(obs[name])
-    obs["training_label"] = obs["observed_label"].where(obs["side"] == "reference", UNKNOWN)
-    for name in ("side", "technology", "batch"):  # the reference's first, in charts and in the models
-        obs[name] = pd.Categorical(obs[name], categories=obs[name].unique())
-    for name in ("observed_label", "training_label"):
-        obs[name] = obs[name].astype("category")
-    return obs, sp.vstack(matrices, format="csr", dtype=np.float32)
+        non_integer = (params.reference if side == "reference" else params.query).non_integer
+        totals = put_aside(
+            cells, genes, turner, non_integer=non_integer, scratch=turner.file.parent, report=tell, progress=within
+        )
+        found[side] = cells, totals
+        n_before += len(cells.rows)
+    lengths = [cells.gene_lengths for cells in read.values() if cells.gene_lengths is not None]
+    return join(found, params, tell), lengths[0] if lengths else None
 
 
-def _technologies(params: RunParams, report: Callable[[str], None]) -> dict[Side, str]:
-    """Name of each side's technology; never the same, since each side has its own batch effect."""
-    names: dict[Side, str] = {
-        "reference": params.reference.technology.strip() or "reference",
-        "query": params.query.technology.strip() or "query",
-    }
-    if names["reference"] == names["query"]:
-        report(f"Both sides are {names['query']}; they are told apart as two batches all the same.")
-        names = {side: f"{name} ({side})" for side, name in names.items()}
-    return names
+def _trained_on(
+    obs: pd.DataFrame, turner: Turner, params: PrepareParams, tell: Callable[[str], None], progress: Progress
+) -> np.ndarray:
+    """Mask of the cells that the models are trained on: the reference, and of the query as many as were asked for."""
+    trained = np.ones(len(obs), bool)
+    n_reference = int((obs["side"] == "reference").sum())
+    n_query = len(obs) - n_reference
+    if n_query <= params.max_query_cells:
+        return trained
+
+    def blocks(side: Side) -> Iterator[sp.csc_matrix]:
+        for first, piece in turner.pieces():
+            progress(0.5)  # how far it is would take counting the passes; to be stopped is what matters
+            if (first < n_reference) == (side == "reference"):
+                yield piece.T
+
+    labels = obs["observed_label"].iloc[:n_reference].cat.remove_unused_categories().cat.codes.to_numpy()
+    profiles = mean_profiles(lambda: blocks("reference"), labels)
+    batches = obs["batch"].cat.codes.to_numpy()[n_reference:]
+    trained[n_reference:] = draw_cells(lambda: blocks("query"), batches, profiles, most=params.max_query_cells)
+    tell(
+        f"Training on {int(trained[n_reference:].sum()):,} of {n_query:,} query cells, drawn from every batch and "
+        f"every kind of cell, rare ones included; all {n_query:,} are labelled."
+    )
+    return trained
 
 
-def _cell_table(
-    cells: SideCells, kept: np.ndarray, technology: str, n_counts: np.ndarray, n_genes: np.ndarray
+def _choose(
+    obs: pd.DataFrame, genes: pd.Index, turner: Turner, params: PrepareParams, tell: Callable[[str], None]
 ) -> pd.DataFrame:
-    """Table of one side's kept cells; ``kept`` has shape (n_cells,), the counts those of the kept cells."""
-    own = cells.obs[kept]
-    batches = [technology] * len(own) if cells.batches is None else [f"{technology} / {b}" for b in cells.batches[kept]]
-    columns: dict[str, Any] = {
-        "cell_id": own.index.astype(str).to_numpy(dtype=object),
-        "side": cells.side,
-        "technology": technology,
-        "batch": batches,
-        "observed_label": cells.labels[kept],
-        "n_counts_raw": cells.n_counts_raw[kept],
-        "n_counts": n_counts,
-        "n_genes": n_genes.astype(np.int64),
-    }
-    for name, column in own.items():
-        key = f"obs.{name}".replace("/", "_")  # a slash would be read as a folder inside the h5ad file
-        while key in columns:
-            key += "_"
-        columns[key] = column.astype(object).array if isinstance(column.dtype, pd.CategoricalDtype) else column.array
-    return pd.DataFrame(columns, index=range(len(own)))
+    """The table of genes, chosen on the cells that are trained on."""
+    trained = obs["trained_on"].to_numpy()
+    own = obs[trained]
+    groups = own[params.hvg_batch] if params.hvg_batch != "none" else pd.Series("all", index=own.index)
+    counts = counts_of(turner, trained, obs["n_genes"].to_numpy())
+    return choose_genes(counts, genes, groups, n_top_genes=params.n_top_genes, hvg_batch=params.hvg_batch, report=tell)
 
 
-def _storable(column: pd.Series) -> pd.Series:
-    """A column that h5ad can hold: numbers and booleans as they are, anything else as categories that are strings."""
-    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
-        return column
-    return column.astype(object).map(str, na_action="ignore").astype("category")
-
-
-def _unique_names(reference: pd.Series, query: pd.Series, *, report: Callable[[str], None]) -> pd.Index:
-    """Unique cell names: a repeated one gets a number, one that both sides have gets its side."""
-    clash = set(reference) & set(query)
-    names = []
-    for side, own in zip(SIDES, (reference, query), strict=True):
-        n_repeated = int(own.duplicated().sum())
-        if n_repeated:
-            report(f"Repeated cell names in the {side}: {n_repeated:,}; a number behind the name tells them apart.")
-        names += [f"{name}-{side}" if name in clash else name for name in own]
-    if clash:
-        report(f"Cell names on both sides: {len(clash):,}; '-reference' and '-query' behind the name tell them apart.")
-    taken = set(names)
-    seen: Counter[str] = Counter()
-    unique = []
-    for name in names:
-        own_name = name
-        while seen[name] and own_name in taken:
-            own_name = f"{name}-{seen[name]}"
-            seen[name] += 1
-        seen[name] += 1 if own_name == name else 0
-        taken.add(own_name)
-        unique.append(own_name)
-    return pd.Index(unique)
-
-
-def _side_summary(obs: pd.DataFrame) -> dict[str, Any]:
-    """What is used of one side, as plain numbers."""
-    labels = obs["observed_label"].value_counts()
-    return {
-        "technology": str(obs["technology"].iloc[0]),
-        "n_cells": len(obs),
-        "n_labelled": int(obs["observed_label"].notna().sum()),
-        "labels": {str(label): int(n) for label, n in labels.items() if n},
-        "batches": {str(batch): int(n) for batch, n in obs["batch"].value_counts().items() if n},
-        "median_counts_raw": float(obs["n_counts_raw"].median()),
-        "median_counts": float(obs["n_counts"].median()),
-        "median_genes": float(obs["n_genes"].median()),
-    }
+def _write(path: Path, obs: pd.DataFrame, var: pd.DataFrame, turner: Turner, progress: Progress) -> None:
+    """Write the tables, then the counts some genes at a time."""
+    with new_h5ad(path) as (file, check):
+        write_table(ad.AnnData(obs=obs, var=var), file)
+        shape = (len(obs), len(var))
+        writer = SparseWriter(file, "layers/counts", layout="csc", shape=shape, n_values=turner.n_values)
+        for first, lines in turner.slices():
+            writer.append(lines)
+            check()
+            progress(0.8 + 0.2 * first / len(var))
+        writer.finish()

@@ -1,10 +1,11 @@
 """Read ``prepared.h5ad``: its cells, its genes, one gene's expression, or what the models train on.
 
-Layout: ``obs`` one row a cell, ``var`` one row a shared gene, no ``X``, and ``layers["counts"]`` by column (CSC), so
-that one gene, or the chosen ones, can be read without the rest.
+Layout: ``obs`` one row a cell (``trained_on`` marks those that models are trained on; the others are only labelled),
+``var`` one row a shared gene, no ``X``, and ``layers["counts"]`` by column (CSC), so that one gene, or the chosen ones,
+can be read without the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from labeltransfer import sparse
 from labeltransfer.errors import SettingsError
 
 COUNTS = "layers/counts"
 SCALE = 1e4
 """Counts per cell that expression is scaled to before the logarithm."""
 N_BLOCK = 256
-"""Genes read at a time."""
+"""Genes read at a time, at most."""
 
 
 def read_cells(path: Path) -> pd.DataFrame:
@@ -60,12 +62,30 @@ def expression(path: Path, gene: str) -> np.ndarray:
 
 
 def training_data(path: Path) -> ad.AnnData:
-    """Cells by chosen genes, in the order of the file, with ``layers["counts"]`` as CSR float32 and no ``X``."""
+    """Cells trained on by chosen genes, in the file's order, with ``layers["counts"]`` as CSR float32 and no ``X``."""
     with h5py.File(path) as file:
         obs, var = ad.io.read_elem(file["obs"]), ad.io.read_elem(file["var"])
         chosen = np.flatnonzero(var["highly_variable"].to_numpy())
-        counts = _read_columns(file, chosen).tocsr()
-    return ad.AnnData(obs=obs, var=var.iloc[chosen].copy(), layers={"counts": counts})
+        trained = obs["trained_on"].to_numpy() if "trained_on" in obs else np.ones(len(obs), bool)
+        counts = _read_cells(file, chosen, trained)
+    return ad.AnnData(obs=obs[trained].copy(), var=var.iloc[chosen].copy(), layers={"counts": counts})
+
+
+def all_counts(path: Path) -> tuple[sp.csr_matrix, pd.Series]:
+    """Counts of every cell over the chosen genes, CSR float32, and each cell's batch, indexed by unique cell name.
+
+    A million cells take some 3 GB.
+    """
+    with h5py.File(path) as file:
+        batches = pd.Series(ad.io.read_elem(file["obs/batch"]), index=_names(file["obs"]))
+        chosen = np.flatnonzero(ad.io.read_elem(file["var"])["highly_variable"].to_numpy())
+        return _read_cells(file, chosen, np.ones(len(batches), bool)), batches
+
+
+def n_untrained(path: Path) -> int:
+    """How many cells are labelled without being trained on."""
+    with h5py.File(path) as file:
+        return int((~file["obs/trained_on"][:]).sum()) if "trained_on" in file["obs"] else 0
 
 
 def _names(table: Any) -> pd.Index:
@@ -74,18 +94,57 @@ def _names(table: Any) -> pd.Index:
 
 
 def _read_columns(file: h5py.File, columns: np.ndarray) -> sp.csc_matrix:
-    """Counts of some genes, shape (n_cells, n_columns); ``columns`` are ascending.
+    """Counts of some genes, shape (n_cells, n_columns); ``columns`` are ascending."""
+    parts = [part for _, part in _column_parts(file, columns)]
+    return sp.hstack(parts, format="csc", dtype=np.float32)
 
-    Of each block of the file, what lies between its first and its last wanted column is read at once: many small reads
-    would unpack the same compressed chunks again and again.
+
+def _read_cells(file: h5py.File, columns: np.ndarray, wanted: np.ndarray) -> sp.csr_matrix:
+    """Counts of some genes, ascending, in some cells, a mask of shape (n_cells,): CSR, allocated once.
+
+    The file is passed over twice: for the lengths of the rows, then for what stands in them.
+    """
+    position = np.cumsum(wanted) - 1
+    lengths = np.zeros(int(wanted.sum()) + 1, np.int64)
+    for _, part in _column_parts(file, columns, values=False):
+        own = position[part.indices[wanted[part.indices]]]
+        lengths[1:] += np.bincount(own, minlength=len(lengths) - 1)
+    indptr = np.cumsum(lengths)
+    data, indices = np.empty(indptr[-1], np.float32), np.empty(indptr[-1], np.int32)
+    begins = indptr[:-1].copy()  # of each row, where its next value goes
+    for first, part in _column_parts(file, columns):
+        rows = (part if wanted.all() else part[wanted]).tocsr()
+        widths = np.diff(rows.indptr)
+        target = np.arange(rows.nnz) + np.repeat(begins - rows.indptr[:-1], widths)
+        data[target], indices[target] = rows.data, rows.indices + first
+        begins += widths
+    return sp.csr_matrix((data, indices, indptr), shape=(len(lengths) - 1, len(columns)))
+
+
+def _column_parts(file: h5py.File, columns: np.ndarray, *, values: bool = True) -> Iterator[tuple[int, sp.csc_matrix]]:
+    """Counts of some genes, a block of the file at a time, each with its place among ``columns``.
+
+    Of each block, what lies between its first and its last wanted column is read at once: many small reads would unpack
+    the same compressed chunks again and again. A block is ``N_BLOCK`` genes or, where those hold more than
+    ``MAX_VALUES`` values, fewer. Without ``values`` every count is 1.
     """
     group = file[COUNTS]
     n_cells = int(group.attrs["shape"][0])
     indptr = group["indptr"][:].astype(np.int64)
-    parts = [sp.csc_matrix((n_cells, 0), dtype=np.float32)]
-    for wanted in np.split(columns, np.flatnonzero(np.diff(columns // N_BLOCK)) + 1):
+    first_of, n_before = np.array([first for first, _ in _blocks(indptr)]), 0
+    which = np.searchsorted(first_of, columns, side="right")
+    for wanted in np.split(columns, np.flatnonzero(np.diff(which)) + 1):
         first, last = wanted[0], wanted[-1] + 1
         span = slice(indptr[first], indptr[last])
-        stored = group["data"][span], group["indices"][span], indptr[first : last + 1] - indptr[first]
-        parts.append(sp.csc_matrix(stored, shape=(n_cells, last - first))[:, wanted - first])
-    return sp.hstack(parts, format="csc", dtype=np.float32)
+        cells = group["indices"][span]
+        counts = group["data"][span] if values else np.ones(len(cells), np.float32)
+        stored = counts, cells, indptr[first : last + 1] - indptr[first]
+        part = sp.csc_matrix(stored, shape=(n_cells, last - first))
+        yield n_before, part if len(wanted) == last - first else part[:, wanted - first]
+        n_before += len(wanted)
+
+
+def _blocks(indptr: np.ndarray) -> Iterator[tuple[int, int]]:
+    for first, stop in sparse.cut(indptr):
+        for begin in range(first, stop, N_BLOCK):
+            yield begin, min(begin + N_BLOCK, stop)

@@ -17,8 +17,8 @@ from urllib3.exceptions import HTTPError
 
 from labeltransfer.data import download
 from labeltransfer.data.answers import TIMEOUTS, Broken, SourceError, validator
-from labeltransfer.data.blocks import Blocks, Span
 from labeltransfer.data.download import DownloadCancelled
+from labeltransfer.data.range_cache import Blocks, Span
 
 CONNECTIONS = 4
 """Requests at once, for reads that are long enough to be split; few, so that no server minds."""

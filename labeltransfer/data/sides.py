@@ -1,15 +1,14 @@
 """One side of the transfer: its wanted cells, their labels and batches, and their counts by gene."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from labeltransfer.data.columns import filter_rows, is_unlabelled, shorten
-from labeltransfer.data.counts import Report, check_counts, normalise_by_length
-from labeltransfer.data.files import open_h5ad, read_rows
+from labeltransfer.data.counts import Report
 from labeltransfer.data.gene_lengths import read_gene_lengths
 from labeltransfer.data.gene_names import gene_index
 from labeltransfer.data.summary import Summary, read_summary
@@ -20,20 +19,23 @@ from labeltransfer.params import UNKNOWN, Side, SideParams
 
 @dataclass(frozen=True)
 class SideCells:
-    """The cells of one side that are to be used.
+    """The cells of one side that are to be used, and where in its file their counts stand.
 
-    ``obs`` holds what the file says of them, shape (n_cells, n_columns), indexed by cell name; ``labels`` are strings
-    or None and ``batches`` strings, both of shape (n_cells,). ``counts`` is integer-valued, shape (n_cells, n_genes);
-    ``genes`` are unique. ``n_counts_raw`` sums each cell's counts as they came. ``tally`` counts what was left out.
+    ``rows`` are the cells' places in the file, ascending, and ``obs`` what it says of them, shape (n_cells, n_columns),
+    indexed by cell name; ``labels`` are strings or None and ``batches`` strings, both of shape (n_cells,). ``genes``
+    are unique and stand in ``columns`` of the counts at ``place``. ``gene_lengths`` are those that the counts are to
+    be divided by, None where they are not. ``tally`` counts what was left out.
     """
 
     side: Side
+    path: Path
+    place: str
+    rows: np.ndarray
     obs: pd.DataFrame
     labels: np.ndarray
     batches: np.ndarray | None
     genes: pd.Index
-    counts: sp.csr_matrix
-    n_counts_raw: np.ndarray
+    columns: np.ndarray
     gene_lengths: pd.Series | None
     tally: dict[str, Any]
 
@@ -41,7 +43,7 @@ class SideCells:
 def read_side(
     params: SideParams, side: Side, *, normalise: bool, length_table: str | None, report: Report
 ) -> SideCells:
-    """Read the wanted cells of one file and bring their counts into the form that the models need.
+    """Find the wanted cells and the usable genes of one file; its counts are not read yet.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ def read_side(
     Raises
     ------
     InputError
-        The file or its counts cannot be used.
+        The file cannot be used.
     SettingsError
         A column or filter value is missing, no cell is left, or the reference has fewer than 2 labels.
     """
@@ -65,24 +67,15 @@ def read_side(
     rows, labels, tally = choose_cells(summary.obs, params, side, report)
     obs = summary.obs.iloc[rows]
     batches = _batches(obs, params, side, report)
-    with open_h5ad(params.path) as file:
-        counts = read_rows(file, summary.counts, rows)
     if summary.counts != "X":
         report(f"The raw counts of the {side} are read from {summary.counts}.")
-    counts = check_counts(counts, side, non_integer=params.non_integer, will_round=normalise, report=report)
     tally |= {"file": summary.path.name, "counts": summary.counts, "n_genes_in_file": summary.n_genes}
-    n_counts_raw = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-
     genes, columns = _named_once(summary, params, side, tally, report)
     lengths = None
     if normalise:
         table = read_gene_lengths(length_table, report=report)
         genes, columns, lengths = _with_length(genes, columns, table, side, tally, report)
-    if columns.size < summary.n_genes:
-        counts = counts[:, columns]
-    if lengths is not None:
-        counts = normalise_by_length(counts, lengths.to_numpy())
-    return SideCells(side, obs, labels, batches, genes, counts, n_counts_raw, lengths, tally)
+    return SideCells(side, summary.path, summary.counts, rows, obs, labels, batches, genes, columns, lengths, tally)
 
 
 def check_side(obs: pd.DataFrame, params: SideParams, side: Side) -> None:

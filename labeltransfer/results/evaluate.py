@@ -30,7 +30,8 @@ def cell_table(obs: pd.DataFrame, soft: pd.DataFrame, *, mde_scvi: np.ndarray, m
     Returns
     -------
     One row a cell, in the order of ``obs``: what was known, the label predicted and its probability (``confidence``),
-    the runner-up, counts, the coordinates of both maps, and the columns of the input files as ``obs.NAME``.
+    the runner-up, counts, whether the models were trained on the cell (``trained_on``), the coordinates of both maps,
+    and the columns of the input files as ``obs.NAME``.
     """
     n_cells = len(obs)
     if len(soft) != n_cells or mde_scvi.shape != (n_cells, 2) or mde_scanvi.shape != (n_cells, 2):
@@ -51,6 +52,7 @@ def cell_table(obs: pd.DataFrame, soft: pd.DataFrame, *, mde_scvi: np.ndarray, m
     cells["second_confidence"] = probability[rows, second] if len(labels) > 1 else np.float32(np.nan)
     cells["n_counts"] = obs["n_counts"]
     cells["n_genes"] = obs["n_genes"]
+    cells["trained_on"] = obs["trained_on"].to_numpy(bool) if "trained_on" in obs else True
     for name, mde in (("scvi", mde_scvi), ("scanvi", mde_scanvi)):
         cells[f"{name}_1"], cells[f"{name}_2"] = mde[:, 0].astype(np.float32), mde[:, 1].astype(np.float32)
     inputs = [column for column in obs.columns if column.startswith(OBS_PREFIX)]

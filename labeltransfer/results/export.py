@@ -3,18 +3,22 @@
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import anndata
+import h5py
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from labeltransfer.errors import RunError
-from labeltransfer.h5ad import write_h5ad
+from labeltransfer.h5ad import new_h5ad, write_table
 from labeltransfer.params import Side
 from labeltransfer.results.evaluate import OBS_PREFIX
+from labeltransfer.sparse import SparseWriter, Turner, cut
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A spreadsheet reads a cell that begins so as a formula, or drops the character and then does."""
@@ -90,7 +94,9 @@ def write_annotated(
     settings: Mapping[str, Any],
     run_id: str = "",
 ) -> Path:
-    """Write the annotated AnnData, which plain anndata reads. All counts are in memory while it does.
+    """Write the annotated AnnData, which plain anndata reads.
+
+    Of the counts, some cells are in memory at a time; meanwhile they lie once more beside the file, in few bytes.
 
     Parameters
     ----------
@@ -118,26 +124,46 @@ def write_annotated(
     RunError
         The disk or the folder does not take the file.
     """
-    import anndata
-
-    adata = anndata.read_h5ad(prepared)
-    counts = adata.layers["counts"].tocsr()
-    counts.sort_indices()
-    adata.layers["counts"] = counts
-    adata.X = log_normalized(counts)
-    training_label = adata.obs["training_label"]  # the stored scANVI asks for it when it is loaded
-    adata.obs = _annotated_obs(cells).assign(training_label=training_label.to_numpy())
-    adata.obsm["X_scVI"] = np.asarray(latent_scvi)
-    adata.obsm["X_scANVI"] = np.asarray(latent_scanvi)
-    adata.obsm["X_mde_scVI"] = cells[["scvi_1", "scvi_2"]].to_numpy()
-    adata.obsm["X_mde_scANVI"] = cells[["scanvi_1", "scanvi_2"]].to_numpy()
-    adata.obsm["soft_predictions"] = soft.set_axis([_plain(label) for label in soft.columns], axis=1).set_axis(
-        adata.obs_names
-    )
-    adata.uns["labeltransfer"] = {"run_id": run_id, "settings": json.dumps(dict(settings))}
-    with _built_aside(target) as building:
-        write_h5ad(adata, building)
+    with h5py.File(prepared) as source, _built_aside(target) as building:
+        training_label = anndata.io.read_elem(source["obs/training_label"])
+        obs = _annotated_obs(cells).assign(training_label=training_label)  # the stored scANVI asks for it
+        adata = anndata.AnnData(obs=obs, var=anndata.io.read_elem(source["var"]))
+        adata.obsm["X_scVI"] = np.asarray(latent_scvi)
+        adata.obsm["X_scANVI"] = np.asarray(latent_scanvi)
+        adata.obsm["X_mde_scVI"] = cells[["scvi_1", "scvi_2"]].to_numpy()
+        adata.obsm["X_mde_scANVI"] = cells[["scanvi_1", "scanvi_2"]].to_numpy()
+        adata.obsm["soft_predictions"] = soft.set_axis([_plain(label) for label in soft.columns], axis=1).set_axis(
+            adata.obs_names
+        )
+        adata.uns["labeltransfer"] = {"run_id": run_id, "settings": json.dumps(dict(settings))}
+        with new_h5ad(building) as (file, check):
+            write_table(adata, file)
+            _write_counts(source["layers/counts"], file, check, scratch=building.with_name(f"{building.name}.rows"))
     return target
+
+
+def _write_counts(source: h5py.Group, file: h5py.File, check: Callable[[], None], *, scratch: Path) -> None:
+    """Write counts, stored by gene, and their logarithms by cell, with memory for some of them at a time."""
+    n_cells, n_genes = map(int, source.attrs["shape"])
+    before = source["indptr"][:].astype(np.int64)
+    turner = Turner(scratch, n_cells)
+    try:
+        for first, stop in cut(before):
+            span = slice(before[first], before[stop])
+            stored = source["data"][span], source["indices"][span], before[first : stop + 1] - before[first]
+            turner.add(sp.csc_matrix(stored, shape=(n_cells, stop - first)).tocsr())
+        counts, expression = (
+            SparseWriter(file, place, layout="csr", shape=(n_cells, n_genes), n_values=turner.n_values)
+            for place in ("layers/counts", "X")
+        )
+        for _, lines in turner.slices():
+            counts.append(lines)
+            expression.append(log_normalized(lines))
+            check()
+        counts.finish()
+        expression.finish()
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def log_normalized(counts: Any) -> Any:

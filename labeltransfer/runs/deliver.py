@@ -27,7 +27,8 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     ``scanvi_model/``.
     """
     cells_file = run.artefact("evaluate", "cells.parquet")
-    predictions = export.predictions(pd.read_parquet(cells_file), run.id)
+    cells = pd.read_parquet(cells_file)
+    predictions = export.predictions(cells, run.id)
     home.write_atomic(folder / "predictions.csv", export.to_csv(predictions))
     metrics = run_metrics(run)
     home.write_json(folder / "metrics.json", metrics)
@@ -38,6 +39,9 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
 
     query = metrics["query"]
     yield f"{len(predictions):,} query cells labelled: {folder / 'predictions.csv'}"
+    n_trained_on = int(cells.loc[cells["side"] == "query", "trained_on"].sum())
+    if n_trained_on < len(predictions):
+        yield f"the models were trained on {n_trained_on:,} of them, drawn from every batch and every kind of cell"
     if query["n_scored"]:
         yield (
             f"accuracy {query['accuracy']:.3f}, macro-F1 {query['macro_f1']:.3f} over {query['n_scored']:,} of "

@@ -1,7 +1,6 @@
 """The stages of a run in order, each skipped where its artefact already exists."""
 
 import hashlib
-import importlib.metadata
 import json
 import time
 from collections.abc import Callable
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from labeltransfer import home
 from labeltransfer.errors import InputError
 from labeltransfer.params import RunParams
-from labeltransfer.runs.devices import Device, peak_memory
+from labeltransfer.runs.devices import Device, reset_peak_memory
+from labeltransfer.runs.record import record
 from labeltransfer.runs.reporter import Reporter
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store
@@ -41,15 +41,16 @@ class Job:
             self.run.append_event("epoch", stage=self.reporter.status.stage, **asdict(epoch))
             self.reporter.note(epoch=epoch.epoch, n_epochs=epoch.n_epochs, fraction=epoch.epoch / epoch.n_epochs)
 
-        def on_batch(fraction: float) -> None:
-            self.reporter.check()
-            self.reporter.note(fraction=fraction)
-
         def on_stop(n_epochs: int, best_epoch: int, converged: bool) -> None:
             stage = self.reporter.status.stage
             self.run.append_event("stopped", stage=stage, n_epochs=n_epochs, best_epoch=best_epoch, converged=converged)
 
-        return ProgressCallback(on_epoch, on_batch, on_stop)
+        return ProgressCallback(on_epoch, self.progress, on_stop)
+
+    def progress(self, share: float) -> None:
+        """Bring the share of the stage that is done to the run directory, and a cancel request to the work."""
+        self.reporter.check()
+        self.reporter.note(fraction=share)
 
     def keep_history(self, folder: Path) -> None:
         """Keep the losses of each epoch, and how the training ended, beside the model for the runs that reuse it."""
@@ -63,33 +64,43 @@ class Job:
 def _prepare(job: Job, folder: Path) -> None:
     from labeltransfer.data.prepare import prepare
 
-    prepare(job.params, folder, report=job.reporter.say)
+    prepare(job.params, folder, report=job.reporter.say, progress=job.progress)
 
 
 def _integrate(job: Job, folder: Path) -> None:
     import numpy as np
 
-    from labeltransfer.data.prepared import training_data
+    from labeltransfer.data.prepared import all_counts, n_untrained, training_data
     from labeltransfer.models.integrate import latent, train_scvi
+    from labeltransfer.models.label import stream_latent
 
-    adata = training_data(job.run.artefact("prepare", "prepared.h5ad"))
+    prepared = job.run.artefact("prepare", "prepared.h5ad")
+    adata = training_data(prepared)
     job.reporter.say(f"Training scVI on {adata.n_obs:,} cells × {adata.n_vars:,} genes")
     model = train_scvi(
         adata, job.params.integrate, seed=job.params.seed, accelerator=job.device.accelerator, callback=job.callback()
     )
     model.save(folder / "model", overwrite=True)
-    np.save(folder / "latent.npy", latent(model))
     job.keep_history(folder)
+    if n_untrained(prepared):
+        counts, batches = all_counts(prepared)
+        job.reporter.say(f"Placing all {len(batches):,} cells in the latent")
+        points = stream_latent(model, counts, batches, progress=job.progress)
+    else:
+        points = latent(model)
+    np.save(folder / "latent.npy", points)
 
 
 def _transfer(job: Job, folder: Path) -> None:
     import numpy as np
 
-    from labeltransfer.data.prepared import training_data
+    from labeltransfer.data.prepared import all_counts, n_untrained, training_data
     from labeltransfer.models.integrate import latent, load_scvi
+    from labeltransfer.models.label import stream_soft
     from labeltransfer.models.transfer import soft_predictions, train_scanvi
 
-    adata = training_data(job.run.artefact("prepare", "prepared.h5ad"))
+    prepared = job.run.artefact("prepare", "prepared.h5ad")
+    adata = training_data(prepared)
     # Always from the stored model, so that a run that reuses it and a run that has just trained it agree exactly.
     scvi_model = load_scvi(job.run.artefact("integrate", "model"), adata)
     job.reporter.say(f"Training scANVI on {adata.n_obs:,} cells")
@@ -101,9 +112,15 @@ def _transfer(job: Job, folder: Path) -> None:
         callback=job.callback(),
     )
     model.save(folder / "model", overwrite=True)
-    np.save(folder / "latent.npy", latent(model))
     job.keep_history(folder)
-    soft_predictions(model).to_parquet(folder / "soft.parquet")
+    if n_untrained(prepared):
+        counts, batches = all_counts(prepared)
+        job.reporter.say(f"Labelling all {len(batches):,} cells")
+        points, soft = stream_soft(model, counts, batches, progress=job.progress)
+    else:
+        points, soft = latent(model), soft_predictions(model)
+    np.save(folder / "latent.npy", points)
+    soft.to_parquet(folder / "soft.parquet")
 
 
 def _embed(source: str) -> Callable[[Job, Path], None]:
@@ -209,24 +226,14 @@ def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
         reused = store.claim_stage(run, name, keys[name])
         run.append_event("start", stage=name, reused=reused)
         began = time.perf_counter()
+        own_peak = reset_peak_memory()
         if not reused:
             with store.build_stage(run, name, keys[name]) as folder:
                 STAGES[name].make(job, folder)
-                home.write_json(folder / "stage.json", _record(name, params, device, time.perf_counter() - began))
+                settings = {s: params.model_dump(mode="json")[s] for s in STAGES[name].settings}
+                seconds = time.perf_counter() - began
+                home.write_json(folder / "stage.json", record(name, settings, device, seconds, own_peak=own_peak))
         run.append_event("end", stage=name, seconds=time.perf_counter() - began)
-
-
-def _record(name: str, params: RunParams, device: Device, seconds: float) -> dict[str, Any]:
-    """How an artefact was made, kept beside it."""
-    packages = ("scvi-tools", "torch", "scanpy", "anndata", "pymde", "numpy")
-    return {
-        "stage": name,
-        "settings": {s: params.model_dump(mode="json")[s] for s in STAGES[name].settings},
-        "seconds": round(seconds, 2),
-        "peak_memory_bytes": peak_memory(),  # of the process so far, not of this stage alone
-        "device": device.name,
-        "versions": {package: importlib.metadata.version(package) for package in packages},
-    }
 
 
 def _fingerprint(path: str) -> list[Any]:
