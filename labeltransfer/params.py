@@ -4,13 +4,9 @@ Pages, the command line and ``params.json`` all read these models; no default st
 ``title`` is the plain name that a page shows, ``description`` the help that it shows on hover.
 """
 
-import json
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from labeltransfer.errors import SettingsError
+from pydantic import BaseModel, ConfigDict, Field
 
 UNKNOWN = "Unknown"
 """scANVI's ``unlabeled_category``: the label of a cell whose type is to be predicted."""
@@ -222,46 +218,3 @@ class RunParams(Settings):
     last_stage: Literal["prepare", "evaluate"] = Field(
         "evaluate", title="Until", description="prepare stops before training, to look at counts and genes first."
     )
-
-
-def run_params(settings: dict[str, Any]) -> RunParams:
-    """Build the settings of a run from plain data, such as parsed JSON.
-
-    Raises
-    ------
-    SettingsError
-        A value is out of bounds, of the wrong type or of an unknown name; each is listed.
-    """
-    try:
-        return RunParams.model_validate(settings)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"These settings cannot be used: {faults}.") from error
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read a JSON file of settings, which need not be complete.
-
-    Raises
-    ------
-    SettingsError
-        The file cannot be read or is not a JSON object.
-    """
-    try:
-        settings = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read as JSON settings ({error}): repair it or leave it out.") from error
-    if not isinstance(settings, dict):
-        raise SettingsError(f"{path} holds no JSON object of settings: see params.json of a finished run for the form.")
-    return settings
-
-
-def read_params(path: Path) -> RunParams:
-    """Read a complete ``params.json``.
-
-    Raises
-    ------
-    SettingsError
-        The file cannot be read or holds settings that cannot be used.
-    """
-    return run_params(read_settings(path))

@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from labeltransfer.cli import _parser, main, settings_from_options
+from labeltransfer.cli import _parser, main
 from labeltransfer.data.demo import LENGTHS, QUERY, REFERENCE
+from labeltransfer.options import settings_from_options
 from labeltransfer.runs.store import default_store
 
 SETTINGS = {

@@ -17,7 +17,8 @@ from labeltransfer.data.demo import demo_params
 from labeltransfer.data.prepare import prepare
 from labeltransfer.data.prepared import all_counts, expression, n_untrained, read_cells, read_genes, training_data
 from labeltransfer.errors import InputError, RunCancelled, SettingsError
-from labeltransfer.params import RunParams, run_params
+from labeltransfer.params import RunParams
+from labeltransfer.settings import run_params
 
 N_GENES = 260
 Edit = Callable[[ad.AnnData], ad.AnnData | None]

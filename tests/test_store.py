@@ -9,10 +9,11 @@ import pytest
 
 from labeltransfer.errors import RunError
 from labeltransfer.home import home, write_atomic
-from labeltransfer.params import RunParams, run_params
+from labeltransfer.params import RunParams
 from labeltransfer.runs import run as run_module
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store, default_store, find_run
+from labeltransfer.settings import run_params
 
 
 @pytest.fixture

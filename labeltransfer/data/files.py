@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data import matrices
+from labeltransfer.data import layouts, matrices
 from labeltransfer.data.safety import check_structure
 from labeltransfer.errors import InputError, LabelTransferError
 
@@ -82,7 +82,7 @@ def count_places(file: h5py.File) -> list[str]:
     """Places where a matrix of cells by genes stands: among "X", "raw" and "layers/NAME"."""
     layers = file.get("layers")
     candidates = ["X", "raw", *(f"layers/{n}" for n in layers)] if isinstance(layers, h5py.Group) else ["X", "raw"]
-    return [place for place in candidates if matrices.find_matrix(file, place) is not None]
+    return [place for place in candidates if layouts.find_matrix(file, place) is not None]
 
 
 def counts_shape(file: h5py.File, place: str) -> tuple[int, int]:
@@ -93,7 +93,7 @@ def counts_shape(file: h5py.File, place: str) -> tuple[int, int]:
     InputError
         Nothing stands there.
     """
-    return matrices.matrix_shape(matrix_at(file, place))
+    return layouts.matrix_shape(matrix_at(file, place))
 
 
 def read_rows(file: h5py.File, place: str, rows: np.ndarray | None = None) -> sp.csr_matrix:
@@ -202,7 +202,7 @@ def _name(file: h5py.File) -> str:
 
 def matrix_at(file: h5py.File, place: str) -> h5py.Group | h5py.Dataset:
     """The stored matrix at a place; raises InputError where there is none."""
-    item = matrices.find_matrix(file, place)
+    item = layouts.find_matrix(file, place)
     if item is None:
         there = ", ".join(count_places(file))
         raise InputError(f"{_name(file)}: no counts stand in {place}. Choose one of: {there}.")

@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 
 from labeltransfer.data.answers import SourceError
-from labeltransfer.data.matrices import layout_of, merge_runs, offsets
+from labeltransfer.data.layouts import layout_of
+from labeltransfer.data.matrices import merge_runs, offsets
 from labeltransfer.data.range_cache import Blocks
 
 GAP = 512 * 2**10

@@ -23,8 +23,9 @@ from filelock import FileLock
 
 from labeltransfer import home
 from labeltransfer.errors import RunError
-from labeltransfer.params import RunParams, read_params
+from labeltransfer.params import RunParams
 from labeltransfer.processes import is_held
+from labeltransfer.settings import read_params
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 

@@ -15,7 +15,8 @@ from typing import Any
 import streamlit as st
 
 from labeltransfer import home
-from labeltransfer.params import RunParams, run_params
+from labeltransfer.params import RunParams
+from labeltransfer.settings import run_params
 
 SIDES = ("reference", "query")
 KEPT_DAYS = 60

@@ -1,0 +1,41 @@
+"""How an h5ad file stores a count matrix, and where: in the current layout or the one before anndata 0.7."""
+
+from typing import Literal
+
+import h5py
+
+from labeltransfer.errors import InputError
+
+Layout = Literal["csr", "csc", "dense"]
+
+
+def find_matrix(file: h5py.File, place: str) -> h5py.Group | h5py.Dataset | None:
+    """Find the stored matrix at a place ("X", "raw" or "layers/NAME"); None where there is none."""
+    # Before anndata 0.7, raw stood in "raw.X" and "raw.var" beside X.
+    names = ("raw/X", "raw.X") if place == "raw" else (place,)
+    for name in names:
+        item = file.get(name)
+        if item is not None and layout_of(item) is not None:
+            return item
+    return None
+
+
+def layout_of(item: h5py.Group | h5py.Dataset) -> Layout | None:
+    """How a matrix is stored; None for anything that is no matrix of numbers."""
+    if isinstance(item, h5py.Dataset):
+        return "dense" if len(item.shape or ()) == 2 and item.dtype.kind in "biuf" else None
+    if not isinstance(item, h5py.Group):
+        return None
+    kind = item.attrs.get("encoding-type", item.attrs.get("h5sparse_format", ""))
+    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if kind[:3] not in ("csr", "csc") or not {"data", "indices", "indptr"} <= set(item):
+        return None
+    return "csr" if kind[:3] == "csr" else "csc"
+
+
+def matrix_shape(item: h5py.Group | h5py.Dataset) -> tuple[int, int]:
+    """Shape of a stored matrix, (n_cells, n_genes), as declared."""
+    shape = item.shape if isinstance(item, h5py.Dataset) else item.attrs.get("shape", item.attrs.get("h5sparse_shape"))
+    if shape is None or len(shape) != 2 or min(shape) < 0:
+        raise InputError(f"The matrix {item.name} has no shape: save the file anew with anndata's write_h5ad.")
+    return int(shape[0]), int(shape[1])

@@ -1,0 +1,115 @@
+"""From the options of the command line to the settings of a run, and what they are checked for before it begins."""
+
+import argparse
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labeltransfer.errors import RunError, SettingsError
+from labeltransfer.params import RunParams
+from labeltransfer.presets import DEFAULT_PRESET, PRESETS
+from labeltransfer.settings import read_settings, run_params
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def settings_from_options(options: argparse.Namespace) -> RunParams:
+    """Settings of a run: those of ``--params``, then the preset's, then every option that was given.
+
+    Without ``--preset`` the default one fills in the trainings that ``--params`` says nothing of.
+
+    Raises
+    ------
+    SettingsError
+        A filter is not of the form column=value, a setting is out of its bounds, or two do not fit each other.
+    """
+    asked: dict[str, Any] = read_settings(options.params) if options.params else {}
+
+    def put(section: str, **values: Any) -> None:
+        replace(section, {name: value for name, value in values.items() if value is not None})
+
+    def replace(section: str, given: dict[str, Any]) -> None:
+        before = asked.get(section, {})
+        if not isinstance(before, dict):
+            raise SettingsError(
+                f"'{section}' in {options.params} is no JSON object: see params.json of a finished run."
+            )
+        asked[section] = before | given
+
+    for section, settings in PRESETS[options.preset or DEFAULT_PRESET].items():
+        if options.preset or section not in asked:
+            replace(section, settings.model_dump())
+    query_key = options.query_labels_key or _if_present(options.query, options.labels_key)
+    keys = {"reference": options.labels_key, "query": query_key}
+    for side, path, filters in (
+        ("reference", options.reference, options.filter_reference),
+        ("query", options.query, options.filter_query),
+    ):
+        batch_key = _if_present(path, options.batch_key) if options.batch_key else None
+        put(side, path=path, labels_key=keys[side], batch_key=batch_key, filters=_filters(filters))
+    if options.batch_key and not any(asked[side].get("batch_key") for side in ("reference", "query")):
+        raise SettingsError(f"batch_key '{options.batch_key}' is an obs column of neither file: name one that is.")
+    put(
+        "prepare",
+        gene_lengths=options.gene_lengths,
+        length_normalize=options.length_normalize,
+        n_top_genes=options.n_top_genes,
+        max_query_cells=options.max_query_cells,
+    )
+    put("integrate", max_epochs=options.scvi_epochs)
+    put("transfer", max_epochs=options.scanvi_epochs)
+    if options.seed is not None:
+        asked["seed"] = options.seed
+    asked["last_stage"] = "evaluate"  # settings of a run that was only to prepare are welcome all the same
+    params = run_params(asked)
+    if options.gene_lengths and params.prepare.length_normalize == "none":
+        raise SettingsError(
+            "--gene-lengths does nothing alone: add --length-normalize reference or query, the full-length side."
+        )
+    return params
+
+
+def _filters(pairs: Sequence[str]) -> dict[str, list[str]] | None:
+    chosen: dict[str, list[str]] = defaultdict(list)
+    for pair in pairs:
+        column, equals, value = pair.partition("=")
+        if not (column and equals):
+            raise SettingsError(f"The filter '{pair}' is not of the form column=value, such as tissue=Marrow.")
+        chosen[column].append(value)
+    return dict(chosen) or None
+
+
+def _if_present(path: str, column: str) -> str | None:
+    """The column, if the file's obs has it."""
+    return column if column in _obs(path).columns else None
+
+
+@lru_cache(maxsize=2)
+def _obs(path: str) -> "pd.DataFrame":
+    """Table of cells of one input; kept, since several checks look at it."""
+    from labeltransfer.data.files import open_h5ad, read_obs
+
+    with open_h5ad(path) as file:
+        return read_obs(file)
+
+
+def check(params: RunParams, out: Path) -> None:
+    """Say now what would end the run later: settings that the files do not allow, a folder that takes no results."""
+    from labeltransfer.data.gene_lengths import read_gene_lengths
+    from labeltransfer.data.sides import check_side
+
+    check_side(_obs(params.reference.path), params.reference, "reference")
+    check_side(_obs(params.query.path), params.query, "query")
+    _obs.cache_clear()  # a run may take hours, and large tables much memory
+    if params.prepare.length_normalize != "none":
+        read_gene_lengths(params.prepare.gene_lengths)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise RunError(f"{out} cannot be written ({error.strerror}): name another folder for --out.") from error
