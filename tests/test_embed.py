@@ -1,15 +1,23 @@
 """The map of a latent."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
+import anndata as ad
+import h5py
 import numpy as np
+import pandas as pd
 import pymde
 import pytest
 import torch
 
 from labeltransfer.errors import RunError, SettingsError
+from labeltransfer.params import EmbedParams
 from labeltransfer.results import embed, layout
 from labeltransfer.results.embed import MIN_CELLS, mde
 from labeltransfer.results.layout import neighbour_map
 from labeltransfer.results.place import nearest_rows, place
+from labeltransfer.runs.pipeline import _embed
 
 
 def groups(n_cells: int, *, n_groups: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -232,3 +240,23 @@ def test_strata_reach_the_map(few_embedded: int) -> None:
 def test_how_many_cells_are_embedded_is_told() -> None:
     assert embed.n_embedded(50) == 50
     assert embed.n_embedded(1_050_000) == embed.MOST_EMBEDDED
+
+
+def test_the_stage_passes_batch_and_label_as_strata_and_says_what_it_does(few_embedded: int, tmp_path: Path) -> None:
+    latent, _ = groups(1000)
+    cells = pd.DataFrame({"batch": ["a", "b"] * 500, "training_label": ["rare"] * 10 + ["Unknown"] * 990}).astype(
+        "category"
+    )
+    with h5py.File(tmp_path / "prepared.h5ad", "w") as file:
+        ad.io.write_elem(file, "obs", cells.set_index(cells.index.astype(str)))
+    np.save(tmp_path / "latent.npy", latent)
+    said: list[str] = []
+    job = SimpleNamespace(
+        run=SimpleNamespace(artefact=lambda stage, name: tmp_path / name),
+        params=SimpleNamespace(embed=EmbedParams(), seed=0),
+        reporter=SimpleNamespace(say=said.append),
+    )
+    _embed("integrate")(job, tmp_path)
+    assert said == ["Mapping 1,000 cells: 400 are laid out, the others placed among their nearest"]
+    strata = np.array([f"{row.batch} {row.training_label}" for row in cells.itertuples()])
+    assert np.array_equal(np.load(tmp_path / "mde.npy"), mde(latent, strata=np.unique(strata, return_inverse=True)[1]))
