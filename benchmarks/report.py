@@ -15,8 +15,8 @@ from labeltransfer.runs.devices import devices
 
 RESULTS = Path(__file__).parent / "results.md"
 TITLE = (
-    "# Measured\n\nEach section is written by the command that it names. Machines are shared and noisy: compare within a "
-    "table,\nnot across tables. A spread is the smallest and the largest value.\n"
+    "# Measured\n\nEach section is written by the command that it names. Machines are shared and noisy: compare "
+    "within a\ntable, not across tables. A spread is the smallest and the largest value.\n"
 )
 
 
@@ -50,7 +50,9 @@ def machine() -> str:
     memory = psutil.virtual_memory().total / 2**30
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "scvi-tools"))
     python = platform.python_version()
-    return f"{names}, {os.cpu_count()} logical cores, {memory:.0f} GiB, {platform.system()}; Python {python}, {packages}"
+    return (
+        f"{names}, {os.cpu_count()} logical cores, {memory:.0f} GiB, {platform.system()}; Python {python}, {packages}"
+    )
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from labeltransfer.errors import LabelTransferError, RunCancelled, RunError, SettingsError
 from labeltransfer.params import RunParams, read_settings, run_params
-from labeltransfer.presets import PRESET_HELP, PRESETS
+from labeltransfer.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--length-normalize", choices=["none", "reference", "query"], help="which side is full-length")
     run.add_argument("--n-top-genes", type=int, metavar="N", help="highly variable genes (default: 2000)")
     presets = "; ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
-    run.add_argument("--preset", choices=list(PRESETS), help=presets + " (default: tutorial)")
+    run.add_argument("--preset", choices=list(PRESETS), help=f"{presets} (default: {DEFAULT_PRESET})")
     run.add_argument("--scvi-epochs", type=int, metavar="N", help="passes over the cells for scVI")
     run.add_argument("--scanvi-epochs", type=int, metavar="N", help="passes over the cells for scANVI (default: 20)")
     run.add_argument("--seed", type=int, metavar="N", help="same seed, same machine: same predictions (default: 0)")
@@ -96,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
 def settings_from_options(options: argparse.Namespace) -> RunParams:
     """Settings of a run: those of ``--params``, then the preset's, then every option that was given.
 
+    Without ``--preset`` the default one fills in the trainings that ``--params`` says nothing of.
+
     Raises
     ------
     SettingsError
@@ -104,7 +106,9 @@ def settings_from_options(options: argparse.Namespace) -> RunParams:
     asked: dict[str, Any] = read_settings(options.params) if options.params else {}
 
     def put(section: str, **values: Any) -> None:
-        given = {name: value for name, value in values.items() if value is not None}
+        replace(section, {name: value for name, value in values.items() if value is not None})
+
+    def replace(section: str, given: dict[str, Any]) -> None:
         before = asked.get(section, {})
         if not isinstance(before, dict):
             raise SettingsError(
@@ -112,9 +116,9 @@ def settings_from_options(options: argparse.Namespace) -> RunParams:
             )
         asked[section] = before | given
 
-    if options.preset:
-        for section, settings in PRESETS[options.preset].items():
-            put(section, **settings.model_dump())
+    for section, settings in PRESETS[options.preset or DEFAULT_PRESET].items():
+        if options.preset or section not in asked:
+            replace(section, settings.model_dump())
     query_key = options.query_labels_key or _if_present(options.query, options.labels_key)
     keys = {"reference": options.labels_key, "query": query_key}
     for side, path, filters in (

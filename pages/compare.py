@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.params import Side
-from labeltransfer.results import evaluate, figures, matrix
+from labeltransfer.results import display, figures, matrix
 from labeltransfer.results.evaluate import Normalize
 from labeltransfer.runs.run import Run
 from pages.shared import cached
@@ -83,10 +83,13 @@ def show_unlabelled(run: Run, query: pd.DataFrame) -> None:
             "Confidence", anchor=False, help="scANVI's probability of the predicted label, over all query cells."
         )
         st.altair_chart(figures.confidence_chart(query), alt="Histogram of the confidence of query cells")
-    by_label = query.groupby(query["predicted_label"].astype(str))["confidence"]
-    sure = (query["confidence"] >= 0.9).groupby(query["predicted_label"].astype(str)).mean()
+    by_label = query.assign(sure=query["confidence"] >= 0.9).groupby("predicted_label", observed=True)
     table = pd.DataFrame(
-        {"Cells": by_label.size(), "Median confidence": by_label.median(), "Confidence at least 0.9": sure}
+        {
+            "Cells": by_label.size(),
+            "Median confidence": by_label["confidence"].median(),
+            "Confidence at least 0.9": by_label["sure"].mean(),
+        }
     )
     st.dataframe(
         table.rename_axis("Predicted label").reset_index().sort_values("Cells", ascending=False),
@@ -103,29 +106,39 @@ def show_unlabelled(run: Run, query: pd.DataFrame) -> None:
 def show_pair(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicted: str) -> None:
     """The cells behind one tile: as a table, on the map against the rest, and as CSV."""
     chosen = (
-        (cells["side"] == side)
-        & (cells["observed_label"].astype(object) == observed)
-        & (cells["predicted_label"].astype(object) == predicted)
+        (cells["side"] == side) & (cells["observed_label"] == observed) & (cells["predicted_label"] == predicted)
     ).to_numpy()
-    picked = cells[chosen]
+    rows = np.flatnonzero(chosen)
     st.subheader(
-        f"{len(picked):,} {side} cells observed as {plain(observed)}, predicted as {plain(predicted)}", anchor=False
+        f"{len(rows):,} {side} cells observed as {plain(observed)}, predicted as {plain(predicted)}", anchor=False
     )
-    if picked.empty:
+    if not len(rows):
         st.caption("No cell stands here.")
         return
-    low, median, high = np.quantile(picked["confidence"], [0.25, 0.5, 0.75])
+    low, median, high = np.quantile(cells["confidence"].to_numpy()[rows], [0.25, 0.5, 0.75])
     st.caption(f"Median confidence {median:.2f}; half of them lie between {low:.2f} and {high:.2f}.")
     left, right = st.columns([2, 3])
     with left:
-        st.plotly_chart(
-            figures.highlight(cells, chosen, cells["observed_label"], colours=cached.colours(run)),
-            key="compare-map",
-            config={"displaylogo": False, "scrollZoom": True},
-            alt=f"scANVI map with these {len(picked):,} cells in colour and all others in grey",
-        )
+        show_on_map(run, cells, chosen)
     with right:
-        cell_list(run, picked, key="compare", file_name=f"{run.id}-observed-predicted.csv")
+        cell_list(run, cells, rows, key="compare", file_name=f"{run.id}-observed-predicted.csv")
+
+
+def show_on_map(run: Run, cells: pd.DataFrame, chosen: np.ndarray) -> None:
+    """Some cells on the map against the others; of very many, a sample that says so."""
+    drawn = display.around(cached.drawn_rows(run, list(SIDES)), chosen, n_most=display.MOST_DRAWN // 2)
+    n_chosen, n_drawn = int(chosen.sum()), int(chosen[drawn].sum())
+    n_others = len(cells) - n_chosen
+    part = cells.iloc[drawn]
+    st.plotly_chart(
+        figures.highlight(part, chosen[drawn], part["observed_label"], colours=cached.colours(run), n_others=n_others),
+        key="compare-map",
+        config={"displaylogo": False, "scrollZoom": True},
+        alt=f"scANVI map with {n_drawn:,} of these {n_chosen:,} cells in colour and others in grey",
+    )
+    if len(drawn) < len(cells):
+        these = f"all {n_chosen:,}" if n_drawn == n_chosen else f"{n_drawn:,} of the {n_chosen:,}"
+        st.caption(f"Drawn are {these} cells of this tile and {len(drawn) - n_drawn:,} of the {n_others:,} others.")
 
 
 guard()
@@ -135,15 +148,15 @@ run = require_run("evaluate")
 with catching():
     cells = cached.cells(run)
     scores = cached.metrics(run)
-    query = cells[cells["side"] == "query"]
-    labelled = bool(query["observed_label"].notna().any())
+    n_query, n_unlabelled = scores["query"]["n_cells"], scores["query"]["n_unlabelled"]
+    labelled = n_unlabelled < n_query
     if not labelled:
         st.info(
-            f"None of the {len(query):,} query cells has an observed label, so nothing can be compared. What can be "
+            f"None of the {n_query:,} query cells has an observed label, so nothing can be compared. What can be "
             "seen is how many cells got which label, and how sure scANVI was.",
             icon=":material/label_off:",
         )
-        show_unlabelled(run, query)
+        show_unlabelled(run, cells.loc[cells["side"] == "query", ["predicted_label", "confidence"]])
         if not st.toggle(
             "Show the reference cells instead",
             help="How well scANVI fits the cells that it was trained on; not how well it predicts.",
@@ -188,7 +201,7 @@ with catching():
             icon=":material/info:",
         )
 
-    table = evaluate.confusion(cells, side=side, normalize=normalize)
+    table = cached.confusion(run, side=side, normalize=normalize)
     st.subheader(
         "Confusion matrix",
         anchor=False,
@@ -202,7 +215,7 @@ with catching():
         "Click a tile to see its cells."
     )
     event = st.altair_chart(
-        figures.confusion_chart(table, normalize=normalize, dark=st.context.theme.type == "dark"),
+        cached.confusion_chart(run, side=side, normalize=normalize, dark=st.context.theme.type == "dark"),
         on_select="rerun",
         selection_mode="cell",
         key=f"compare-matrix-{run.id}-{side}-{normalize}",
@@ -217,7 +230,7 @@ with catching():
         anchor=False,
         help="A dash stands where there is nothing to divide by: no scored cell has the label, or none was given it.",
     )
-    rows = evaluate.per_label(cells, side=side)
+    rows = cached.per_label(run, side=side)
     st.dataframe(
         rows.sort_values("support", ascending=False),
         hide_index=True,

@@ -37,58 +37,75 @@ COLUMNS = {
     "Genes per cell": "n_genes",
 }
 MOST_CATEGORIES = 60
+OF_SAMPLE = ": it takes the drawn ones alone; Compare and Export take all cells of a label"
 
 
-def colour_options(cells: pd.DataFrame, *, with_genes: bool) -> dict[str, str]:
-    """Name in the list to column; of the input's own columns those that can be told apart by colour."""
+@st.cache_data(max_entries=32, show_spinner=False)
+def own_columns(_cells: pd.DataFrame, run_id: str, stamp: int) -> dict[str, str]:
+    """Name in the list to column, of the input's own columns that can be told apart by colour."""
     own = {}
-    for name in (c for c in cells.columns if c.startswith(OBS_PREFIX)):
-        numeric = pd.api.types.is_numeric_dtype(cells[name])
-        if (2 if not numeric else 1) <= cells[name].nunique() <= (MOST_CATEGORIES if not numeric else np.inf):
+    for name in (c for c in _cells.columns if c.startswith(OBS_PREFIX)):
+        column = _cells[name]
+        if pd.api.types.is_numeric_dtype(column):
+            fit = bool(column.notna().any())
+        else:
+            # Barcodes give themselves away in the first cells; to count a million takes long.
+            fit = column.head(5000).nunique() <= MOST_CATEGORIES and 2 <= column.nunique() <= MOST_CATEGORIES
+        if fit:
             own[f"{name.removeprefix(OBS_PREFIX)} (input column)"] = name
-    return COLUMNS | ({GENE: ""} if with_genes else {}) | own
+    return own
 
 
-def gene_names(run: Run) -> list[str]:
-    """Shared genes; none where the run was kept without its counts."""
+def gene_names(run: Run) -> tuple[Sequence[str], int]:
+    """Shared genes, and the place of the most variable one; none where the run was kept without its counts."""
     try:
-        return sorted(cached.genes(run).index.astype(str), key=str.lower)
+        return cached.gene_names(run)
     except RunError:
-        return []
+        return (), 0
 
 
-def most_variable(run: Run) -> str:
-    """The gene to start with: the first of the highly variable ones."""
-    return str(cached.genes(run)["highly_variable_rank"].fillna(np.inf).astype(float).idxmin())
-
-
-@st.cache_data(max_entries=12, show_spinner="Drawing the map …")
+@st.cache_resource(max_entries=12, show_spinner="Drawing the map …")
 def draw(
     _run: Run, run_id: str, stamp: int, basis: maps.Basis, view: str, column: str, gene: str, names: bool, dark: bool
 ) -> go.Figure:
-    """The figure; it depends on the settings above it alone, so that a selection in it stays."""
-    cells = cached.cells(_run)
-    shown_sides, panels = VIEWS[view]
-    shown = cells["side"].isin(shown_sides).to_numpy()
+    """The figure, kept for everybody; it depends on the settings above it alone, so that a selection in it stays."""
+    sides, panels = VIEWS[view]
+    cells, shown, drawn = cached.cells(_run), cached.side_rows(_run, sides), cached.drawn_rows(_run, sides, column)
     colour = pd.Series(cached.expression(_run, gene), index=cells.index, name=gene) if gene else cells[column]
     limits: tuple[float, float] | None = None
     if column == "confidence":
         limits = (0.0, 1.0)
     elif gene:
         limits = (0.0, max(float(colour.max()), 0.1))
-    counts = cells["side"].value_counts()
-    technologies = cells.groupby("side", observed=True)["technology"].first()
+    elif pd.api.types.is_numeric_dtype(colour):
+        limits = maps.value_range(colour.iloc[shown])
+    part, colour = cells.iloc[drawn], colour.iloc[drawn]
     return maps.scatter(
-        cells[shown],
-        colour[shown].rename(next((k for k, v in COLUMNS.items() if v == column), gene or column)),
+        part,
+        colour.rename(next((k for k, v in COLUMNS.items() if v == column), gene or column)),
         basis=basis,
         split=panels,
         colours=cached.colours(_run) if column in ("predicted_label", "observed_label") else None,
-        titles={side: f"{side.capitalize()}: {technologies[side]}, {counts[side]:,} cells" for side in panels},
+        titles={side: panel_title(cells, part, side) for side in panels},
         limits=limits,
-        names=(cells["predicted_label"] if pd.api.types.is_numeric_dtype(colour) else colour)[shown] if names else None,
+        names=(part["predicted_label"] if pd.api.types.is_numeric_dtype(colour) else colour) if names else None,
+        rows=np.searchsorted(shown, drawn),
         dark=dark,
     )
+
+
+def panel_title(cells: pd.DataFrame, drawn: pd.DataFrame, side: str) -> str:
+    """Side and technology with the number of cells, and with how many of them are drawn where not all are."""
+    own = cells["side"] == side
+    n_cells, n_drawn = int(own.sum()), int((drawn["side"] == side).sum())
+    counted = f"{n_cells:,} cells" if n_drawn == n_cells else f"{n_drawn:,} of {n_cells:,} cells drawn"
+    return f"{side.capitalize()}: {cells['technology'].iat[int(np.argmax(own))]}, {counted}"
+
+
+def selected_rows(event: Any) -> list[int]:
+    """Numbers of the selected cells among the shown ones, ascending, each once."""
+    marks = (point["customdata"] for point in event["selection"]["points"])
+    return sorted({int(mark[0] if isinstance(mark, list) else mark) for mark in marks})
 
 
 guard()
@@ -97,8 +114,9 @@ run = require_run("evaluate")
 
 with catching():
     cells = cached.cells(run)
-    genes = gene_names(run)
-    options = colour_options(cells, with_genes=bool(genes))
+    genes, most_variable = gene_names(run)
+    stamp = run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns
+    options = COLUMNS | ({GENE: ""} if genes else {}) | own_columns(cells, run.id, stamp)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         basis = st.segmented_control(
             "Map of",
@@ -122,7 +140,7 @@ with catching():
             gene = st.selectbox(
                 "Gene",
                 genes,
-                index=genes.index(most_variable(run)),
+                index=most_variable,
                 key=f"explore-gene-{run.id}",
                 width=200,
                 persist_state="session",
@@ -135,9 +153,10 @@ with catching():
             help="At the median of each group; where a number gives the colour, of each predicted label.",
         )
 
-    n_shown = int(cells["side"].isin(VIEWS[view][0]).sum())
-    can_select = n_shown <= maps.LASSO_LIMIT
-    stamp = run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns
+    shown = cached.side_rows(run, VIEWS[view][0])
+    n_shown, n_drawn = len(shown), len(cached.drawn_rows(run, VIEWS[view][0], options[chosen]))
+    is_sample = n_drawn < n_shown
+    can_select = n_drawn <= maps.LASSO_LIMIT
     event: Any = st.plotly_chart(
         draw(run, run.id, stamp, basis, view, options[chosen], gene, names, dark=st.context.theme.type == "dark"),
         key=f"explore-map-{run.id}-{view}",
@@ -148,25 +167,32 @@ with catching():
             "displaylogo": False,
             "toImageButtonOptions": {"format": "png", "scale": 3, "filename": f"map-{basis}-{run.id}"},
         },
-        alt=f"Map of the {BASES[basis]} latent with {n_shown:,} cells, coloured by {gene or chosen.lower()}",
+        alt=f"Map of the {BASES[basis]} latent with {n_drawn:,} cells, coloured by {gene or chosen.lower()}",
     )
 
-    rows = [int(np.ravel(point["customdata"])[0]) for point in event["selection"]["points"]] if can_select else []
+    if is_sample:
+        st.caption(
+            f"{n_drawn:,} of {n_shown:,} cells are drawn, every label among them, and more of rare labels than their "
+            "share; tables, scores and exports take all."
+        )
+    rows = selected_rows(event) if can_select else []
     if rows:
-        picked = cells[cells["side"].isin(VIEWS[view][0])].iloc[sorted(set(rows))]
-        st.subheader(f"{len(picked):,} of {n_shown:,} shown cells", anchor=False)
-        cell_list(run, picked, key="explore", file_name=f"selection-{run.id}.csv")
+        of = f"{n_drawn:,} drawn" if is_sample else f"{n_shown:,} shown"
+        st.subheader(f"{len(rows):,} of {of} cells", anchor=False)
+        cell_list(run, cells, shown[rows], key="explore", file_name=f"selection-{run.id}.csv")
     elif can_select:
         st.caption(
-            "Circle cells with the lasso to list them and take them along as CSV. A click on a name in the legend "
-            "hides it, a double click shows it alone; the camera saves a PNG."
+            f"Circle cells with the lasso to list them and take them along as CSV{OF_SAMPLE if is_sample else ''}. "
+            "A click on a name in the legend hides it, a double click shows it alone; the camera saves a PNG."
         )
     else:
         st.caption(
-            f"{n_shown:,} cells are shown, and the lasso works up to {maps.LASSO_LIMIT:,}: show one side alone, or "
+            f"{n_drawn:,} cells are drawn, and the lasso works up to {maps.LASSO_LIMIT:,}: show one side alone, or "
             "choose cells by label on the Compare and Export pages."
         )
     if gene:
-        st.caption(f"{plain(gene)}: log1p of counts per 10,000 of the cell, grey where none was counted.")
+        counted = cached.expression(run, gene)[shown] > 0
+        n_seen = f" It was counted in {int(counted.sum()):,} of the {n_shown:,} cells." if is_sample else ""
+        st.caption(f"{plain(gene)}: log1p of counts per 10,000 of the cell, grey where none was counted.{n_seen}")
     if not genes:
         st.caption("This run was kept without its counts, so genes cannot be shown.")

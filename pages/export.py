@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
 from labeltransfer.errors import RunError
 from labeltransfer.processes import start_module
-from labeltransfer.results import evaluate, export, figures
+from labeltransfer.results import export, figures
 from labeltransfer.results.maps import Basis
 from labeltransfer.runs.run import Run
 from pages.shared import cached
@@ -30,13 +31,13 @@ def writers() -> dict[str, tuple[subprocess.Popen, float]]:
 
 def show_predictions(run: Run) -> None:
     """Predictions of the query as CSV, all or filtered."""
-    query = cached.cells(run).query("side == 'query'")
-    labels = query["predicted_label"].astype(str).value_counts()
-    labels = labels[labels > 0]
+    cells = cached.cells(run)
+    query = cached.side_rows(run, ["query"])
+    labels = label_counts(cells, run.id, run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         wanted = st.multiselect(
             "Predicted label",
-            list(labels.index),
+            list(labels),
             format_func=lambda label: f"{label} ({labels[label]:,})",
             placeholder="All labels",
             key=f"export-labels-{run.id}",
@@ -51,12 +52,12 @@ def show_predictions(run: Run) -> None:
             help="scANVI's probability of the predicted label.",
             width=280,
         )
-    keep = query["confidence"] >= least
+    keep = cells["confidence"].to_numpy()[query] >= least
     if wanted:
-        keep &= query["predicted_label"].isin(wanted)
-    frame = export.predictions(query[keep], run.id)
+        keep &= cells["predicted_label"].isin(wanted).to_numpy()[query]
+    rows = query[keep]
     st.dataframe(
-        frame.head(PREVIEW_ROWS),
+        export.predictions(cells, run.id, rows=rows[:PREVIEW_ROWS]),
         hide_index=True,
         height=250,
         column_config={
@@ -67,18 +68,25 @@ def show_predictions(run: Run) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
-            f"Download {len(frame):,} predictions as CSV",
-            lambda: export.to_csv(frame),
+            f"Download {len(rows):,} predictions as CSV",
+            lambda: export.to_csv(export.predictions(cells, run.id, rows=rows)),
             file_name=f"predictions-{run.id}.csv",
             mime="text/csv",
             type="primary",
             icon=":material/download:",
             on_click="ignore",
-            disabled=frame.empty,
+            disabled=not len(rows),
             key="export-csv",
         )
-        preview = f"; the first {PREVIEW_ROWS} are shown" if len(frame) > PREVIEW_ROWS else ""
-        st.caption(f"{len(frame):,} of {len(query):,} query cells{preview}.")
+        preview = f"; the first {PREVIEW_ROWS} are shown" if len(rows) > PREVIEW_ROWS else ""
+        st.caption(f"{len(rows):,} of {len(query):,} query cells{preview}.")
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def label_counts(_cells: pd.DataFrame, run_id: str, stamp: int) -> dict[str, int]:
+    """Query cells by predicted label, the largest first."""
+    counts = _cells.loc[_cells["side"] == "query", "predicted_label"].value_counts()
+    return {str(label): int(n) for label, n in counts.items() if n}
 
 
 def show_annotated(run: Run) -> None:
@@ -182,11 +190,12 @@ def show_figures(run: Run) -> None:
                 partial(map_html, run, basis, column),
                 f"map-{basis}-{name}-{run.id}.html",
             )
-        if cached.cells(run).query("side == 'query'")["observed_label"].notna().any():
+        scores = cached.metrics(run)["query"]
+        if scores["n_unlabelled"] < scores["n_cells"]:
             offer("Confusion matrix", lambda: confusion_html(run), f"confusion-{run.id}.html")
     st.caption(
-        "Each opens in any browser, without a network. For a PNG use the camera at the corner of the map on Explore, "
-        "and the menu at the corner of the matrix on Compare."
+        "Each opens in any browser, without a network; maps hold all cells. For a PNG use the camera at the corner of "
+        "the map on Explore, and the menu at the corner of the matrix on Compare."
     )
 
 
@@ -206,7 +215,7 @@ def map_html(run: Run, basis: Basis, column: str) -> str:
 
 def confusion_html(run: Run) -> str:
     """The query's confusion matrix as one HTML page."""
-    table = evaluate.confusion(cached.cells(run))
+    table = cached.confusion(run, side="query", normalize="observed")
     return figures.confusion_heatmap(table, title=f"Query cells, run {run.id}").to_html(include_plotlyjs=True)
 
 

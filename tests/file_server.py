@@ -3,6 +3,7 @@
 import hashlib
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,13 +30,25 @@ class FileServer:
     chunked: bool = False
     pause: threading.Event | None = None
     """Each answer waits for this in the middle of its body."""
+    latency: float = 0.0
+    """Seconds before each answer begins."""
+    rate: float | None = None
+    """Bytes a second, of all connections together."""
+    keep_alive: bool = False
+    lease: int | None = None
+    """With a number, the file is had through a redirect to an address with this number, other ones answer 403."""
     url: str = ""
     requests: list[dict[str, str]] = field(default_factory=list)
     n_sent: int = 0
+    counting: threading.Lock = field(default_factory=threading.Lock)
+    busy_until: float = 0.0
+    hashed: tuple[bytes, str] | None = None
 
     @property
     def tag(self) -> str:
-        return f'"{hashlib.sha256(self.content).hexdigest()[:16]}"'
+        if self.hashed is None or self.hashed[0] is not self.content:
+            self.hashed = self.content, f'"{hashlib.sha256(self.content).hexdigest()[:16]}"'
+        return self.hashed[1]
 
     def changed(self) -> str:
         """A date of last change that differs with the content."""
@@ -43,16 +56,21 @@ class FileServer:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         self.requests.append(dict(handler.headers))
+        time.sleep(self.latency)
         if self.statuses and (status := self.statuses.pop(0)):
             handler.send_error(status)
             return
-        start = self._start(handler)
-        body = self.content[start:]
-        handler.send_response(206 if start else 200)
+        if self.lease is not None and handler.path != f"/lease-{self.lease}":
+            self._redirect(handler)
+            return
+        span = self._span(handler)
+        start, stop = span or (0, len(self.content))
+        body = self.content[start:stop]
+        handler.send_response(206 if span else 200)
         handler.send_header("Content-Type", self.content_type)
-        if start:
-            n = len(self.content)
-            handler.send_header("Content-Range", self.content_range or f"bytes {start}-{n - 1}/{n}")
+        if span:
+            told = self.content_range or f"bytes {start}-{stop - 1}/{len(self.content)}"
+            handler.send_header("Content-Range", told)
         if "ETag" in self.validators:
             handler.send_header("ETag", self.tag)
         if "Last-Modified" in self.validators:
@@ -63,30 +81,58 @@ class FileServer:
             handler.send_header("Transfer-Encoding", "chunked")
         else:
             handler.send_header("Content-Length", str(len(body) if self.announced is None else self.announced))
-        handler.send_header("Connection", "close")
+        if not self.keep_alive:
+            handler.send_header("Connection", "close")
         handler.end_headers()
         self._send(handler, body)
 
-    def _start(self, handler: BaseHTTPRequestHandler) -> int:
-        match = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
-        fresh = handler.headers.get("If-Range") in (self.tag, self.changed())
-        return int(match[1]) if match and self.ranges and fresh else 0
+    def _redirect(self, handler: BaseHTTPRequestHandler) -> None:
+        if handler.path.startswith("/lease-"):
+            handler.send_error(403)
+            return
+        handler.send_response(302)
+        handler.send_header("Location", f"/lease-{self.lease}")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    def _span(self, handler: BaseHTTPRequestHandler) -> tuple[int, int] | None:
+        """First byte asked for and the one behind the last; None where the whole file is to be sent."""
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
+        fresh = handler.headers.get("If-Range", self.tag) in (self.tag, self.changed())
+        if not match or not self.ranges or not fresh or int(match[1]) >= len(self.content):
+            return None
+        return int(match[1]), min(int(match[2] or len(self.content)) + 1, len(self.content))
 
     def _send(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         if self.drop_after:
             body = body[: self.drop_after.pop(0)]
+        step = 2**16
         halves = [body[: len(body) // 2], body[len(body) // 2 :]]
+        if self.rate:
+            halves = [body[at : at + step] for at in range(0, len(body), step)]
         for i, half in enumerate(halves):
             if i and self.pause is not None:
                 self.pause.wait(20)
+            self._wait(len(half))
             if self.chunked:
                 handler.wfile.write(b"%x\r\n%s\r\n" % (len(half), half))
             else:
                 handler.wfile.write(half)
             handler.wfile.flush()
-            self.n_sent += len(half)
+            with self.counting:
+                self.n_sent += len(half)
         if self.chunked:
             handler.wfile.write(b"0\r\n\r\n")
+
+    def _wait(self, n_bytes: int) -> None:
+        """Wait for as long as the line is busy with what was sent before."""
+        if not self.rate:
+            return
+        with self.counting:
+            begin = max(time.monotonic(), self.busy_until)
+            self.busy_until = begin + n_bytes / self.rate
+            left = self.busy_until - time.monotonic()
+        time.sleep(max(0.0, left))
 
 
 @contextmanager
@@ -98,7 +144,7 @@ def serve(content: bytes, **options: Any) -> Iterator[FileServer]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self.close_connection = True
+            self.close_connection = not behaviour.keep_alive
             with suppress(BrokenPipeError, ConnectionResetError):  # the one who asked may have left
                 behaviour.answer(self)
 

@@ -9,13 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import anndata as ad
-import h5py
-import numpy as np
-import pandas as pd
 import pytest
-import scipy.sparse as sp
 from file_server import serve
+from senis import senis_obs, write_h5ad, write_old_h5ad, zeros
 
 from labeltransfer import processes
 from labeltransfer.data import catalogue as module
@@ -47,53 +43,11 @@ def closed(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
-def senis_obs(entry: CatalogueEntry) -> pd.DataFrame:
-    """All cells of a file of the real size: the tutorial's subset first, then cells that its filters drop."""
-    labels = [label for label, n in entry.tutorial_labels.items() for _ in range(n)]
-    if not labels:
-        assert entry.tutorial_shape is not None
-        labels = ["granulocyte"] * entry.tutorial_shape[0]
-    n_kept, n_cells = len(labels), entry.shape[0]
-    other = np.arange(n_cells - n_kept) % 3
-    obs = pd.DataFrame({"cell_ontology_class": labels + ["granulocyte"] * (n_cells - n_kept)}, dtype="category")
-    obs["tissue"] = pd.Categorical(["Marrow"] * n_kept + ["Lung" if i == 0 else "Marrow" for i in other])
-    obs["sex"] = pd.Categorical(["female"] * n_kept + ["male" if i == 1 else "female" for i in other])
-    obs.loc[n_kept + np.flatnonzero(other == 2), "cell_ontology_class"] = np.nan
-    return obs
-
-
-def write_h5ad(path: Path, obs: pd.DataFrame, n_genes: int) -> Path:
-    """A file of the schema and shape asked for, small because all of its counts are 0."""
-    counts = sp.csr_matrix((len(obs), n_genes), dtype=np.float32)
-    var = pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)])
-    ad.AnnData(counts, obs.set_axis([f"cell{i}" for i in range(len(obs))]), var).write_h5ad(path)
-    return path
-
-
-def write_old_h5ad(path: Path, obs: pd.DataFrame, n_genes: int) -> Path:
-    """The same in the layout of anndata 0.6: tables as compound datasets, categories in uns."""
-    with h5py.File(path, "w") as file:
-        x = file.create_group("X")
-        x.attrs.update({"h5sparse_format": b"csr", "h5sparse_shape": (len(obs), n_genes)})
-        x["data"], x["indices"] = np.zeros(0, np.float32), np.zeros(0, np.int32)
-        x["indptr"] = np.zeros(len(obs) + 1, np.int32)
-        codes = {column: obs[column].cat.codes.to_numpy() for column in obs}
-        table = np.zeros(len(obs), dtype=[("index", "S10"), *((column, c.dtype) for column, c in codes.items())])
-        table["index"] = [f"cell{i}" for i in range(len(obs))]
-        for column, values in codes.items():
-            table[column] = values
-            names = np.array(list(obs[column].cat.categories), dtype=h5py.string_dtype())
-            file[f"uns/{column}_categories"] = names
-        file["obs"] = table
-        file["var"] = np.array([(f"gene{i}".encode(),) for i in range(n_genes)], dtype=[("index", "S10")])
-    return path
-
-
 @pytest.fixture(scope="session")
 def facs_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A file that has the real one's shape and schema."""
     path = tmp_path_factory.mktemp("senis") / "facs.h5ad"
-    return write_h5ad(path, senis_obs(FACS), FACS.shape[1]).read_bytes()
+    return write_h5ad(path, senis_obs(FACS), zeros(senis_obs(FACS), FACS.shape[1])).read_bytes()
 
 
 @pytest.fixture
@@ -103,7 +57,7 @@ def small() -> CatalogueEntry:
 
 @pytest.fixture
 def small_bytes(tmp_path: Path) -> bytes:
-    return write_h5ad(tmp_path / "small.h5ad", senis_obs(FACS).iloc[:40], 12).read_bytes()
+    return write_h5ad(tmp_path / "small.h5ad", obs := senis_obs(FACS).iloc[:40], zeros(obs, 12)).read_bytes()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -146,7 +100,8 @@ def test_a_file_is_fetched_from_the_labs_mirror_and_verified(
 def test_a_file_in_the_old_layout_is_recognised(
     small: CatalogueEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = write_old_h5ad(tmp_path / "old.h5ad", senis_obs(FACS).iloc[:40], 12).read_bytes()
+    obs = senis_obs(FACS).iloc[:40]
+    old = write_old_h5ad(tmp_path / "old.h5ad", obs, zeros(obs, 12)).read_bytes()
     with serve(old) as server:
         monkeypatch.setenv("LABELTRANSFER_MIRROR", server.url)
         path = fetch(small)
@@ -193,8 +148,14 @@ def test_what_is_not_the_file_is_deleted_and_told(
 ) -> None:
     obs = senis_obs(FACS).iloc[:40]
     content, complaint = {
-        "shape": (write_h5ad(tmp_path / "a.h5ad", obs, 11).read_bytes(), "40 cells and 11 genes instead of 40 and 12"),
-        "column": (write_h5ad(tmp_path / "b.h5ad", obs.drop(columns="sex"), 12).read_bytes(), "no column sex"),
+        "shape": (
+            write_h5ad(tmp_path / "a.h5ad", obs, zeros(obs, 11)).read_bytes(),
+            "40 cells and 11 genes instead of 40 and 12",
+        ),
+        "column": (
+            write_h5ad(tmp_path / "b.h5ad", obs.drop(columns="sex"), zeros(obs, 12)).read_bytes(),
+            "no column sex",
+        ),
         "cut": (small_bytes[: len(small_bytes) - 2_000], "was deleted"),
         "text": (b"<html>sign in</html>", "instead of"),
     }[damage]

@@ -114,7 +114,7 @@ def test_a_changed_file_from_a_server_that_ignores_if_range_is_never_mixed(
 ) -> None:
     n_kept = fetch_half(server, target)
     server.content = OTHER
-    monkeypatch.setattr(server, "_start", lambda h: n_kept if "Range" in h.headers else 0)
+    monkeypatch.setattr(server, "_span", lambda h: (n_kept, N) if "Range" in h.headers else None)
     download(server.url, target)
     assert_whole(target, OTHER)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from labeltransfer.results import evaluate
 
@@ -141,3 +142,19 @@ def test_confusion_marks_labels_that_the_reference_lacks(cells: pd.DataFrame) ->
 
 def test_confusion_of_a_query_without_labels_is_empty() -> None:
     assert evaluate.confusion(make_cells([(None, "B")])).empty
+
+
+def test_scores_equal_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(5)
+    labels = np.array(["B", "HSC", "T"])
+    pairs = list(zip(labels[rng.integers(0, 3, 300)], labels[rng.integers(0, 3, 300)], strict=True))
+    cells = make_cells([*pairs, ("NK", "T"), (None, "B")])
+    observed, predicted = (list(column) for column in zip(*pairs, strict=True))
+    query = evaluate.metrics(cells)["query"]
+    assert query["macro_f1"] == pytest.approx(f1_score(observed, predicted, average="macro"))
+    rows = evaluate.per_label(cells)
+    expected = precision_recall_fscore_support(observed, predicted, labels=list(labels))
+    for name, values in zip(["precision", "recall", "f1", "support"], expected, strict=True):
+        assert rows[name].to_numpy() == pytest.approx(values), name
+    table = evaluate.confusion(cells).query("observed_label != 'NK'")
+    assert table["n_cells"].tolist() == confusion_matrix(observed, predicted, labels=list(labels)).ravel().tolist()

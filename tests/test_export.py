@@ -102,6 +102,16 @@ def test_csv_leaves_numbers_and_plain_text_alone() -> None:
     assert export.to_csv(frame) == "cell,score\nCD4-positive,-0.5\n,2\n"
 
 
+def test_csv_of_many_rows_has_one_header_and_every_row_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pd.DataFrame({"cell": [f"c{i}" for i in range(10)], "label": pd.Categorical(["=B", "T"] * 5)})
+    whole = export.to_csv(frame)
+    monkeypatch.setattr(export, "BLOCK", 3)
+    assert export.to_csv(frame) == whole
+    assert whole.count("cell,label") == 1
+    assert whole.splitlines()[9:] == ["c8,'=B", "c9,T"]
+    assert export.to_csv(frame.head(0)) == "cell,label\n"
+
+
 def test_annotated_file_holds_counts_expression_latents_maps_and_predictions(
     tmp_path: Path, prepared: Path, cells: pd.DataFrame, soft: pd.DataFrame
 ) -> None:

@@ -112,18 +112,15 @@ def test_wanted_rows_come_in_the_asked_order_from_any_layout(
 
 def test_only_the_wanted_rows_are_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matrices, "MAX_GAP", 0)
-    sizes = []
-    original = matrices._read_slice
+    reads = []
 
-    def spy(group: h5py.Group, start: int, stop: int, n_minor: int) -> tuple[np.ndarray, np.ndarray]:
-        sizes.append(stop - start)
-        return original(group, start, stop, n_minor)
+    def spy(stored: h5py.Dataset, start: int, stop: int) -> None:
+        reads.append((stored.name, stop - start))
 
-    monkeypatch.setattr(matrices, "_read_slice", spy)
     with open_h5ad(path) as file:
-        read_rows(file, "X", np.array([4, 5, 6, 50]))
-    lengths = (counts() > 0).sum(1)
-    assert sizes == [lengths[4:7].sum(), lengths[50]]  # neighbours come with one read
+        matrices.matrix_rows(file["X"], np.array([4, 5, 6, 50]), ahead=spy)
+    lengths = (counts() > 0).sum(1)  # neighbours come with one read
+    assert reads == [(f"/X/{name}", n) for n in (lengths[4:7].sum(), lengths[50]) for name in ("indices", "data")]
 
 
 def test_a_sample_of_large_counts_stored_by_column_reads_some_genes_only(

@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from labeltransfer.data.summary import read_summary
 from labeltransfer.h5ad import write_h5ad
 
 
@@ -20,6 +22,14 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     again = ad.read_h5ad(tmp_path / "cells.h5ad")
     pd.testing.assert_frame_equal(again.obs, obs)
     assert (again.layers["counts"] != counts).nnz == 0 and again.X is None
+
+
+def test_what_is_written_is_an_input_again(tmp_path: Path) -> None:
+    obs = pd.DataFrame({"label": ["a", "b"] * 5}, index=[f"cell{i}" for i in range(10)])
+    write_h5ad(ad.AnnData(sp.eye(10, format="csr", dtype=np.float32), obs=obs), tmp_path / "cells.h5ad")
+    with h5py.File(tmp_path / "cells.h5ad") as file:
+        assert file["raw"].shape is None, "where there is no raw, one without values is written"
+    assert read_summary(tmp_path / "cells.h5ad").places == ("X",)
 
 
 def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from labeltransfer.params import RunParams, run_params
 from labeltransfer.runs.pipeline import stage_keys, stages_of
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store
-from labeltransfer.runs.timing import loss_history, remaining_seconds, reused_stages, stage_seconds
+from labeltransfer.runs.timing import remaining_seconds, reused_stages, stage_seconds, training_history
 
 
 @pytest.fixture
@@ -48,11 +48,11 @@ def test_a_run_that_reuses_a_model_shows_its_losses(run: Run) -> None:
     store = Store(run.root)
     store.claim_stage(run, "integrate", "k")
     with store.build_stage(run, "integrate", "k") as folder:
-        write_json(folder / "history.json", [{"stage": "integrate", "epoch": 1, "train_loss": 5.0}])
+        write_json(folder / "history.json", [{"event": "epoch", "stage": "integrate", "epoch": 1, "train_loss": 5.0}])
         write_json(folder / "stage.json", {"seconds": 81.5})
     run.append_event("start", stage="integrate", reused=True)
     epoch(run, 1, 2, stage="transfer")
-    assert [(e["stage"], e["train_loss"]) for e in loss_history(run)] == [("integrate", 5.0), ("transfer", 1.0)]
+    assert [(e["stage"], e["train_loss"]) for e in training_history(run)] == [("integrate", 5.0), ("transfer", 1.0)]
     assert reused_stages(run) == ["integrate"]
     assert stage_seconds(run) == {"integrate": 81.5}
 

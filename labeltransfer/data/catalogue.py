@@ -1,7 +1,8 @@
 """The data sets that the app can fetch itself: the two halves of the Tabula Muris Senis tutorial.
 
-``python -m labeltransfer.data.catalogue KEY`` fetches one. The app starts that as a process of its own, which outlives
-the browser, and reads how far it is from the size of the part and from a small JSON file beside it.
+``python -m labeltransfer.data.catalogue KEY [ORDER]`` fetches one, or what is ordered of it (see ``orders``). The app
+starts that as a process of its own, which outlives the browser, and reads how far it is from the size of the part and
+from a small JSON file beside it.
 """
 
 import json
@@ -9,9 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -20,6 +20,8 @@ from labeltransfer.data import parts
 from labeltransfer.data.download import DownloadCancelled
 from labeltransfer.data.entries import CATALOGUE, CatalogueEntry, check_tutorial_subset
 from labeltransfer.data.fetch import fetch, local_path, verify
+from labeltransfer.data.orders import FILE, FetchProgress, FetchState, Order, order_from, target
+from labeltransfer.data.remote import fetch_cells, fetch_table
 from labeltransfer.errors import DownloadError, LabelTransferError
 from labeltransfer.processes import is_held, start_module
 
@@ -40,59 +42,35 @@ __all__ = [
 STARTUP_GRACE = 60.0
 """Seconds that a new process has to report; after that it is taken for dead."""
 
-FetchState = Literal["absent", "starting", "running", "interrupted", "failed", "cancelled", "done"]
 
-
-@dataclass(frozen=True)
-class FetchProgress:
-    """How far a download is; ``n_done`` and ``n_total`` in bytes, ``n_total`` None where not known yet."""
-
-    state: FetchState
-    n_done: int = 0
-    n_total: int | None = None
-    error: str = ""
-    bytes_per_second: float | None = None
-
-    @property
-    def active(self) -> bool:
-        """Whether a process is at work; otherwise a new start goes on from ``n_done``."""
-        return self.state in ("starting", "running")
-
-    @property
-    def remaining_seconds(self) -> float | None:
-        """Seconds still to wait at the speed so far, None where that cannot be told."""
-        if not self.active or not self.bytes_per_second or self.n_total is None:
-            return None
-        return max(0.0, (self.n_total - self.n_done) / self.bytes_per_second)
-
-
-def start_fetch(entry: CatalogueEntry) -> None:
-    """Start a process that fetches the file and outlives this one; does nothing while one is at work.
+def start_fetch(entry: CatalogueEntry, order: Order = FILE) -> None:
+    """Start a process that fetches what is ordered and outlives this one; does nothing while one is at work.
 
     Raises
     ------
     DownloadError
         The process cannot be started.
     """
-    if fetch_progress(entry).state in ("starting", "running", "done"):
+    if fetch_progress(entry, order).state in ("starting", "running", "done"):
         return
+    path = target(entry, order)
     try:
-        _status_path(entry).parent.mkdir(parents=True, exist_ok=True)
-        _cancel_path(entry).unlink(missing_ok=True)
-        _log_path(entry).unlink(missing_ok=True)
-        _write_status(entry, "starting")
-        start_module("labeltransfer.data.catalogue", entry.key, log=_log_path(entry))
+        _status_path(path).parent.mkdir(parents=True, exist_ok=True)
+        _cancel_path(path).unlink(missing_ok=True)
+        _log_path(path).unlink(missing_ok=True)
+        _write_status(path, "starting")
+        start_module("labeltransfer.data.catalogue", entry.key, order.argument(), log=_log_path(path))
     except OSError as error:
         raise DownloadError(f"The download of {entry.title} cannot be started ({error.strerror}).") from error
 
 
-def cancel_fetch(entry: CatalogueEntry) -> None:
-    """Ask the process that fetches the file to stop; what has arrived is kept."""
+def cancel_fetch(entry: CatalogueEntry, order: Order = FILE) -> None:
+    """Ask the process that fetches it to stop; what has arrived of a whole file is kept."""
     with suppress(OSError):
-        _cancel_path(entry).touch()
+        _cancel_path(target(entry, order)).touch()
 
 
-def discard(entry: CatalogueEntry) -> None:
+def discard(entry: CatalogueEntry, order: Order = FILE) -> None:
     """Delete the file, or what has arrived of it.
 
     Raises
@@ -100,26 +78,29 @@ def discard(entry: CatalogueEntry) -> None:
     DownloadError
         It is being fetched.
     """
-    if fetch_progress(entry).active:
+    path = target(entry, order)
+    if fetch_progress(entry, order).active:
         raise DownloadError(f"{entry.title} is being fetched: stop the download before you delete it.")
-    parts.discard_part(local_path(entry))
-    for path in (local_path(entry), _status_path(entry), _log_path(entry), _cancel_path(entry)):
-        path.unlink(missing_ok=True)
+    parts.discard_part(path)
+    for kept in (path, _status_path(path), _log_path(path), _cancel_path(path)):
+        kept.unlink(missing_ok=True)
 
 
-def fetch_progress(entry: CatalogueEntry) -> FetchProgress:
+def fetch_progress(entry: CatalogueEntry, order: Order = FILE) -> FetchProgress:
     """How far the download is, cheap enough to be asked each second; a dead process shows as interrupted."""
-    path = local_path(entry)
+    path = target(entry, order)
     if path.exists():
         size = path.stat().st_size
         return FetchProgress("done", size, size)
     # Whether a process lives is seen before its last words are read: it says them while it holds the lock. Seen again
     # afterwards, since it may have begun between the looks.
-    at_work = _is_at_work(entry)
-    status = _read_status(entry)
-    at_work = at_work or (status.get("state") == "running" and _is_at_work(entry))
+    at_work = _is_at_work(path)
+    status = _read_status(path)
+    at_work = at_work or (status.get("state") == "running" and _is_at_work(path))
     version, n_done = parts.part_version(path), parts.part_size(path)
     n_total = version.n_total if version else None
+    if order.what != "file":
+        n_done, n_total = (status.get("n_done") or 0, status.get("n_total")) if at_work else (0, None)
     state: FetchState
     if at_work:
         state = "running"
@@ -132,55 +113,68 @@ def fetch_progress(entry: CatalogueEntry) -> FetchProgress:
     else:
         state = "absent"
     if path.exists():  # it was completed between the looks
-        return fetch_progress(entry)
+        return fetch_progress(entry, order)
     error = status.get("error", "") if state == "failed" else ""
     if state == "interrupted":
-        error = f"The download was interrupted{_last_word(entry)}: start it again to go on from where it was."
+        again = "start it again" + (" to go on from where it was" if order.what == "file" else "")
+        error = f"The download was interrupted{_last_word(path)}: {again}."
     return FetchProgress(state, n_done, n_total, error, status.get("bytes_per_second") if at_work else None)
 
 
-def main(key: str) -> int:
-    """Fetch one entry and leave word of how it went; the body of the process that ``start_fetch`` starts."""
+def main(key: str, argument: str = FILE.argument()) -> int:
+    """Fetch what is ordered of one entry and leave word of how it went; the process that ``start_fetch`` starts."""
     if key not in CATALOGUE:
         print(f"There is no data set '{key}': choose one of {', '.join(CATALOGUE)}.", file=sys.stderr)
         return 2
-    entry = CATALOGUE[key]
-    _status_path(entry).parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(_process_lock(entry))
+    try:
+        entry, order = CATALOGUE[key], order_from(argument)
+    except DownloadError as error:
+        print(error, file=sys.stderr)
+        return 2
+    path = target(entry, order)
+    _status_path(path).parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_process_lock(path))
     try:
         # Somebody who looks whether the lock is held holds it for an instant.
         lock.acquire(timeout=2)
     except Timeout:
         return 0
     try:
-        return _fetch_and_tell(entry)
+        return _fetch_and_tell(entry, order)
     finally:
         lock.release()
 
 
-def _fetch_and_tell(entry: CatalogueEntry) -> int:
+def _fetch_and_tell(entry: CatalogueEntry, order: Order) -> int:
+    path = target(entry, order)
+    watch, cancelled = _Watch(path), _cancel_path(path).exists
     try:
-        fetch(entry, progress=_Watch(entry), cancelled=_cancel_path(entry).exists)
+        if order.what == "file":
+            fetch(entry, progress=watch, cancelled=cancelled)
+        elif order.what == "table":
+            fetch_table(entry, progress=watch, cancelled=cancelled)
+        else:
+            fetch_cells(entry, dict(order.filters), progress=watch, cancelled=cancelled)
     except DownloadCancelled:
-        _write_status(entry, "cancelled")
+        _write_status(path, "cancelled")
         return 130
     except LabelTransferError as error:
         print(error, file=sys.stderr)
         with suppress(OSError):  # where the disk is full the log has it
-            _write_status(entry, "failed", error=str(error))
+            _write_status(path, "failed", error=str(error))
         return 2
     finally:
-        _cancel_path(entry).unlink(missing_ok=True)
-    for path in (_status_path(entry), _log_path(entry)):
-        path.unlink(missing_ok=True)
+        _cancel_path(path).unlink(missing_ok=True)
+    for kept in (_status_path(path), _log_path(path)):
+        kept.unlink(missing_ok=True)
     return 0
 
 
 class _Watch:
-    """Writes the speed of a download, at most once a second."""
+    """Writes how far and how fast a download is, at most once a second."""
 
-    def __init__(self, entry: CatalogueEntry) -> None:
-        self.entry = entry
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.begun: tuple[float, int] | None = None
         self.written = 0.0
 
@@ -193,35 +187,35 @@ class _Watch:
             seconds = now - self.begun[0]
             speed = (n_done - self.begun[1]) / seconds if seconds > 0 else None
             with suppress(OSError):
-                _write_status(self.entry, "running", bytes_per_second=speed)
+                _write_status(self.path, "running", bytes_per_second=speed, n_done=n_done, n_total=n_total)
 
 
-def _write_status(entry: CatalogueEntry, state: FetchState, **values: Any) -> None:
-    home.write_json(_status_path(entry), {"state": state, "time": time.time(), **values})
+def _write_status(path: Path, state: FetchState, **values: Any) -> None:
+    home.write_json(_status_path(path), {"state": state, "time": time.time(), **values})
 
 
-def _read_status(entry: CatalogueEntry) -> dict[str, Any]:
+def _read_status(path: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError):
-        status = json.loads(_status_path(entry).read_text())
+        status = json.loads(_status_path(path).read_text())
         if isinstance(status, dict) and isinstance(status.get("time"), float):
             return status
     return {}
 
 
-def _last_word(entry: CatalogueEntry) -> str:
+def _last_word(path: Path) -> str:
     """The last line that a dead process printed, in brackets."""
     with suppress(OSError):
-        lines = _log_path(entry).read_text(errors="replace").strip().splitlines()
+        lines = _log_path(path).read_text(errors="replace").strip().splitlines()
         return f" ({lines[-1][:300]})" if lines else ""
     return ""
 
 
-def _is_at_work(entry: CatalogueEntry) -> bool:
-    return is_held(_process_lock(entry)) or is_held(parts.lock_path(local_path(entry)))
+def _is_at_work(path: Path) -> bool:
+    return is_held(_process_lock(path)) or is_held(parts.lock_path(path))
 
 
-def _beside(ending: str) -> Callable[[CatalogueEntry], Path]:
-    return lambda entry: local_path(entry).with_name(f"{entry.file_name}.{ending}")
+def _beside(ending: str) -> Callable[[Path], Path]:
+    return lambda path: path.with_name(f"{path.name}.{ending}")
 
 
 _status_path, _process_lock = _beside("fetch.json"), _beside("fetch.lock")
@@ -229,4 +223,4 @@ _cancel_path, _log_path = _beside("cancel"), _beside("log.txt")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else ""))
+    sys.exit(main(*(sys.argv[1:3] or [""])))

@@ -85,7 +85,7 @@ def download(
     stop = cancelled or (lambda: False)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target, tell, stop):
+        with alone(target, tell, stop):
             if not target.exists():
                 _fetch_part(url, target, n_bytes, tell, stop, starts_with)
                 _finish(target, check)
@@ -104,7 +104,7 @@ def download(
 
 
 @contextmanager
-def _alone(target: Path, tell: Progress, stop: Callable[[], bool]) -> Iterator[None]:
+def alone(target: Path, tell: Progress, stop: Callable[[], bool]) -> Iterator[None]:
     """Let one process at a time fetch ``target``; who waits sees how far the other one is."""
     lock = FileLock(lock_path(target))
     while True:
@@ -170,7 +170,7 @@ def _receive(
     if n_total is not None and n_bytes is not None and n_total != n_bytes:
         raise SourceError(f"{url} offers {n_total:,} bytes where {target.name} has {n_bytes:,}: it is another file.")
     n_total = n_total if n_total is not None else n_bytes
-    _require_space(target, n_total, start)
+    require_space(target, n_total, start)
     try:
         first = response.raw.read(len(starts_with), decode_content=False) if starts_with and not start else b""
         if not start and starts_with and first != starts_with[: len(first)]:
@@ -216,7 +216,8 @@ def _finish(target: Path, check: Callable[[Path], None] | None) -> None:
     forget_version(target)
 
 
-def _require_space(target: Path, n_total: int | None, n_there: int) -> None:
+def require_space(target: Path, n_total: int | None, n_there: int) -> None:
+    """Raise DownloadError where the disk has no room for what is to come of ``n_total`` bytes."""
     free = shutil.disk_usage(target.parent).free
     # A part of another version is overwritten, so its room counts as free.
     free += part_size(target) - n_there

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
+
 from labeltransfer import home
 from labeltransfer.data import parts
 from labeltransfer.data.download import Progress, SourceError, download
@@ -69,12 +71,17 @@ def verify(path: Path, entry: CatalogueEntry) -> None:
     try:
         with open_h5ad(path) as file:
             shape = counts_shape(file, "X")
-            columns = set(read_obs(file).columns)
+            obs = read_obs(file)
     except InputError as error:
         reason = str(error).replace(str(path), entry.file_name).replace(path.name, entry.file_name)
         raise SourceError(f"What arrived as {entry.file_name} was deleted: {reason}") from error
-    missing = sorted({entry.labels_key, entry.tissue_key, entry.sex_key} - columns)
-    if shape != entry.shape or missing:
-        found = f"{shape[0]:,} cells and {shape[1]:,} genes instead of {entry.shape[0]:,} and {entry.shape[1]:,}"
-        fault = f"it has {found}" if shape != entry.shape else f"its obs has no column {', '.join(missing)}"
+    if fault := what_differs(entry, shape, obs):
         raise SourceError(f"What arrived as {entry.file_name} is another file and was deleted: {fault}.")
+
+
+def what_differs(entry: CatalogueEntry, shape: tuple[int, int], obs: pd.DataFrame) -> str:
+    """In what a file with this shape of X and these cells differs from the entry; empty where it does not."""
+    if shape != entry.shape:
+        return f"it has {shape[0]:,} cells and {shape[1]:,} genes instead of {entry.shape[0]:,} and {entry.shape[1]:,}"
+    missing = sorted({entry.labels_key, entry.tissue_key, entry.sex_key} - set(obs.columns))
+    return f"its obs has no column {', '.join(missing)}" if missing else ""

@@ -7,6 +7,7 @@ in ``uns``, sparse matrices with ``h5sparse`` attributes), in which some publish
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +16,7 @@ import scipy.sparse as sp
 
 from labeltransfer.data import matrices
 from labeltransfer.data.safety import check_structure
-from labeltransfer.errors import InputError
+from labeltransfer.errors import InputError, LabelTransferError
 
 _AGAIN = "Get it again from its source, or save it anew with anndata's write_h5ad."
 
@@ -36,11 +37,33 @@ def open_h5ad(path: Path | str) -> Iterator[h5py.File]:
     if not path.is_file():
         hint = " A zarr store cannot be read yet: save it as h5ad." if (path / ".zattrs").exists() else ""
         raise InputError(f"{path}: this is a folder or device, not an h5ad file.{hint} Choose a file.")
-    file = _open(path)
+    with open_stored(path, path.name, path.stat().st_size) as file:
+        yield file
+
+
+@contextmanager
+def open_stored(source: Path | Any, name: str, n_bytes: int, *, remote: bool = False) -> Iterator[h5py.File]:
+    """Open what is at a path, or a file object, as ``open_h5ad`` does.
+
+    Parameters
+    ----------
+    source
+        A path that is there, or an object that reads, seeks and tells.
+    name, n_bytes
+        Its name in messages, and its size.
+    remote
+        See ``safety.check_structure``.
+
+    Raises
+    ------
+    InputError
+        See ``open_h5ad``.
+    """
+    file = _open(source, name)
     with file:
-        with _reading(path.name, "its structure"):
-            check_structure(file, path)
-            _check_contents(file, path.name)
+        with reading(name, "its structure"):
+            check_structure(file, name, n_bytes, remote=remote)
+            _check_contents(file, name)
         yield file
 
 
@@ -70,7 +93,7 @@ def counts_shape(file: h5py.File, place: str) -> tuple[int, int]:
     InputError
         Nothing stands there.
     """
-    return matrices.matrix_shape(_matrix(file, place))
+    return matrices.matrix_shape(matrix_at(file, place))
 
 
 def read_rows(file: h5py.File, place: str, rows: np.ndarray | None = None) -> sp.csr_matrix:
@@ -97,37 +120,37 @@ def read_rows(file: h5py.File, place: str, rows: np.ndarray | None = None) -> sp
     InputError
         Nothing stands there, or the matrix is damaged.
     """
-    item = _matrix(file, place)
-    with _reading(_name(file), f"the matrix {place}"):
+    item = matrix_at(file, place)
+    with reading(_name(file), f"the matrix {place}"):
         return matrices.matrix_rows(item, rows)
 
 
 def read_sample(file: h5py.File, place: str, rows: np.ndarray) -> tuple[sp.csr_matrix, float]:
     """Read rows for a first look; of large counts stored by column only some genes (see ``matrices.sampled_rows``)."""
-    item = _matrix(file, place)
-    with _reading(_name(file), f"the matrix {place}"):
+    item = matrix_at(file, place)
+    with reading(_name(file), f"the matrix {place}"):
         return matrices.sampled_rows(item, rows)
 
 
 def read_values(file: h5py.File, place: str) -> np.ndarray:
     """Read some stored values of a matrix, from all over it, as float64: enough to tell what kind they are."""
-    item = _matrix(file, place)
-    with _reading(_name(file), f"the matrix {place}"):
+    item = matrix_at(file, place)
+    with reading(_name(file), f"the matrix {place}"):
         return matrices.some_values(item)
 
 
-def _open(path: Path) -> h5py.File:
+def _open(source: Path | Any, name: str) -> h5py.File:
     try:
-        return h5py.File(path, "r", locking="best-effort")
+        return h5py.File(source, "r", locking="best-effort")
     except PermissionError as error:
-        raise InputError(f"{path.name}: this file may not be read. Ask its owner for the right to.") from error
+        raise InputError(f"{name}: this file may not be read. Ask its owner for the right to.") from error
     except OSError as error:
         text = str(error).lower()
         if "truncated" in text or "eof" in text:
-            raise InputError(f"{path.name}: the file is cut off. Download or copy it again.") from error
+            raise InputError(f"{name}: the file is cut off. Download or copy it again.") from error
         if "lock" in text:
-            raise InputError(f"{path.name}: another program is writing it. Try again when it is done.") from error
-        raise InputError(f"{path.name}: this is no h5ad (HDF5) file, or it is damaged. {_AGAIN}") from error
+            raise InputError(f"{name}: another program is writing it. Try again when it is done.") from error
+        raise InputError(f"{name}: this is no h5ad (HDF5) file, or it is damaged. {_AGAIN}") from error
 
 
 def _check_contents(file: h5py.File, name: str) -> None:
@@ -143,11 +166,11 @@ def _check_contents(file: h5py.File, name: str) -> None:
 
 
 @contextmanager
-def _reading(name: str, what: str) -> Iterator[None]:
+def reading(name: str, what: str) -> Iterator[None]:
     """Turn what the HDF5 library raises over damaged files into a sentence."""
     try:
         yield
-    except InputError:
+    except LabelTransferError:
         raise
     except MemoryError as error:
         raise InputError(f"{name}: {what} does not fit into memory. Choose fewer cells.") from error
@@ -159,7 +182,8 @@ def _name(file: h5py.File) -> str:
     return Path(file.filename).name
 
 
-def _matrix(file: h5py.File, place: str) -> h5py.Group | h5py.Dataset:
+def matrix_at(file: h5py.File, place: str) -> h5py.Group | h5py.Dataset:
+    """The stored matrix at a place; raises InputError where there is none."""
     item = matrices.find_matrix(file, place)
     if item is None:
         there = ", ".join(count_places(file))
@@ -171,7 +195,7 @@ def _read_table(file: h5py.File, where: str) -> pd.DataFrame:
     from anndata.io import read_elem
 
     item = file[where]
-    with _reading(_name(file), f"the table {where}"):
+    with reading(_name(file), f"the table {where}"):
         table = _read_compound(file, item) if isinstance(item, h5py.Dataset) else read_elem(item)
         if not isinstance(table, pd.DataFrame):
             raise TypeError(f"{where} is a {type(table).__name__}")

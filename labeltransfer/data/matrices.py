@@ -3,7 +3,7 @@
 The matrix may be stored by row (CSR), by column (CSC) or dense, in the current layout or the one before anndata 0.7.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import h5py
@@ -22,6 +22,9 @@ MAX_GAP = 20_000
 """Unwanted values between two wanted rows that are read along, which is faster than a second read."""
 
 Layout = Literal["csr", "csc", "dense"]
+
+Ahead = Callable[[h5py.Dataset, int, int], None]
+"""Told, before each read, which rows start..stop-1 of which stored array it takes."""
 
 
 def find_matrix(file: h5py.File, place: str) -> h5py.Group | h5py.Dataset | None:
@@ -56,7 +59,9 @@ def matrix_shape(item: h5py.Group | h5py.Dataset) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def matrix_rows(item: h5py.Group | h5py.Dataset, rows: np.ndarray | None) -> sp.csr_matrix:
+def matrix_rows(
+    item: h5py.Group | h5py.Dataset, rows: np.ndarray | None, *, max_gap: int | None = None, ahead: Ahead | None = None
+) -> sp.csr_matrix:
     """Read rows of a stored matrix.
 
     Parameters
@@ -65,6 +70,10 @@ def matrix_rows(item: h5py.Group | h5py.Dataset, rows: np.ndarray | None) -> sp.
         What ``find_matrix`` found.
     rows
         Row numbers in any order, each of them possibly more than once; None for all.
+    max_gap
+        Unwanted values between two rows that are read along; None for ``MAX_GAP``.
+    ahead
+        Told of each read beforehand, of matrices that are stored by row or dense.
 
     Returns
     -------
@@ -81,11 +90,11 @@ def matrix_rows(item: h5py.Group | h5py.Dataset, rows: np.ndarray | None) -> sp.
         raise IndexError(f"rows {wanted[0]} to {wanted[-1]} asked of a matrix with {n_cells}")
     layout = layout_of(item)
     if layout == "csr":
-        matrix = _rows_of_csr(item, wanted, n_cells, n_genes)
+        matrix = _rows_of_csr(item, wanted, n_cells, n_genes, max_gap, ahead)
     elif layout == "csc":
         matrix = _rows_of_csc(item, wanted, n_cells, n_genes)
     else:
-        matrix = _rows_of_dense(item, wanted, n_genes)
+        matrix = _rows_of_dense(item, wanted, n_genes, max_gap, ahead)
     matrix.sum_duplicates()
     return matrix if back is None or np.array_equal(back, np.arange(len(wanted))) else matrix[back]
 
@@ -104,7 +113,7 @@ def sampled_rows(item: h5py.Group | h5py.Dataset, rows: np.ndarray) -> tuple[sp.
     if layout_of(item) != "csc" or len(item["data"]) <= MAX_SAMPLED:
         return matrix_rows(item, rows), 1.0
     n_cells, n_genes = matrix_shape(item)
-    indptr = _offsets(item, n_genes)
+    indptr = offsets(item, n_genes)
     step = MAX_SAMPLED // 8
     begins = np.linspace(0, indptr[-1] - step, 8).astype(np.int64)
     firsts = np.unique(np.searchsorted(indptr, begins).clip(max=n_genes - 1))
@@ -123,19 +132,22 @@ def some_values(item: h5py.Group | h5py.Dataset, n_reads: int = 10) -> np.ndarra
     return np.concatenate([np.asarray(flat[s : s + step], float).ravel() for s in starts])
 
 
-def merge_runs(starts: np.ndarray, ends: np.ndarray) -> Iterator[tuple[int, int]]:
+def merge_runs(starts: np.ndarray, ends: np.ndarray, max_gap: int | None = None) -> Iterator[tuple[int, int]]:
     """Group rows that lie close together in a file into reads.
 
     Parameters
     ----------
     starts, ends
         Offsets of each wanted row in the file, ascending.
+    max_gap
+        Unwanted values between two rows that are read along; None for ``MAX_GAP``.
 
     Yields
     ------
     Pairs (first, stop): rows first..stop-1 come with one read of ``MAX_VALUES`` values at most, or of one row.
     """
-    breaks = np.flatnonzero(starts[1:] - ends[:-1] > MAX_GAP) + 1
+    most = MAX_GAP if max_gap is None else max_gap
+    breaks = np.flatnonzero(starts[1:] - ends[:-1] > most) + 1
     for first, last in zip([0, *breaks], [*breaks, len(starts)], strict=True):
         while first < last:
             fit = int(np.searchsorted(ends[first:last], starts[first] + MAX_VALUES, side="right"))
@@ -143,7 +155,7 @@ def merge_runs(starts: np.ndarray, ends: np.ndarray) -> Iterator[tuple[int, int]
             first += max(1, fit)
 
 
-def _offsets(group: h5py.Group, n_major: int) -> np.ndarray:
+def offsets(group: h5py.Group, n_major: int) -> np.ndarray:
     """``indptr`` of a sparse matrix as int64, checked: scipy would follow a wrong one out of its memory."""
     if group["indptr"].shape != (n_major + 1,) or group["data"].shape != group["indices"].shape:
         raise _contradiction(group)
@@ -153,8 +165,15 @@ def _offsets(group: h5py.Group, n_major: int) -> np.ndarray:
     return indptr
 
 
-def _read_slice(group: h5py.Group, start: int, stop: int, n_minor: int) -> tuple[np.ndarray, np.ndarray]:
-    indices, data = group["indices"][start:stop], group["data"][start:stop]
+def _read_slice(
+    group: h5py.Group, start: int, stop: int, n_minor: int, ahead: Ahead | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    if ahead is not None:
+        ahead(group["indices"], start, stop)
+    indices = group["indices"][start:stop]
+    if ahead is not None:
+        ahead(group["data"], start, stop)
+    data = group["data"][start:stop]
     if len(indices) and (indices.min() < 0 or indices.max() >= n_minor):
         raise _contradiction(group)
     return indices.astype(np.int32, copy=False), data.astype(np.float32, copy=False)
@@ -164,14 +183,16 @@ def _contradiction(group: h5py.Group) -> InputError:
     return InputError(f"The sparse matrix {group.name} contradicts its own shape: get the file again from its source.")
 
 
-def _rows_of_csr(group: h5py.Group, wanted: np.ndarray, n_cells: int, n_genes: int) -> sp.csr_matrix:
-    indptr = _offsets(group, n_cells)
+def _rows_of_csr(
+    group: h5py.Group, wanted: np.ndarray, n_cells: int, n_genes: int, max_gap: int | None, ahead: Ahead | None
+) -> sp.csr_matrix:
+    indptr = offsets(group, n_cells)
     starts, ends = indptr[wanted], indptr[wanted + 1]
     target = np.concatenate([[0], np.cumsum(ends - starts)])
     data, indices = np.empty(target[-1], np.float32), np.empty(target[-1], np.int32)
-    for first, stop in merge_runs(starts, ends):
+    for first, stop in merge_runs(starts, ends, max_gap):
         offset, into = starts[first], slice(target[first], target[stop])
-        columns, values = _read_slice(group, offset, ends[stop - 1], n_genes)
+        columns, values = _read_slice(group, offset, ends[stop - 1], n_genes, ahead)
         if len(values) > into.stop - into.start:  # rows in between were read along
             shift = starts[first:stop] - offset - (target[first:stop] - into.start)
             keep = np.arange(into.stop - into.start) + np.repeat(shift, np.diff(target[first : stop + 1]))
@@ -191,7 +212,7 @@ def _rows_of_csc(
 
     ``spans`` are the genes (first, stop) to read at a time, where not all are wanted.
     """
-    indptr = _offsets(group, n_genes)
+    indptr = offsets(group, n_genes)
     position = np.full(n_cells, -1, np.int32)
     position[wanted] = np.arange(len(wanted))
     lengths, parts = np.zeros(n_genes + 1, np.int64), []
@@ -208,9 +229,13 @@ def _rows_of_csc(
     return sp.csc_matrix((data, indices, np.cumsum(lengths)), shape=(len(wanted), n_genes)).tocsr()
 
 
-def _rows_of_dense(dataset: h5py.Dataset, wanted: np.ndarray, n_genes: int) -> sp.csr_matrix:
+def _rows_of_dense(
+    dataset: h5py.Dataset, wanted: np.ndarray, n_genes: int, max_gap: int | None, ahead: Ahead | None
+) -> sp.csr_matrix:
     parts = [sp.csr_matrix((0, n_genes), dtype=np.float32)]
-    for first, stop in merge_runs(wanted * n_genes, (wanted + 1) * n_genes):
+    for first, stop in merge_runs(wanted * n_genes, (wanted + 1) * n_genes, max_gap):
+        if ahead is not None:
+            ahead(dataset, int(wanted[first]), int(wanted[stop - 1]) + 1)
         block = dataset[wanted[first] : wanted[stop - 1] + 1][wanted[first:stop] - wanted[first]]
         parts.append(sp.csr_matrix(block.astype(np.float32)))
     return sp.vstack(parts, format="csr")

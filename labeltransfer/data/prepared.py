@@ -4,6 +4,7 @@ Layout: ``obs`` one row a cell, ``var`` one row a shared gene, no ``X``, and ``l
 that one gene, or the chosen ones, can be read without the rest.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ def read_cells(path: Path) -> pd.DataFrame:
     """Table of cells, shape (n_cells, n_columns), indexed by unique cell name."""
     with h5py.File(path) as file:
         return ad.io.read_elem(file["obs"])
+
+
+def read_columns(path: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Some columns of the table of cells, shape (n_cells, n_names), rows numbered from 0."""
+    with h5py.File(path) as file:
+        return pd.DataFrame({name: ad.io.read_elem(file["obs"][name]) for name in names})
 
 
 def read_genes(path: Path) -> pd.DataFrame:

@@ -5,8 +5,6 @@ external storage, virtual datasets), link a group into itself, and declare array
 Everything here looks at links, storage layouts and declared sizes alone: no value is read before the file has passed.
 """
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 from h5py import h5d, h5g, h5l, h5o, h5s, h5t
@@ -37,18 +35,24 @@ BYTES_PER_STRING = 24
 MAX_EMPTY_STRINGS = 10_000_000
 """Texts beyond those that the file has room for: empty ones take no room, but some memory."""
 
+_TABLES = ("obs/", "var/", "raw/var/", "raw.var/")
 _MATRICES = ("X", "layers", "raw/X", "raw.X", "obsm", "varm", "obsp", "varp")
 
 
-def check_structure(file: h5py.File, path: Path) -> None:
+def check_structure(file: h5py.File, name: str, n_bytes: int, *, remote: bool = False) -> None:
     """Walk a file that was just opened, before anything else reads it.
 
     Parameters
     ----------
     file
         The open file.
-    path
-        Where it lies, for its size and its name in messages.
+    name
+        Its name in messages.
+    n_bytes
+        Its size.
+    remote
+        It lies on a server. How much is stored of a matrix or of anything in uns, which takes a walk through an index
+        that is spread over the whole file, is then not looked up; the size of the file bounds what they may declare.
 
     Raises
     ------
@@ -56,27 +60,27 @@ def check_structure(file: h5py.File, path: Path) -> None:
         The file holds external or soft links, external storage, virtual datasets, groups that are linked twice (so
         that following them may never end), or declares far more data than it has.
     """
-    name, n_bytes = path.name, path.stat().st_size
-    seen = {_address(file.id)}
+    seen = {h5o.get_info(file.id).addr}
     waiting: list[tuple[str, h5g.GroupID, int]] = [("", file.id, 0)]
     stored = declared = tables = strings = 0
     while waiting:
         prefix, group, depth = waiting.pop()
         for link in group:
             where = prefix + link.decode("utf-8", "replace")
-            _check_link(group, link, where, name)
+            address = _check_link(group, link, where, name)
             item = h5o.open(group, link)
-            address = _address(item)
             if isinstance(item, h5g.GroupID):
                 if address in seen or depth >= MAX_DEPTH:
                     raise InputError(f"{name}: its group {where} is linked in a circle or nested too deep. {_REWRITE}")
                 waiting.append((where + "/", item, depth + 1))
             elif isinstance(item, h5d.DatasetID) and address not in seen:
-                n_stored, n_declared = _check_dataset(item, where, name)
+                trusted = n_bytes if remote and not f"{where}/".startswith(_TABLES) else None
+                n_stored, n_declared = _check_dataset(item, where, name, trusted)
                 stored, declared = stored + n_stored, declared + n_declared
                 if not where.startswith(_MATRICES):
                     tables += n_declared
-                strings += _n_texts(item.get_type()) * int(np.prod(item.get_space().shape, dtype=object))
+                shape = item.get_space().shape  # None where nothing is stored, as for a raw that is not there
+                strings += 0 if shape is None else _n_texts(item.get_type()) * int(np.prod(shape, dtype=object))
             seen.add(address)
             if len(seen) > MAX_OBJECTS:
                 raise InputError(f"{name}: it holds more than {MAX_OBJECTS:,} arrays and groups. {_REWRITE}")
@@ -92,21 +96,22 @@ _REWRITE = "Such files are not opened: load it where you trust it and save it an
 _DAMAGED = "It is damaged or made to exhaust memory: get it again from its source."
 
 
-def _address(item: h5g.GroupID | h5d.DatasetID) -> tuple[int, int]:
-    info = h5o.get_info(item)
-    return info.fileno, info.addr
-
-
-def _check_link(group: h5g.GroupID, link: bytes, where: str, name: str) -> None:
-    kind = group.links.get_info(link).type
+def _check_link(group: h5g.GroupID, link: bytes, where: str, name: str) -> int:
+    """Return where in the file the object stands that a hard link leads to."""
+    # Not asked of the object itself, which would add up the whole index of a dataset to tell how large it is.
+    info = group.links.get_info(link)
+    kind = info.type
     if kind == h5l.TYPE_HARD:
-        return
+        return info.u
     what = {h5l.TYPE_EXTERNAL: "an external link, which points at another file", h5l.TYPE_SOFT: "a soft link"}
     raise InputError(f"{name}: {where} is {what.get(kind, 'a link of a foreign kind')}. {_REWRITE}")
 
 
-def _check_dataset(dataset: h5d.DatasetID, where: str, name: str) -> tuple[int, int]:
-    """Return the stored and the declared bytes of a dataset that keeps its values inside the file."""
+def _check_dataset(dataset: h5d.DatasetID, where: str, name: str, trusted: int | None) -> tuple[int, int]:
+    """Return the stored and the declared bytes of a dataset that keeps its values inside the file.
+
+    With ``trusted``, the bytes that may be stored for it, what is stored is not looked up and counts as 0.
+    """
     plan = dataset.get_create_plist()
     layout = plan.get_layout()
     # The layout comes first: asking a virtual dataset for its shape may already open its sources.
@@ -117,12 +122,11 @@ def _check_dataset(dataset: h5d.DatasetID, where: str, name: str) -> tuple[int, 
         return 0, 0
     # Python's integers: a product of declared lengths may exceed 64 bits.
     n_declared = int(np.prod([int(n) for n in space.shape], dtype=object)) * dataset.get_type().get_size()
-    n_stored = 0 if layout == h5d.COMPACT else dataset.get_storage_size()
+    n_stored = 0 if layout == h5d.COMPACT or trusted is not None else dataset.get_storage_size()
     factor = MAX_COMPRESSION if plan.get_nfilters() else 1
-    if n_declared > factor * n_stored + 2**20:
-        raise InputError(
-            f"{name}: {where} declares {n_declared:,} bytes, but {n_stored:,} are stored for it. {_DAMAGED}"
-        )
+    most = n_stored if trusted is None else trusted
+    if n_declared > factor * most + 2**20:
+        raise InputError(f"{name}: {where} declares {n_declared:,} bytes, but {most:,} are stored for it. {_DAMAGED}")
     return n_stored, n_declared
 
 

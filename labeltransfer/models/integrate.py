@@ -5,7 +5,6 @@ scvi-tools.
 """
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +12,13 @@ import anndata as ad
 import numpy as np
 import scvi
 
-from labeltransfer.errors import SettingsError
+from labeltransfer.models.fit import fit, fit_fast, to_accelerator
 from labeltransfer.models.progress import ProgressCallback
+from labeltransfer.models.resident import ResidentCounts
+from labeltransfer.models.split import stratified_split
+from labeltransfer.models.tasks import ScviTask
 from labeltransfer.params import IntegrateParams
-from labeltransfer.presets import scvi_epochs
+from labeltransfer.presets import scvi_pace
 
 Accelerator = Literal["cpu", "gpu"]
 
@@ -39,8 +41,8 @@ def train_scvi(
     Parameters
     ----------
     adata
-        Cells of both sides over the chosen genes, with integer ``layers["counts"]`` of shape (n_cells, n_genes) and
-        the batch of each cell in ``obs["batch"]``.
+        Cells of both sides over the chosen genes, with integer ``layers["counts"]`` of shape (n_cells, n_genes), the
+        batch of each cell in ``obs["batch"]`` and, for the fast loop's split, ``obs["training_label"]``.
     params
         Architecture and training settings; their defaults are the tutorial's.
     seed
@@ -58,7 +60,9 @@ def train_scvi(
     Raises
     ------
     SettingsError
-        An epoch would end with a step of one cell, which batch normalisation cannot take.
+        In scvi-tools' loop an epoch would end with a step of one cell, which batch normalisation cannot take.
+    RunError
+        The loss is no longer a number.
     """
     scvi.settings.seed = seed
     scvi.model.SCVI.setup_anndata(adata, layer="counts", batch_key="batch")
@@ -71,39 +75,26 @@ def train_scvi(
         gene_likelihood=params.gene_likelihood,
         dispersion=params.dispersion,
     )
-    n_epochs = scvi_epochs(params, n_cells=adata.n_obs)
+    pace = scvi_pace(params, n_cells=adata.n_obs)
+    if params.loop == "fast":
+        labels = adata.obs["training_label"].to_numpy(dtype=object)
+        training, held_out, _ = split = stratified_split(labels, train_size=params.train_size or 0.9, seed=seed)
+        to_accelerator(model, accelerator)
+        task = ScviTask(model.module, ResidentCounts.of_model(model), training, held_out)
+        fit_fast(model, task, pace, split, callback=callback)
+        return model
     fit(
         model.train,
         callbacks=[callback] if callback else [],
         accelerator=accelerator,
-        max_epochs=n_epochs,
-        batch_size=params.batch_size,
+        max_epochs=pace.max_epochs,
+        batch_size=pace.batch_size,
         train_size=params.train_size,
         early_stopping=params.early_stopping,
         early_stopping_patience=params.early_stopping_patience,
-        plan_kwargs={"lr": params.lr, "n_epochs_kl_warmup": params.n_epochs_kl_warmup or max(1, n_epochs // 2)},
+        plan_kwargs={"lr": pace.lr, "n_epochs_kl_warmup": pace.kl_warmup},
     )
     return model
-
-
-def fit(train: Callable[..., Any], *, callbacks: list[Any], batch_size: int, **settings: Any) -> None:
-    """Call a model's ``train`` quietly, with validation losses, and put its known failures into words."""
-    try:
-        train(
-            batch_size=batch_size,
-            callbacks=callbacks,
-            check_val_every_n_epoch=1,  # scvi-tools leaves validation out unless asked; it does not steer the training
-            enable_progress_bar=False,
-            devices=1,
-            **settings,
-        )
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise SettingsError(
-            f"With {batch_size} cells per step an epoch ends with a step of one cell, which cannot be normalised: "
-            f"set 'Cells per step' to {batch_size + 1}."
-        ) from error
 
 
 def load_scvi(folder: Path, adata: ad.AnnData) -> scvi.model.SCVI:

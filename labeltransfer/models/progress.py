@@ -1,4 +1,4 @@
-"""The Lightning callback that lets a training say how far it is, and be stopped."""
+"""What lets a training say how far it is, and be stopped: a Lightning callback, which the fast loop calls too."""
 
 import time
 from collections.abc import Callable
@@ -35,11 +35,20 @@ class ProgressCallback(Callback):
         Called before each batch, of training and of validation, with the share of the training done, in [0, 1].
         Whatever it raises ends the training at once, which is how a run is cancelled. Lightning's own ``should_stop``
         would end it as if it had finished: scvi-tools then marks the model as trained.
+    on_stop
+        Called by the fast loop at its end with the number of epochs, the epoch whose weights are kept, and whether the
+        held-out cells had ceased to improve.
     """
 
-    def __init__(self, on_epoch: Callable[[Epoch], None], on_batch: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        on_epoch: Callable[[Epoch], None],
+        on_batch: Callable[[float], None],
+        on_stop: Callable[[int, int, bool], None] = lambda n_epochs, best_epoch, converged: None,
+    ) -> None:
         self.on_epoch = on_epoch
         self.on_batch = on_batch
+        self.on_stop = on_stop
         self._began = time.perf_counter()
         self._random_state: tuple[Any, ...] | None = None
 

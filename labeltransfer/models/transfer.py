@@ -4,7 +4,6 @@ Source: Xu et al., Probabilistic harmonization and annotation of single-cell tra
 models, Molecular Systems Biology 2021, as implemented in scvi-tools.
 """
 
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,14 @@ import scvi
 from scvi.dataloaders import SemiSupervisedDataLoader, SemiSupervisedDataSplitter
 from scvi.train._callbacks import SubSampleLabels
 
-from labeltransfer.models.integrate import Accelerator, fit
+from labeltransfer.models.fit import fit, fit_fast, to_accelerator
+from labeltransfer.models.integrate import Accelerator
 from labeltransfer.models.progress import ProgressCallback
+from labeltransfer.models.resident import ResidentCounts
+from labeltransfer.models.split import choose_split, ends_alone, stratified_split
+from labeltransfer.models.tasks import ScanviTask
 from labeltransfer.params import UNKNOWN, TransferParams
+from labeltransfer.presets import scanvi_pace
 
 
 def train_scanvi(
@@ -49,20 +53,29 @@ def train_scanvi(
     """
     scvi.settings.seed = seed
     model = scvi.model.SCANVI.from_scvi_model(scvi_model, labels_key="training_label", unlabeled_category=UNKNOWN)
+    labels = scvi_model.adata.obs["training_label"].to_numpy(dtype=object)
+    pace = scanvi_pace(params, n_cells=len(labels))
+    if params.loop == "fast":
+        to_accelerator(model, accelerator)
+        training, held_out, _ = split = stratified_split(labels, train_size=params.train_size, seed=seed)
+        cells = ResidentCounts.of_model(model)
+        task = ScanviTask(model.module, cells, training, held_out, n_samples_per_label=params.n_samples_per_label)
+        fit_fast(model, task, pace, split, callback=callback)
+        return model
     model._data_splitter_cls = _DataSplitter
-    split = choose_split(scvi_model.adata.obs["training_label"].to_numpy(dtype=object), params, seed=seed)
+    split_or_none = choose_split(labels, params, seed=seed)
     fit(
         model.train,
         # scvi-tools drops its own SubSampleLabels as soon as any callback is given; without it the same labelled
         # cells would be shown in every epoch.
         callbacks=[SubSampleLabels(), *([callback] if callback else [])],
         accelerator=accelerator,
-        max_epochs=params.max_epochs,
-        batch_size=params.batch_size,
+        max_epochs=pace.max_epochs,
+        batch_size=pace.batch_size,
         train_size=params.train_size,
         n_samples_per_label=params.n_samples_per_label,
-        datasplitter_kwargs={"external_indexing": split} if split else None,
-        plan_kwargs={"lr": params.lr},
+        datasplitter_kwargs={"external_indexing": split_or_none} if split_or_none else None,
+        plan_kwargs={"lr": pace.lr},
     )
     return model
 
@@ -85,54 +98,6 @@ class _DataSplitter(SemiSupervisedDataSplitter):
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
         self.data_loader_class = _DataLoader
-
-
-def ends_alone(n_cells: int, batch_size: int) -> bool:
-    """Whether steps of ``batch_size`` cells leave a last step of a single cell."""
-    return n_cells > 1 and n_cells % batch_size == 1
-
-
-def choose_split(labels: np.ndarray, params: TransferParams, *, seed: int = 0) -> list[np.ndarray] | None:
-    """Rows of training, validation and test, or None to leave the split to scvi-tools.
-
-    scvi-tools splits labelled and unlabelled cells at random. Where that would end an epoch with a step of one cell,
-    the split is made here instead, and one cell more goes to validation.
-    """
-    n_known = int((labels != UNKNOWN).sum())
-    n_theirs = ceil(params.train_size * n_known) + ceil(params.train_size * (len(labels) - n_known))
-    if not params.stratified_split and not ends_alone(n_theirs, params.batch_size):
-        return None
-    training, validation, test = stratified_split(labels, train_size=params.train_size, seed=seed)
-    if ends_alone(len(training), params.batch_size):
-        names, counts = np.unique(labels[training], return_counts=True)
-        moved = training[labels[training] == names[counts.argmax()]][-1]
-        training, validation = training[training != moved], np.sort(np.append(validation, moved))
-    return [training, validation, test]
-
-
-def stratified_split(labels: np.ndarray, *, train_size: float, seed: int = 0) -> list[np.ndarray]:
-    """Split cells into training, validation and (empty) test within each label.
-
-    Parameters
-    ----------
-    labels
-        Label of each cell, shape (n_cells,).
-    train_size
-        Share of each label's cells that goes to training; at least one does.
-    seed
-        Seed of the draw.
-
-    Returns
-    -------
-    list of ndarray
-        Three arrays of sorted row numbers.
-    """
-    rng = np.random.default_rng(seed)
-    training = np.zeros(labels.size, dtype=bool)
-    for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
-        training[rows[: max(1, round(train_size * rows.size))]] = True
-    return [np.flatnonzero(training), np.flatnonzero(~training), np.array([], dtype=int)]
 
 
 def soft_predictions(model: Any) -> pd.DataFrame:

@@ -32,10 +32,20 @@ _COLUMNS = [
 ]
 
 
-def predictions(cells: pd.DataFrame, run_id: str, *, side: Side | None = "query") -> pd.DataFrame:
-    """Predictions as they leave the app: a row a cell of one side (None: of both), the run's id in the last column."""
-    chosen = cells if side is None else cells[cells["side"] == side]
-    return chosen[_COLUMNS].assign(run_id=run_id).reset_index(drop=True)
+BLOCK = 100_000
+"""Rows that are made into text at a time, so that a million cells need little more memory than their file."""
+
+
+def predictions(
+    cells: pd.DataFrame, run_id: str, *, side: Side | None = "query", rows: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Predictions as they leave the app: a row a cell of one side (None: of both), the run's id in the last column.
+
+    ``rows`` are row numbers in ``cells``, array of shape (n_chosen,), where not all are wanted.
+    """
+    chosen = cells[_COLUMNS] if rows is None else cells[_COLUMNS].iloc[rows]
+    chosen = chosen if side is None else chosen[chosen["side"] == side]
+    return chosen.assign(run_id=run_id).reset_index(drop=True)
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -44,8 +54,16 @@ def to_csv(frame: pd.DataFrame) -> str:
     Text, and column names, that a spreadsheet would take for a formula get an apostrophe in front, as OWASP advises
     ("CSV injection"). Numbers keep six digits.
     """
-    safe = {_escape(name): _escape_column(frame[name]) for name in frame.columns}
-    return pd.DataFrame(safe, columns=list(safe)).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return "".join(_csv_blocks(frame))
+
+
+def _csv_blocks(frame: pd.DataFrame) -> Iterator[str]:
+    """The CSV in pieces of ``BLOCK`` rows; the header stands in the first."""
+    for start in range(0, max(len(frame), 1), BLOCK):
+        part = frame.iloc[start : start + BLOCK]
+        safe = {_escape(name): _escape_column(part[name]) for name in part.columns}
+        table = pd.DataFrame(safe, columns=list(safe))
+        yield table.to_csv(index=False, header=start == 0, float_format="%.6g", lineterminator="\n")
 
 
 def _escape_column(column: pd.Series) -> pd.Series:

@@ -28,8 +28,10 @@ __all__ = [
 
 def composition_chart(cells: pd.DataFrame, colours: Mapping[str, str]) -> alt.Chart:
     """Bars of the number of cells by predicted label, the largest first."""
-    counts = cells["predicted_label"].astype(str).value_counts().rename_axis("label").reset_index(name="n_cells")
-    counts = counts[counts["n_cells"] > 0].assign(share=lambda c: c["n_cells"] / max(len(cells), 1))
+    counts = cells["predicted_label"].value_counts().rename_axis("label").reset_index(name="n_cells")
+    counts = counts[counts["n_cells"] > 0].assign(
+        label=lambda c: c["label"].astype(str), share=lambda c: c["n_cells"] / max(len(cells), 1)
+    )
     labels = list(counts["label"])
     return (
         alt.Chart(counts)

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from labeltransfer.results.colours import FAINT, GREY, INK, INK_ON_DARK, NO_LABEL, SCALE, SCALE_ON_DARK, label_colours
-from labeltransfer.results.words import as_text, hover_texts, short
+from labeltransfer.results.words import Marks, coded, hover_texts, short
 
 Basis = Literal["scvi", "scanvi"]
 
@@ -29,12 +29,13 @@ def scatter(
     titles: Mapping[str, str] | None = None,
     limits: tuple[float, float] | None = None,
     names: pd.Series | None = None,
+    rows: np.ndarray | None = None,
     dark: bool = False,
     height: int = 600,
 ) -> go.Figure:
     """Draw cells on a map.
 
-    The figure depends on nothing that is selected in it; each point carries its row in ``cells`` as ``customdata``.
+    The figure depends on nothing that is selected in it; each point carries its row as ``customdata``.
 
     Parameters
     ----------
@@ -54,6 +55,8 @@ def scatter(
         Ends of the colour scale of numbers; else the smallest and largest.
     names
         Groups, of length n_cells, whose names to write at the medians of their cells.
+    rows
+        What each point carries as its row, of length n_cells, where ``cells`` are a sample; else its place in them.
     dark
         Whether the page is dark.
     height
@@ -66,19 +69,19 @@ def scatter(
         horizontal_spacing=0.02,
         subplot_titles=[(titles or {}).get(side, side.capitalize()) for side in panels] if panels != [""] else None,
     )
-    points = cells[[f"{basis}_1", f"{basis}_2"]].to_numpy(dtype=float).round(4)
-    texts = hover_texts(cells)
+    points = cells[[f"{basis}_1", f"{basis}_2"]].to_numpy(dtype=np.float32)
+    marks = Marks(hover_texts(cells), np.arange(len(cells)) if rows is None else rows)
     groups = _numbers if pd.api.types.is_numeric_dtype(colour) else _categories
     for place, side in enumerate(panels, start=1):
         shown = (cells["side"] == side).to_numpy() if side else np.ones(len(cells), dtype=bool)
-        for trace in groups(points, texts, colour, shown, colours or {}, first=place == 1):
+        for trace in groups(points, marks, colour, shown, colours or {}, first=place == 1):
             figure.add_trace(trace, row=1, col=place)
         if names is not None:
             _write_names(figure, points, names, shown, place, INK_ON_DARK if dark else INK)
     # A name at the edge needs room on both sides of its group.
     _lay_out(figure, points, n_cells=len(cells), height=height, margin=0.07 if names is None else 0.14)
     if groups is _numbers:
-        low, high = limits or _range(colour)
+        low, high = limits or value_range(colour)
         bar = {"title": {"text": short(str(colour.name or ""), 24)}, "thickness": 12, "len": 0.6, "outlinewidth": 0}
         figure.update_layout(
             coloraxis={"colorscale": SCALE_ON_DARK if dark else SCALE, "cmin": low, "cmax": high, "colorbar": bar}
@@ -87,23 +90,31 @@ def scatter(
 
 
 def highlight(
-    cells: pd.DataFrame, chosen: np.ndarray, colour: pd.Series, *, colours: Mapping[str, str], basis: Basis = "scanvi"
+    cells: pd.DataFrame,
+    chosen: np.ndarray,
+    colour: pd.Series,
+    *,
+    colours: Mapping[str, str],
+    basis: Basis = "scanvi",
+    n_others: int | None = None,
 ) -> go.Figure:
-    """Draw some cells (bool array of length n_cells) in their colours, and all others faintly under them."""
-    points = cells[[f"{basis}_1", f"{basis}_2"]].to_numpy(dtype=float).round(4)
+    """Draw some cells (bool array of length n_cells) in colour, all others faintly; ``n_others`` there are in all."""
+    points = cells[[f"{basis}_1", f"{basis}_2"]].to_numpy(dtype=np.float32)
+    n_drawn = int((~chosen).sum())
+    counted = f"{n_drawn:,}" if n_others in (None, n_drawn) else f"{n_drawn:,} of {n_others:,} drawn"
     figure = go.Figure(
         go.Scattergl(
             x=points[~chosen, 0],
             y=points[~chosen, 1],
             mode="markers",
-            name=f"other cells ({int((~chosen).sum()):,})",
+            name=f"other cells ({counted})",
             marker={"size": _size(len(cells)), "color": FAINT},
             hoverinfo="skip",
         )
     )
-    texts = np.empty(len(cells), dtype=object)
-    texts[chosen] = hover_texts(cells[chosen])
-    for trace in _categories(points, texts, colour, chosen, colours, first=False, size=_size(len(cells)) + 2):
+    own = np.flatnonzero(chosen)
+    front = points[own], Marks(hover_texts(cells.iloc[own]), own), colour.iloc[own], np.ones(len(own), dtype=bool)
+    for trace in _categories(*front, colours, first=False, size=_size(len(cells)) + 2):
         figure.add_trace(trace.update(showlegend=True))
     _lay_out(figure, points, n_cells=len(cells), height=480)
     figure.update_layout(dragmode="pan", legend={"orientation": "h", "y": 0, "yanchor": "top"})
@@ -112,7 +123,7 @@ def highlight(
 
 def _categories(
     points: np.ndarray,
-    texts: np.ndarray,
+    marks: Marks,
     colour: pd.Series,
     shown: np.ndarray,
     colours: Mapping[str, str],
@@ -121,13 +132,14 @@ def _categories(
     size: float | None = None,
 ) -> list[go.Scattergl]:
     """One trace a category, the largest at the bottom; in the legend they stand in alphabetical order."""
-    groups = as_text(colour)
-    colours = label_colours(groups.unique()) | dict(colours)
-    order = sorted(groups.unique(), key=lambda name: (name == NO_LABEL, name.lower()))
-    counts = groups.value_counts()
+    codes, names = coded(colour)
+    counts = np.bincount(codes, minlength=len(names))
+    present = [code for code in np.argsort(-counts, kind="stable") if counts[code]]
+    colours = label_colours(names[code] for code in present) | dict(colours)
+    order = sorted((names[code] for code in present), key=lambda name: (name == NO_LABEL, name.lower()))
     traces = []
-    for name in counts.index:
-        rows = np.flatnonzero(shown & (groups == name).to_numpy())
+    for code in present:
+        name, rows = names[code], np.flatnonzero(shown & (codes == code))
         # A category that only the other panel has still needs its line in the legend.
         if len(rows) or first:
             traces.append(
@@ -140,7 +152,7 @@ def _categories(
                     legendrank=1 + order.index(name),
                     showlegend=first,
                     marker={"size": size or _size(len(colour)), "color": colours.get(name, GREY), "opacity": 0.8},
-                    **_hover(rows, texts, ""),
+                    **marks.of(rows),
                 )
             )
     return traces
@@ -148,7 +160,7 @@ def _categories(
 
 def _numbers(
     points: np.ndarray,
-    texts: np.ndarray,
+    marks: Marks,
     colour: pd.Series,
     shown: np.ndarray,
     colours: Mapping[str, str],
@@ -171,7 +183,7 @@ def _numbers(
                 name="no value",
                 showlegend=False,
                 marker={"size": size, "color": FAINT},
-                **_hover(without, texts, ""),
+                **marks.of(without),
             )
         )
     traces.append(
@@ -182,7 +194,7 @@ def _numbers(
             name=str(colour.name or ""),
             showlegend=False,
             marker={"size": size, "color": values[rows].astype(np.float32), "coloraxis": "coloraxis", "opacity": 0.85},
-            **_hover(rows, texts, "<br>%{marker.color:.3g}"),
+            **marks.of(rows, "<br>%{marker.color:.3g}"),
         )
     )
     return traces
@@ -192,10 +204,11 @@ def _write_names(
     figure: go.Figure, points: np.ndarray, names: pd.Series, shown: np.ndarray, place: int, ink: str
 ) -> None:
     """Write each group's name at the median of its cells; annotations, because text would lie under WebGL points."""
-    groups = as_text(names)
-    for name in groups[shown].unique():
+    codes, groups = coded(names)
+    for code in np.unique(codes[shown]):
+        name = groups[code]
         if name != NO_LABEL:
-            x, y = np.median(points[shown & (groups == name).to_numpy()], axis=0)
+            x, y = np.median(points[shown & (codes == code)], axis=0).tolist()
             lines = textwrap.wrap(short(name, 40), 18)
             figure.add_annotation(
                 x=x,
@@ -208,17 +221,9 @@ def _write_names(
             )
 
 
-def _hover(rows: np.ndarray, texts: np.ndarray, more: str) -> dict[str, object]:
-    return {
-        "customdata": rows.astype(np.int32),
-        "text": texts[rows],
-        "hovertemplate": f"%{{text}}{more}<extra></extra>",
-    }
-
-
 def _lay_out(figure: go.Figure, points: np.ndarray, *, n_cells: int, height: int, margin: float = 0.07) -> None:
     """Same ranges and scale on all axes, no ticks: only neighbourhood means anything on such a map."""
-    low, high = points.min(axis=0), points.max(axis=0)
+    low, high = points.min(axis=0).astype(float), points.max(axis=0).astype(float)
     edge = margin * (high - low) + 1e-6
     bare = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": "", "title": None}
     figure.update_xaxes(range=[low[0] - edge[0], high[0] + edge[0]], matches="x", **bare)
@@ -232,7 +237,8 @@ def _lay_out(figure: go.Figure, points: np.ndarray, *, n_cells: int, height: int
     )
 
 
-def _range(colour: pd.Series) -> tuple[float, float]:
+def value_range(colour: pd.Series) -> tuple[float, float]:
+    """Smallest and largest number; 0 and 1 where there is none."""
     values = colour.to_numpy(dtype=float)
     values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)

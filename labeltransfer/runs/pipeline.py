@@ -45,12 +45,16 @@ class Job:
             self.reporter.check()
             self.reporter.note(fraction=fraction)
 
-        return ProgressCallback(on_epoch, on_batch)
+        def on_stop(n_epochs: int, best_epoch: int, converged: bool) -> None:
+            stage = self.reporter.status.stage
+            self.run.append_event("stopped", stage=stage, n_epochs=n_epochs, best_epoch=best_epoch, converged=converged)
+
+        return ProgressCallback(on_epoch, on_batch, on_stop)
 
     def keep_history(self, folder: Path) -> None:
-        """Keep the losses of each epoch beside the model, for the runs that reuse it."""
-        epochs = [e for e in self.run.events("epoch") if e["stage"] == self.reporter.status.stage]
-        home.write_json(folder / "history.json", epochs)
+        """Keep the losses of each epoch, and how the training ended, beside the model for the runs that reuse it."""
+        told = [e for e in self.run.events() if e["event"] in ("epoch", "stopped")]
+        home.write_json(folder / "history.json", [e for e in told if e["stage"] == self.reporter.status.stage])
 
 
 # torch, scvi-tools and scanpy are imported where a stage needs them: whoever only asks for keys stays light.

@@ -17,14 +17,14 @@ def remaining_seconds(run: Run, status: Status) -> float | None:
     return (1 - status.fraction) * status.n_epochs * median(pace)
 
 
-def loss_history(run: Run) -> list[dict[str, Any]]:
-    """Epochs of both trainings, oldest first, also where this run reuses another one's model."""
-    epochs = run.events("epoch")
+def training_history(run: Run) -> list[dict[str, Any]]:
+    """Events ``epoch`` and ``stopped`` of both trainings, oldest first, also where this run reuses another's model."""
+    told = [event for event in run.events() if event["event"] in ("epoch", "stopped")]
     for stage in ("transfer", "integrate"):
         if stage in reused_stages(run):
             with suppress(RunError):
-                epochs = read_json(run.artefact(stage, "history.json")) + epochs
-    return epochs
+                told = read_json(run.artefact(stage, "history.json")) + told
+    return told
 
 
 def stage_seconds(run: Run) -> dict[str, float]:

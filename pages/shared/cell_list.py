@@ -1,5 +1,6 @@
 """Some cells as a table with a CSV of all of them, as several pages show it."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -29,12 +30,15 @@ _COLUMNS = {
 }
 
 
-def cell_list(run: Run, cells: pd.DataFrame, *, key: str, file_name: str) -> None:
-    """Show cells as a table, the surest predictions first, and offer all of them as CSV."""
-    shown = cells.sort_values("confidence", ascending=False).head(ROW_LIMIT)
+def cell_list(run: Run, cells: pd.DataFrame, rows: np.ndarray, *, key: str, file_name: str) -> None:
+    """Show some rows of the table of cells, the surest predictions first, and offer all of them as CSV."""
+    surest = np.argsort(-cells["confidence"].to_numpy()[rows], kind="stable")[:ROW_LIMIT]
     inputs = [name for name in cells.columns if name.startswith(OBS_PREFIX)]
+    shown = cells[[*_COLUMNS, *inputs]].iloc[rows[surest]]
+    # Else every category of the run would travel to the browser with each table.
+    few = {name: shown[name].cat.remove_unused_categories() for name in shown.columns[shown.dtypes == "category"]}
     st.dataframe(
-        shown[[*_COLUMNS, *inputs]],
+        shown.assign(**few),
         hide_index=True,
         height=min(38 + 35 * max(len(shown), 1), 320),
         column_config={**_COLUMNS, **{name: name.removeprefix(OBS_PREFIX) for name in inputs}},
@@ -43,13 +47,13 @@ def cell_list(run: Run, cells: pd.DataFrame, *, key: str, file_name: str) -> Non
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
-            f"Download {len(cells):,} cells as CSV",
-            lambda: export.to_csv(export.predictions(cells, run.id, side=None)),
+            f"Download {len(rows):,} cells as CSV",
+            lambda: export.to_csv(export.predictions(cells, run.id, side=None, rows=rows)),
             file_name=file_name,
             mime="text/csv",
             icon=":material/download:",
             on_click="ignore",
             key=f"{key}-csv",
         )
-        if len(cells) > len(shown):
+        if len(rows) > len(shown):
             st.caption(f"The table shows the {len(shown):,} surest; the CSV has all.")

@@ -5,11 +5,12 @@ from typing import Any
 
 import streamlit as st
 
-from labeltransfer.data import catalogue, demo
+from labeltransfer.data import demo
 from labeltransfer.data.probe import probe
 from labeltransfer.home import data_dir
 from labeltransfer.params import PrepareParams, Side
 from pages.shared import sources, words
+from pages.shared.choose_catalogue import choose_catalogue
 from pages.shared.draft import Draft, draft, replace_draft
 from pages.shared.frame import catching
 
@@ -52,7 +53,7 @@ def choose_file(side: Side) -> str | None:
         if source == "demo":
             chosen = _demo(side)
         elif source == "catalogue":
-            chosen = _catalogue(side, held)
+            chosen = choose_catalogue(side, held)
         elif source == "folder":
             chosen = _folder(side, held)
         elif source == "upload":
@@ -132,68 +133,3 @@ def _upload(side: Side, held: Draft) -> dict[str, Any] | None:
         st.caption(f"Uploaded: {words.plain(Path(kept).name)}")
         return {"path": kept}
     return None
-
-
-def _catalogue(side: Side, held: Draft) -> dict[str, Any] | None:
-    keys = list(catalogue.CATALOGUE)
-    kept = held.notes.get(f"{side}_entry")
-    wanted = kept or next((k for k in keys if catalogue.CATALOGUE[k].full_length == (side == "reference")), keys[0])
-    key = st.selectbox(
-        "Data set",
-        keys,
-        index=keys.index(wanted) if wanted in keys else 0,
-        format_func=lambda k: catalogue.CATALOGUE[k].title,
-        key=held.key(f"{side}-entry"),
-    )
-    entry = catalogue.CATALOGUE.get(key)
-    if entry is None:
-        return None
-    held.note(**{f"{side}_entry": key})
-    cells, genes = entry.shape
-    st.caption(f"{entry.description} {cells:,} cells, {genes:,} genes, {words.size(entry.n_bytes)}.")
-    if not catalogue.local_path(entry).exists():
-        _download(key)
-        return None
-    return {
-        "path": str(catalogue.local_path(entry)),
-        "technology": entry.technology,
-        "labels_key": entry.labels_key,
-        "filters": {column: list(values) for column, values in entry.tutorial_filters.items()},
-    }
-
-
-def _download(key: str) -> None:
-    """Offer the download, or show how far it is."""
-    entry = catalogue.CATALOGUE[key]
-    active = catalogue.fetch_progress(entry).active
-
-    @st.fragment(run_every=1.0 if active else None)
-    def progress() -> None:
-        now = catalogue.fetch_progress(entry)
-        if now.state == "done" or now.active != active:
-            st.rerun(scope="app")
-        if active:
-            _show_progress(now, entry)
-            if st.button("Stop the download", icon=":material/pause:", key=f"stop-{key}"):
-                catalogue.cancel_fetch(entry)
-            return
-        if now.error:
-            st.error(words.plain(now.error), icon=":material/cloud_off:")
-        label = f"Download {words.size(entry.n_bytes)}"
-        if now.n_done:
-            label = f"Resume at {words.size(now.n_done)} of {words.size(now.n_total or entry.n_bytes)}"
-        if st.button(label, icon=":material/download:", key=f"fetch-{key}"):
-            with catching():
-                catalogue.start_fetch(entry)
-                st.rerun(scope="app")
-
-    progress()
-
-
-def _show_progress(now: catalogue.FetchProgress, entry: catalogue.CatalogueEntry) -> None:
-    total = now.n_total or entry.n_bytes
-    left = f", about {words.duration(now.remaining_seconds)} left" if now.remaining_seconds is not None else ""
-    verifying = now.n_total is not None and now.n_done >= now.n_total
-    text = "Verifying what has arrived" if verifying else f"{words.size(now.n_done)} of {words.size(total)}{left}"
-    st.progress(min(now.n_done / total, 1.0), text=text)
-    st.caption("Leaving is safe: the download goes on, and a broken connection is resumed where it stopped.")

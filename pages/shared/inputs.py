@@ -7,7 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.data import intake
-from labeltransfer.data.catalogue import CATALOGUE, check_tutorial_subset, local_path
+from labeltransfer.data.catalogue import CATALOGUE, CatalogueEntry, check_tutorial_subset, local_path
+from labeltransfer.data.orders import cells, target
 from labeltransfer.params import Side
 from pages.shared.draft import Draft
 
@@ -42,7 +43,7 @@ def _report(path: str, side: Side, settings: str, mtime_ns: int, n_bytes: int) -
 
 def _published(summary: intake.Summary) -> list[intake.Finding]:
     """A warning where a file of the catalogue is not what was published; nothing for any other file."""
-    entry = next((e for e in CATALOGUE.values() if local_path(e) == summary.path), None)
+    entry = next((e for e in CATALOGUE.values() if summary.path in (local_path(e), _tutorial_cells(e))), None)
     differences = check_tutorial_subset(entry, summary.obs, n_genes=summary.n_genes) if entry else []
     if not differences:
         return []
@@ -54,6 +55,10 @@ def _published(summary: intake.Summary) -> list[intake.Finding]:
             "The release may have changed: compare your results with the published ones with care.",
         )
     ]
+
+
+def _tutorial_cells(entry: CatalogueEntry) -> Path:
+    return target(entry, cells(entry.tutorial_filters))
 
 
 def gene_report(held: Draft) -> list[intake.Finding]:

@@ -12,7 +12,7 @@ from labeltransfer.results.figures import loss_chart
 from labeltransfer.runs.pipeline import STAGE_TITLES, stages_of
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import default_store
-from labeltransfer.runs.timing import loss_history, remaining_seconds
+from labeltransfer.runs.timing import remaining_seconds, training_history
 from pages.shared import words
 
 EVERY = 1.0
@@ -108,9 +108,10 @@ def _progress(run: Run, status: Status) -> None:
     elapsed = words.duration(time.time() - status.started) if status.started else "unknown"
     if status.n_epochs:
         left = remaining_seconds(run, status)
-        text = f"{title}: epoch {min(status.epoch + 1, status.n_epochs)} of {status.n_epochs}"
+        at_most = "at most " if _may_stop_early(run, status.stage) else ""
+        text = f"{title}: epoch {min(status.epoch + 1, status.n_epochs)} of {at_most}{status.n_epochs}"
         st.progress(min(status.fraction, 1.0), text=text)
-        still = f"about {words.duration(left)}" if left is not None else "known after the first epoch"
+        still = f"{at_most or 'about '}{words.duration(left)}" if left is not None else "known after the first epoch"
         st.caption(f"{elapsed} elapsed since the start · {title} still takes {still}", help="From the last ten epochs.")
     else:
         still = "takes seconds to a few minutes"
@@ -118,6 +119,11 @@ def _progress(run: Run, status: Status) -> None:
             still = "loads its libraries first, within a minute; then epochs are counted"
         st.progress(min(status.fraction, 1.0), text=f"{title}: {words.plain(status.message) or 'beginning'}")
         st.caption(f"{elapsed} elapsed since the start · this step {still}")
+
+
+def _may_stop_early(run: Run, stage: str) -> bool:
+    params = run.params
+    return params.integrate.early_stopping if stage == "integrate" else params.transfer.early_stopping
 
 
 def _machine(status: Status) -> None:
@@ -169,19 +175,37 @@ def _messages(run: Run) -> None:
 def losses(run: Run) -> None:
     """Loss curves of both trainings, of this run or of the one whose model it reuses."""
     try:
-        epochs = loss_history(run)
+        told = training_history(run)
     except (LabelTransferError, OSError, ValueError):
-        epochs = []
-    if not epochs:
+        told = []
+    if not told:
         st.caption("No epoch was finished." if run.status().over else "Loss curves appear with the first epoch.")
         return
+    fast_scanvi = run.params.transfer.loop == "fast"
     for stage, name in LOSS_TITLES.items():
-        own = [epoch for epoch in epochs if epoch.get("stage") == stage]
-        if own:
-            st.markdown(f"**{name} loss**", help="Negative evidence lower bound per cell, and what each training adds.")
-            st.altair_chart(loss_chart(own), width="stretch", height=250, alt=_loss_words(own, name))
+        own = [event for event in told if event.get("stage") == stage]
+        epochs = [event for event in own if event["event"] == "epoch"]
+        if not epochs:
+            continue
+        title, about = f"{name} loss", "Negative evidence lower bound per cell, and what each training adds."
+        if stage == "transfer" and fast_scanvi:
+            title = "scANVI classification loss"
+            about = "Mean cross entropy of labelled reference cells, trained on and held out: 0 is certain and right."
+        st.markdown(f"**{title}**", help=about)
+        st.altair_chart(loss_chart(epochs), width="stretch", height=250, alt=_loss_words(epochs, title))
+        for stopped in (event for event in own if event["event"] == "stopped"):
+            st.caption(_why_stopped(stopped, stage))
 
 
-def _loss_words(epochs: list[dict[str, Any]], name: str) -> str:
+def _why_stopped(stopped: dict[str, Any], stage: str) -> str:
+    """Why a training in the fast loop ended, and which weights were kept."""
+    n_epochs, best = stopped["n_epochs"], stopped["best_epoch"]
+    cells = "held-out reference cells" if stage == "transfer" else "held-out cells"
+    why = f"{cells} no longer improved" if stopped["converged"] else "all epochs were used"
+    kept = "" if best == n_epochs else f" The weights of epoch {best} are kept, the best ones."
+    return f"Stopped after epoch {n_epochs}: {why}.{kept}"
+
+
+def _loss_words(epochs: list[dict[str, Any]], title: str) -> str:
     last = epochs[-1].get("train_loss")
-    return f"Line chart: {name} loss over {len(epochs)} epochs" + (f", now {last:.1f}." if last is not None else ".")
+    return f"Line chart: {title} over {len(epochs)} epochs" + (f", now {last:.4g}." if last is not None else ".")

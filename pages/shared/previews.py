@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import pandas as pd
 import streamlit as st
 
@@ -23,7 +24,7 @@ def show_previews(folder: Path) -> None:
     if counts:
         _numbers(counts)
     if (folder / "prepared.h5ad").exists():
-        cells, genes = _tables(str(folder / "prepared.h5ad"), (folder / "prepared.h5ad").stat().st_mtime_ns)
+        counts_chart, genes = _drawn(str(folder / "prepared.h5ad"), (folder / "prepared.h5ad").stat().st_mtime_ns)
         left, right = st.columns(2, gap="large")
         with left:
             st.subheader(
@@ -32,7 +33,7 @@ def show_previews(folder: Path) -> None:
                 help="Sum of a cell's counts, as the file gave them and as the models see them.",
             )
             st.altair_chart(
-                figures.counts_figure(cells),
+                counts_chart,
                 width="stretch",
                 alt="Histograms: counts per cell of each side, before and after preparing.",
             )
@@ -62,9 +63,10 @@ def show_previews(folder: Path) -> None:
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading cells and genes.")
-def _tables(path: str, mtime_ns: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    cells = prepared.read_cells(Path(path))
-    return cells[["side", "technology", "n_counts_raw", "n_counts", "n_genes"]], prepared.read_genes(Path(path))
+def _drawn(path: str, mtime_ns: int) -> tuple[alt.Chart, pd.DataFrame]:
+    """Chart of the counts of all cells, which are not kept, and the table of genes."""
+    cells = prepared.read_columns(Path(path), ["side", "n_counts_raw", "n_counts"])
+    return figures.counts_figure(cells), prepared.read_genes(Path(path))
 
 
 def _numbers(counts: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from labeltransfer.params import Side
 from labeltransfer.results.colours import SIDE_COLOURS
 from pages.shared.choose_file import choose_file
 from pages.shared.draft import Draft, draft
+from pages.shared.filters import filter_boxes
 from pages.shared.frame import catching
 from pages.shared.inputs import load_summary, report, value_columns
 from pages.shared.side_settings import about, more_settings
@@ -102,48 +103,14 @@ def _label_column(side: Side, held: Draft, summary: intake.Summary) -> str | Non
 def _filters(side: Side, held: Draft, summary: intake.Summary) -> dict[str, list[str]]:
     """Tissue and sex first where the file has them, then whatever column was added."""
     guess = intake.guess(summary)
-    kept = {
-        name: list(values) for name, values in held.settings[side].get("filters", {}).items() if name in summary.obs
-    }
-    first = [name for name in (guess.tissue, guess.sex) if name]
-    others = [name for name in value_columns(summary.obs) if name not in first]
-    boxes = st.grid(2, min_column_width=200) if first else None
-    chosen: dict[str, list[str]] = {}
-    for name, title in ((guess.tissue, "Tissue"), (guess.sex, "Sex")):
-        if name and boxes is not None:
-            with boxes.cell():
-                chosen[name] = _filter(
-                    side, held, summary, name, f"{title} ({name})" if name.lower() != title.lower() else title, kept
-                )
-    added = st.multiselect(
-        "More filters",
-        others,
-        default=[name for name in kept if name in others],
-        placeholder="Add a column",
-        key=held.key(f"{side}-added-{summary.path}"),
-        help="Any other column of the cells. All filters must agree for a cell to be used.",
+    filters = filter_boxes(
+        summary.obs,
+        ((guess.tissue, "Tissue"), (guess.sex, "Sex")),
+        held.settings[side].get("filters", {}),
+        lambda name: held.key(f"{side}-{name}-{summary.path}"),
     )
-    for name in added:
-        chosen[name] = _filter(side, held, summary, name, name, kept)
-    filters = {name: values for name, values in chosen.items() if values}
     held.set_section(side, filters=filters)
     return filters
-
-
-def _filter(
-    side: Side, held: Draft, summary: intake.Summary, name: str, title: str, kept: dict[str, list[str]]
-) -> list[str]:
-    counts = summary.obs[name].dropna().astype(str).value_counts()
-    options = sorted(map(str, counts.index))
-    return st.multiselect(
-        plain(title),
-        options,
-        default=[value for value in kept.get(name, []) if value in options],
-        format_func=lambda value: f"{value} ({counts[value]:,})",
-        placeholder="All",
-        key=held.key(f"{side}-filter-{name}-{summary.path}"),
-        help=f"obs column '{plain(name)}'; cells of the whole file in brackets.",
-    )
 
 
 def _unlabelled_choice(

@@ -6,7 +6,7 @@ import streamlit as st
 from pydantic import BaseModel
 
 from labeltransfer.params import EmbedParams, IntegrateParams, RunParams, TransferParams
-from labeltransfer.presets import PRESET_HELP, PRESETS, PresetName, scvi_epochs
+from labeltransfer.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS, Pace, PresetName, scanvi_pace, scvi_pace
 from labeltransfer.runs import pipeline
 from labeltransfer.runs.devices import devices
 from labeltransfer.runs.store import default_store
@@ -14,7 +14,7 @@ from pages.shared.draft import Draft
 from pages.shared.widgets import setting_input, settings_grid
 from pages.shared.words import plain
 
-PRESET_TITLES: dict[str, str] = {"tutorial": "Tutorial", "quick": "Quick look", "own": "Own settings"}
+PRESET_TITLES: dict[str, str] = {"fast": "Fast", "tutorial": "Tutorial", "quick": "Quick look", "own": "Own settings"}
 SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
     "integrate": ("scVI", IntegrateParams),
     "transfer": ("scANVI", TransferParams),
@@ -26,7 +26,8 @@ def training_form(held: Draft) -> RunParams:
     """Show the settings and return those of the run; raises SettingsError."""
     for section, (_, model) in SECTIONS.items():
         if section not in held.settings:
-            held.change(**{section: model().model_dump(mode="json")})
+            start = PRESETS[DEFAULT_PRESET].get(section, model())
+            held.change(**{section: start.model_dump(mode="json")})
     preset_place = st.container()
     with st.expander("Advanced", icon=":material/tune:"):
         for section, (title, model) in SECTIONS.items():
@@ -84,9 +85,10 @@ def expectations(held: Draft, params: RunParams) -> None:
     lines = []
     if all(counted):
         n_cells = sum(counted)
+        scvi, scanvi = scvi_pace(params.integrate, n_cells=n_cells), scanvi_pace(params.transfer, n_cells=n_cells)
         lines.append(
-            f"{scvi_epochs(params.integrate, n_cells=n_cells)} epochs of scVI and {params.transfer.max_epochs} of "
-            f"scANVI over {n_cells:,} cells."
+            f"{_epochs(scvi)} of scVI and {_epochs(scanvi)} of scANVI over {n_cells:,} cells, "
+            f"{scvi.batch_size} cells per step."
         )
     store = default_store()
     reused = pipeline.reusable_stages(store, params)
@@ -100,3 +102,7 @@ def expectations(held: Draft, params: RunParams) -> None:
     if n_before:
         lines.append(f"{n_before} other {'run is' if n_before == 1 else 'runs are'} at work or waiting before it.")
     st.markdown("  \n".join(lines))
+
+
+def _epochs(pace: Pace) -> str:
+    return f"{'At most ' if pace.patience else ''}{pace.max_epochs} epochs"

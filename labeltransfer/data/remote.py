@@ -1,0 +1,212 @@
+"""Read the table of cells, and chosen cells, out of a data set on a server, without downloading the rest of it.
+
+The table is kept as a small file, from which filters can be chosen and the cost of any choice told beforehand; the
+chosen cells become an ordinary h5ad with raw counts in X. Both take their names only when they are complete.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import scipy.sparse as sp
+
+from labeltransfer.data import files, summary
+from labeltransfer.data.columns import filter_rows
+from labeltransfer.data.download import Progress, SourceError, alone, require_space
+from labeltransfer.data.entries import CatalogueEntry
+from labeltransfer.data.fetch import urls, what_differs
+from labeltransfer.data.matrices import matrix_rows
+from labeltransfer.data.orders import TABLE, cells, target
+from labeltransfer.data.parts import Version
+from labeltransfer.data.ranges import RangeFile
+from labeltransfer.data.stored import layout_cost, needed_bytes, stretch
+from labeltransfer.data.table import Table, read_table, write_cells, write_table
+from labeltransfer.errors import DownloadError, InputError, SettingsError
+
+_Job = Callable[[RangeFile, h5py.File], None]
+
+
+def fetch_table(
+    entry: CatalogueEntry, *, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None
+) -> Path:
+    """Read the tables of cells and genes of a data set, and where its cells lie, unless that was done.
+
+    Parameters
+    ----------
+    entry
+        The data set.
+    progress
+        Called with the bytes received and the bytes expected, None where unknown.
+    cancelled
+        Asked at each block; reading stops once it returns True.
+
+    Returns
+    -------
+    File for ``table.read_table``.
+
+    Raises
+    ------
+    DownloadError
+        No server sends parts of the file, or what they send is another file; the reason and the way out are told.
+    DownloadCancelled
+        ``cancelled`` returned True.
+    """
+    path = target(entry, TABLE)
+
+    def keep(remote: RangeFile, file: h5py.File) -> None:
+        _put(path, lambda part: write_table(_read(remote, file, entry), part))
+
+    return _ordered(entry, path, keep, progress, cancelled)
+
+
+def fetch_cells(
+    entry: CatalogueEntry,
+    filters: Mapping[str, Sequence[str]],
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Path:
+    """Read the cells that agree with the filters, unless that was done; reads the table first where there is none.
+
+    Parameters
+    ----------
+    entry, progress, cancelled
+        As for ``fetch_table``.
+    filters
+        Wanted values by obs column, as for ``columns.filter_rows``.
+
+    Returns
+    -------
+    An h5ad with the cells in the order of the whole file, all of its obs columns, and raw counts in X.
+
+    Raises
+    ------
+    DownloadError, DownloadCancelled
+        As for ``fetch_table``.
+    SettingsError
+        The filters do not fit the table, or keep no cell.
+    """
+    order = cells(filters)
+    path, expected = target(entry, order), [0]
+    tell = progress or (lambda n_done, n_total: None)
+
+    def keep(remote: RangeFile, file: h5py.File) -> None:
+        table = _table_of(remote, file, entry)
+        rows = np.flatnonzero(filter_rows(table.obs, dict(order.filters)))
+        if not len(rows):
+            raise SettingsError(f"No cell of {entry.title} passes the filters: widen them.")
+        expected[0] = remote.n_received + needed_bytes(table.cost, table.offsets, rows)
+        require_space(path, expected[0], 0)
+        counts = _counts(remote, file, table, rows)
+        source = {
+            "url": remote.url,
+            "version": remote.validator,
+            "n_bytes": remote.size,
+            "n_received": remote.n_received,
+            "n_cells": len(table.obs),
+        }
+        _put(path, lambda part: write_cells(table, rows, counts, source, part))
+
+    return _ordered(entry, path, keep, lambda n_done, _: tell(n_done, expected[0] or None), cancelled)
+
+
+def _ordered(
+    entry: CatalogueEntry, path: Path, job: _Job, progress: Progress | None, cancelled: Callable[[], bool] | None
+) -> Path:
+    """Let ``job`` make ``path`` from the first address that gives the file in parts."""
+    tell, stop = progress or (lambda n_done, n_total: None), cancelled or (lambda: False)
+    faults: list[str] = []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with alone(path, tell, stop):
+            addresses = [] if path.exists() else urls(entry)
+            for url in addresses:
+                try:
+                    with _opened(url, entry, lambda n_received: tell(n_received, None), stop) as (remote, file):
+                        job(remote, file)
+                    break
+                except SourceError as error:
+                    faults.append(str(error))
+            if len(faults) == len(addresses) > 0:
+                raise DownloadError(" ".join(faults))
+    except OSError as error:
+        raise DownloadError(
+            f"{path.name} cannot be written to {path.parent} ({error.strerror or error}): free some space or set "
+            "LABELTRANSFER_HOME to another disk, then start again."
+        ) from error
+    return path
+
+
+@contextmanager
+def _opened(
+    url: str, entry: CatalogueEntry, tell: Callable[[int], None], stop: Callable[[], bool]
+) -> Iterator[tuple[RangeFile, h5py.File]]:
+    """The remote file, looked through as a local one would be before anything of it is read."""
+    remote = RangeFile(url, entry.file_name, tell=tell, stop=stop)
+    try:
+        with files.open_stored(remote, entry.file_name, remote.size, remote=True) as file:
+            yield remote, file
+    except InputError as error:
+        raise SourceError(f"What {url} sends cannot be used: {error}") from error
+    finally:
+        remote.close()
+
+
+def _table_of(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> Table:
+    """The table that is kept, if it is of the same version; else it is read anew and kept."""
+    path = target(entry, TABLE)
+    table = read_table(path) if path.exists() else None
+    if table is None or table.version != _version(remote):
+        table = _read(remote, file, entry)
+        kept = table
+        _put(path, lambda part: write_table(kept, part))
+    return table
+
+
+def _read(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> Table:
+    places = files.count_places(file)
+    place = places[0]
+    if len(places) > 1:
+        place = summary.best_place(file, {p: summary.value_kind(files.read_values(file, p)) for p in places})
+    obs, var = files.read_obs(file), files.read_var(file, place)
+    if fault := what_differs(entry, files.counts_shape(file, places[0]), obs):
+        raise SourceError(f"{remote.url} has another file than {entry.file_name}: {fault}.")
+    shape = files.counts_shape(file, place)
+    if shape != (len(obs), len(var)):
+        raise SourceError(f"{remote.url} has a damaged file: {place} does not fit its tables of cells and genes.")
+    with files.reading(remote.name, f"the matrix {place}"):
+        cost, offsets = layout_cost(files.matrix_at(file, place), shape)
+    return Table(obs, var, place, cost, offsets, _version(remote), remote.n_received)
+
+
+def _counts(remote: RangeFile, file: h5py.File, table: Table, rows: np.ndarray) -> sp.csr_matrix:
+    arrays = {array.name: array for array in table.cost.arrays}
+
+    def announce(stored: h5py.Dataset, start: int, stop: int) -> None:
+        array = arrays[stored.name.rpartition("/")[2]]
+        remote.announce(int(stretch(array, np.array(start), np.array(stop))))
+
+    with files.reading(remote.name, f"the matrix {table.place}"):
+        item = files.matrix_at(file, table.place)
+        counts = matrix_rows(item, rows, max_gap=table.cost.max_gap, ahead=announce)
+    remote.announce(0)
+    return counts
+
+
+def _version(remote: RangeFile) -> Version:
+    return Version(remote.url, remote.validator, remote.size)
+
+
+def _put(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file beside its place, and let it take its name when it is complete."""
+    part = path.with_name(f".{path.name}.new")
+    try:
+        write(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,139 @@
+"""The objectives of scVI and scANVI, as functions of scvi-tools' own modules.
+
+The value is that of ``module.loss`` in scvi-tools; what differs is the way to it: the likelihood of ``likelihood``, no
+distribution objects (they check their arguments at each call), and scANVI's sum over labels without a copy of each
+cell's input for each label.
+
+Source: Lopez et al., Nature Methods 2018 (scVI); Xu et al., Molecular Systems Biology 2021 (scANVI).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labeltransfer.models.likelihood import log_likelihood, poisson_log_likelihood
+from labeltransfer.models.resident import Cells
+
+CLASSIFICATION_RATIO = 50
+"""Weight of scANVI's classification loss, scvi-tools' default."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Normal distribution of each cell's latent: mean, variance and a draw, each of shape (n_cells, n_latent)."""
+
+    mean: Tensor
+    variance: Tensor
+    draw: Tensor
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Parts of a negative evidence lower bound, a value a cell: shape (n_cells,).
+
+    scVI's warm-up weighs ``kl``; ``reconstruction`` holds all else.
+    """
+
+    reconstruction: Tensor
+    kl: Tensor
+
+    def loss(self, kl_weight: float = 1.0) -> Tensor:
+        """Mean over the cells."""
+        return (self.reconstruction + kl_weight * self.kl).mean()
+
+
+def scvi_terms(module: Any, cells: Cells) -> Terms:
+    """Objective of scVI (``VAE.loss``)."""
+    q = encode(module.z_encoder, cells.x)
+    return Terms(-decode(module, q.draw, cells), _kl_to_standard(q))
+
+
+def scanvi_terms(module: Any, cells: Cells) -> Terms:
+    """Objective of scANVI for cells whose label is taken as unknown (``SCANVAE.loss`` without its labelled cells)."""
+    q1 = encode(module.z_encoder, cells.x)
+    z1 = q1.draw
+    n_cells, n_labels = len(z1), module.n_labels
+    h = _layers_by_label(module.encoder_z2_z1.encoder, z1, n_labels, n_cells=n_cells)
+    q2 = _posterior(module.encoder_z2_z1, h)
+    h = _layers_by_label(module.decoder_z1_z2.decoder, q2.draw, n_labels, n_cells=n_cells)
+    p1_mean, p1_variance = module.decoder_z1_z2.mean_decoder(h), module.decoder_z1_z2.var_decoder(h).exp()
+
+    # rows are label by label: all cells with the first label, then all with the second
+    z1_by_label = z1.repeat(n_labels, 1)
+    prior = -_log_normal(z1_by_label, p1_mean, p1_variance).view(n_labels, n_cells)
+    kl2 = _kl_to_standard(q2).view(n_labels, n_cells)
+    log_shares = F.log_softmax(module.classifier(z1), dim=1)
+    shares = log_shares.exp()
+    reconstruction = -decode(module, z1, cells) + _log_normal(z1, q1.mean, q1.variance) + (prior.t() * shares).sum(1)
+    kl_label = (shares * (log_shares - module.y_prior.log())).sum(1)
+    return Terms(reconstruction, (kl2.t() * shares).sum(1) + kl_label)
+
+
+def classification_logits(module: Any, cells: Cells) -> Tensor:
+    """Logits of each label at the mean of the latent, shape (n_cells, n_labels), as ``module.classify`` gives them."""
+    return module.classifier(encode(module.z_encoder, cells.x).mean)
+
+
+def encode(encoder: Any, x: Tensor) -> Posterior:
+    """What an encoder without covariates gives for its input."""
+    return _posterior(encoder, encoder.encoder(x))
+
+
+def decode(module: Any, z: Tensor, cells: Cells) -> Tensor:
+    """Log-likelihood of each cell's counts given its latent, shape (n_cells,)."""
+    h = module.decoder.px_decoder(z, cells.batch)
+    scale_logits = module.decoder.px_scale_decoder[0](h)
+    if module.gene_likelihood == "poisson":
+        return poisson_log_likelihood(cells.counts, scale_logits, cells.log_library)
+    log_theta = module.px_r if module.dispersion == "gene" else cells.batch @ module.px_r.t()
+    dropout_logits = module.decoder.px_dropout_decoder(h) if module.gene_likelihood == "zinb" else None
+    return log_likelihood(cells.counts, scale_logits, cells.log_library, log_theta, dropout_logits)
+
+
+def _posterior(encoder: Any, h: Tensor) -> Posterior:
+    mean = encoder.mean_encoder(h)
+    variance = encoder.var_encoder(h).exp() + encoder.var_eps
+    return Posterior(mean, variance, torch.addcmul(mean, variance.sqrt(), torch.randn_like(mean)))
+
+
+def _layers_by_label(layers: Any, x: Tensor, n_labels: int, *, n_cells: int) -> Tensor:
+    """Pass cells, once with each label, through layers that see the label beside their input.
+
+    A layer's weights fall into those of its input and those of the one-hot label. The first part is the same for all
+    labels as long as the input is, and the second is one column of the weights a label.
+
+    Parameters
+    ----------
+    layers
+        ``FCLayers`` of scvi-tools with the label as their one covariate.
+    x
+        Shape (n_cells, n_in), or (n_labels * n_cells, n_in) label by label.
+
+    Returns
+    -------
+    Tensor of shape (n_labels * n_cells, n_out), label by label.
+    """
+    for place, layer in enumerate(layers.fc_layers):
+        for part in layer:
+            if isinstance(part, nn.Linear) and layers.inject_into_layer(place):
+                of_input, of_label = part.weight[:, :-n_labels], part.weight[:, -n_labels:]
+                h = F.linear(x, of_input, part.bias).view(-1, n_cells, part.out_features)
+                x = (h + of_label.t().contiguous()[:, None]).view(-1, part.out_features)
+            elif part is not None:
+                x = part(x)
+    return x
+
+
+def _kl_to_standard(q: Posterior) -> Tensor:
+    """Divergence from a standard normal distribution, summed over dimensions."""
+    return 0.5 * (q.variance + q.mean.square() - 1 - q.variance.log()).sum(1)
+
+
+def _log_normal(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """Log density under a normal distribution, summed over dimensions."""
+    squares = (x - mean).square() / variance
+    return -0.5 * (squares + variance.log()).sum(1) - 0.5 * math.log(2 * math.pi) * x.shape[1]

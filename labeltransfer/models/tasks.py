@@ -1,0 +1,117 @@
+"""What the fast loop trains: scVI on all cells; scANVI on all cells and, beside them, on the labelled ones."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from labeltransfer.models.objective import CLASSIFICATION_RATIO, classification_logits, scanvi_terms, scvi_terms
+from labeltransfer.models.resident import Cells, ResidentCounts
+from labeltransfer.models.speed import shuffled_steps
+
+
+class ScviTask:
+    """scVI, judged by the evidence lower bound of the held-out cells with the KL term at full weight.
+
+    Parameters
+    ----------
+    module
+        Module of a scvi-tools model.
+    cells
+        Its cells.
+    training, held_out
+        Row numbers of the cells to train on and of those to judge by.
+    """
+
+    def __init__(self, module: Any, cells: ResidentCounts, training: np.ndarray, held_out: np.ndarray) -> None:
+        self.module, self.cells = module, cells
+        self.training, self._held_out = training, torch.from_numpy(held_out)
+
+    def begin_epoch(self, *, batch_size: int) -> None:
+        """Nothing is drawn once an epoch."""
+
+    def loss(self, rows: Tensor, kl_weight: float) -> tuple[Tensor, Tensor]:
+        loss = scvi_terms(self.module, self.cells.take(rows)).loss(kl_weight)
+        return loss, loss
+
+    def held_out(self, *, batch_size: int) -> float:
+        return negative_elbo(self.module, self.cells, self._held_out, batch_size=batch_size)
+
+
+class ScanviTask:
+    """scANVI, judged by the classification loss of the held-out labelled cells.
+
+    Parameters
+    ----------
+    module
+        Module of a scvi-tools model.
+    cells
+        Its cells; the code of those without a label is the number of labels.
+    training, held_out
+        Row numbers of the cells to train on and of those to judge by.
+    n_samples_per_label
+        Labelled cells drawn anew from each label in each epoch; None takes all.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        cells: ResidentCounts,
+        training: np.ndarray,
+        held_out: np.ndarray,
+        *,
+        n_samples_per_label: int | None,
+    ) -> None:
+        self.module, self.cells, self.training = module, cells, training
+        codes = cells.labels.cpu().numpy()
+        self._by_label = [training[codes[training] == label] for label in range(module.n_labels)]
+        self._n_samples = n_samples_per_label
+        self._held_out = torch.from_numpy(held_out[codes[held_out] < module.n_labels])
+        self._steps: list[Tensor] = []
+        self._n_steps = 0
+
+    def begin_epoch(self, *, batch_size: int) -> None:
+        """Draw the labelled cells of this epoch."""
+        drawn = np.concatenate([self._draw(rows) for rows in self._by_label])
+        self._steps, self._n_steps = shuffled_steps(drawn, batch_size), 0
+
+    def _draw(self, rows: np.ndarray) -> np.ndarray:
+        if self._n_samples is None or len(rows) <= self._n_samples:
+            return rows
+        return np.random.choice(rows, self._n_samples, replace=False)
+
+    def loss(self, rows: Tensor, kl_weight: float) -> tuple[Tensor, Tensor]:
+        # As in scvi-tools the labelled cells begin anew when they are through before the others are.
+        labelled = self.cells.take(self._steps[self._n_steps % len(self._steps)])
+        self._n_steps += 1
+        classification = self._classification(labelled)
+        rest = scanvi_terms(self.module, self.cells.take(rows)).loss(kl_weight)
+        return rest + CLASSIFICATION_RATIO * classification, classification
+
+    def held_out(self, *, batch_size: int) -> float:
+        total = 0.0
+        with torch.no_grad():
+            for rows in self._held_out.split(batch_size):
+                total += float(self._classification(self.cells.take(rows))) * len(rows)
+        return total / len(self._held_out) if len(self._held_out) else float("nan")
+
+    def _classification(self, cells: Cells) -> Tensor:
+        """Mean cross entropy."""
+        return F.cross_entropy(classification_logits(self.module, cells), cells.labels)
+
+
+def negative_elbo(module: Any, cells: ResidentCounts, rows: Tensor, *, batch_size: int = 1024) -> float:
+    """Negative evidence lower bound per cell of some cells; NaN where there are none.
+
+    The latent is drawn with the same random numbers at each call, so that two values differ by their weights alone.
+    """
+    total = 0.0
+    devices = [module.device] if module.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices):
+        torch.manual_seed(0)
+        for part in rows.split(batch_size):
+            terms = scvi_terms(module, cells.take(part))
+            total += float((terms.reconstruction + terms.kl).sum())
+    return total / len(rows) if len(rows) else float("nan")

@@ -1,0 +1,187 @@
+"""A data set of the catalogue: choose its cells before they are fetched, or download it whole."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from labeltransfer.data import catalogue, intake
+from labeltransfer.data.entries import CatalogueEntry
+from labeltransfer.data.orders import FILE, TABLE, Order, cells, target
+from labeltransfer.data.table import Table, read_source, read_table
+from labeltransfer.params import Side
+from pages.shared import words
+from pages.shared.draft import Draft
+from pages.shared.filters import filter_boxes
+from pages.shared.frame import catching
+
+TABLE_BYTES_PER_CELL = 100
+"""What a cell takes in a table of cells, roughly; told before the first byte of it is there."""
+MOST_OF_IT = 0.7
+"""Share of a file above which fetching cells is hardly worth it: a whole download resumes, and is done once."""
+
+
+def choose_catalogue(side: Side, held: Draft) -> dict[str, Any] | None:
+    """Show the choice of a data set; returns the settings of the side once its cells are here."""
+    keys = list(catalogue.CATALOGUE)
+    kept = held.notes.get(f"{side}_entry")
+    wanted = kept or next((k for k in keys if catalogue.CATALOGUE[k].full_length == (side == "reference")), keys[0])
+    key = st.selectbox(
+        "Data set",
+        keys,
+        index=keys.index(wanted) if wanted in keys else 0,
+        format_func=lambda k: catalogue.CATALOGUE[k].title,
+        key=held.key(f"{side}-entry"),
+    )
+    entry = catalogue.CATALOGUE.get(key)
+    if entry is None:
+        return None
+    held.note(**{f"{side}_entry": key})
+    n_cells, n_genes = entry.shape
+    st.caption(f"{entry.description} {n_cells:,} cells, {n_genes:,} genes, {words.size(entry.n_bytes)}.")
+    tutorial = {column: list(values) for column, values in entry.tutorial_filters.items()}
+    if catalogue.local_path(entry).exists():
+        return _settings(entry, catalogue.local_path(entry), tutorial)
+    if target(entry, TABLE).exists():
+        return _chosen_cells(side, held, entry, held.notes.get(f"{side}_wanted", {}).get(key, tutorial))
+    about = words.size(TABLE_BYTES_PER_CELL * n_cells)
+    _offer(side, held, entry, [(TABLE, f"Choose cells first (about {about})"), (FILE, _whole(entry))])
+    st.caption(
+        "Choosing first reads the table of cells alone; afterwards only the cells that you want are fetched.",
+    )
+    return None
+
+
+def _settings(entry: CatalogueEntry, path: Path, filters: dict[str, list[str]]) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "technology": entry.technology,
+        "labels_key": entry.labels_key,
+        "filters": filters,
+    }
+
+
+def _chosen_cells(
+    side: Side, held: Draft, entry: CatalogueEntry, wanted: dict[str, list[str]]
+) -> dict[str, Any] | None:
+    """Filters over the table of cells, what they would cost, and the cells once they are here."""
+    order = cells(wanted)
+    path = target(entry, order)
+    table = _table(str(target(entry, TABLE)), target(entry, TABLE).stat().st_mtime_ns)
+    if path.exists() and not held.notes.get(f"{side}_choosing"):
+        _say_what_was_saved(path, table)
+        if st.button("Fetch other cells", icon=":material/tune:", key=f"other-{side}"):
+            held.note(**{f"{side}_choosing": True})
+            st.rerun()
+        return _settings(entry, path, wanted)
+    if catalogue.fetch_progress(entry, order).active or catalogue.fetch_progress(entry).active:
+        said = "; ".join(f"{column} = {' or '.join(values)}" for column, values in order.filters)
+        st.caption(f"Cells to fetch: {words.plain(said)}.")
+        _offer(side, held, entry, [(order, ""), (FILE, "")])
+        return None
+    with st.container(border=True):
+        st.markdown("**Cells to fetch**", help="Filters over the whole data set; only these cells are fetched.")
+        first = ((entry.tissue_key, "Tissue"), (entry.sex_key, "Sex"))
+        wanted = filter_boxes(table.obs, first, wanted, lambda name: held.key(f"{side}-remote-{name}-{entry.key}"))
+        held.note(**{f"{side}_wanted": {**held.notes.get(f"{side}_wanted", {}), entry.key: wanted}})
+        order = cells(wanted)
+        mask = intake.filter_rows(table.obs, wanted)
+        n_bytes = _say_what_it_costs(entry, table, mask)
+        if target(entry, order).exists():
+            if st.button(f"Use these {mask.sum():,} cells", icon=":material/check:", key=f"use-{side}"):
+                held.note(**{f"{side}_choosing": False})
+                st.rerun()
+            return None
+        offers = [(FILE, _whole(entry))]
+        if wanted and mask.any():
+            offers = [(order, f"Fetch {mask.sum():,} cells (about {words.size(n_bytes)})"), *offers]
+        _offer(side, held, entry, offers)
+    return None
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the table of cells.")
+def _table(path: str, mtime_ns: int) -> Table:
+    return read_table(Path(path))
+
+
+def _say_what_it_costs(entry: CatalogueEntry, table: Table, mask: np.ndarray) -> int:
+    """Say how many cells these are and what fetching them takes; returns the bytes."""
+    n_total = table.version.n_total or entry.n_bytes
+    n_bytes = min(table.needed_bytes(mask), n_total)
+    labels = table.obs.loc[mask, entry.labels_key]
+    n_labels = int(labels[~intake.is_unlabelled(labels)].nunique()) if mask.any() else 0
+    st.markdown(
+        f"**{mask.sum():,} of {len(mask):,} cells**, {n_labels:,} labels: about **{words.size(n_bytes)}** instead of "
+        f"{words.size(n_total)}."
+    )
+    if n_bytes > MOST_OF_IT * n_total:
+        st.caption("That is most of the file: downloading all takes hardly longer, and can be resumed.")
+    return n_bytes
+
+
+def _say_what_was_saved(path: Path, table: Table) -> None:
+    source = _source(str(path), path.stat().st_mtime_ns)
+    if not source:
+        return
+    n_received, n_bytes = int(source["n_received"]), int(source["n_bytes"])
+    saved = max(0, n_bytes - n_received)
+    st.caption(
+        f":material/cloud_done: Fetched in part: {words.size(n_received)} came instead of {words.size(n_bytes)}, "
+        f"{saved / n_bytes:.0%} less. Choosing took {words.size(table.n_received)}."
+    )
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _source(path: str, mtime_ns: int) -> dict[str, Any]:
+    return read_source(Path(path))
+
+
+def _whole(entry: CatalogueEntry) -> str:
+    now = catalogue.fetch_progress(entry)
+    if now.n_done:
+        return f"Resume at {words.size(now.n_done)} of {words.size(now.n_total or entry.n_bytes)}"
+    return f"Download all {words.size(entry.n_bytes)}"
+
+
+def _offer(side: Side, held: Draft, entry: CatalogueEntry, offers: list[tuple[Order, str]]) -> None:
+    """Offer what can be fetched, or show how far it is."""
+    active = next((order for order, _ in offers if catalogue.fetch_progress(entry, order).active), None)
+
+    @st.fragment(run_every=1.0 if active else None)
+    def progress() -> None:
+        now = {order: catalogue.fetch_progress(entry, order) for order, _ in offers}
+        at_work = next((order for order in now if now[order].active), None)
+        if at_work != active or any(seen.state == "done" for seen in now.values()):
+            st.rerun(scope="app")
+        if active:
+            _show_progress(now[active], entry, active)
+            if st.button("Stop the download", icon=":material/pause:", key=f"stop-{side}"):
+                catalogue.cancel_fetch(entry, active)
+            return
+        for seen in now.values():
+            if seen.error:
+                st.error(words.plain(seen.error), icon=":material/cloud_off:")
+        with st.container(horizontal=True):
+            for order, label in offers:
+                icon = ":material/table_view:" if order == TABLE else ":material/download:"
+                if st.button(label, icon=icon, key=f"fetch-{side}-{order.what}"):
+                    with catching():
+                        catalogue.start_fetch(entry, order)
+                        held.note(**{f"{side}_choosing": False})
+                        st.rerun(scope="app")
+
+    progress()
+
+
+def _show_progress(now: catalogue.FetchProgress, entry: CatalogueEntry, order: Order) -> None:
+    total = now.n_total or (entry.n_bytes if order == FILE else TABLE_BYTES_PER_CELL * entry.shape[0])
+    about = "" if order == FILE else "about "
+    left = f", about {words.duration(now.remaining_seconds)} left" if now.remaining_seconds is not None else ""
+    text = f"{words.size(now.n_done)} of {about}{words.size(total)}{left}"
+    if order == FILE and now.n_total is not None and now.n_done >= now.n_total:
+        text = "Verifying what has arrived"
+    what = {"file": "", "table": "Table of cells: ", "cells": "Cells: "}[order.what]
+    st.progress(min(now.n_done / total, 1.0), text=what + text)
+    resumed = ", and a broken connection is resumed where it stopped" if order == FILE else ""
+    st.caption(f"Leaving is safe: the download goes on{resumed}.")
