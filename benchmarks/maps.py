@@ -3,8 +3,8 @@
 ``python -m benchmarks.maps [--plain 10000:5 16000:3] [--alone 100000 1000000] [--data DIR]``
 
 Each map is made in a process of its own, plain and ours in turn, so that the peak of memory is the map's own; importing
-and reading the latent are not timed. Takes some 10 minutes: plain pymde needs most of it, and varies by how its spectral
-start converges.
+and reading the latent are not timed. Takes some 10 minutes: plain pymde needs most of it, and how fast its spectral
+start converges varies.
 """
 
 import argparse
@@ -177,9 +177,9 @@ def main() -> None:
     for size in options.alone:
         rows += compare(f"{size:,}", simulated(size), ["ours"], 1)
     text = (
-        "Plain is `pymde.preserve_neighbors(…).embed()` with the same settings. Simulated latents of 20 groups, and the "
-        "principal components of a real pair. Neighbours are those in the latent; average distortion is measured in "
-        "plain pymde's own problem, lower is better; trustworthiness over 3,000 cells and 15 neighbours.\n\n"
+        "Plain is `pymde.preserve_neighbors(…).embed()` with the same settings. Simulated latents of 20 groups, and "
+        "the principal components of a real pair. Neighbours are those in the latent; average distortion is measured "
+        "in plain pymde's own problem, lower is better; trustworthiness over 3,000 cells and 15 neighbours.\n\n"
     )
     keep("Maps", "python -m benchmarks.maps", text + table(HEADER, rows))
 

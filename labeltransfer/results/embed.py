@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.errors import RunError, SettingsError
+from labeltransfer.results.display import stratified
 
 MIN_CELLS = 10
 """Fewer cells give a drawing of nothing."""
@@ -101,25 +102,17 @@ def sample_rows(strata: np.ndarray, n_rows: int, *, seed: int = 0) -> np.ndarray
     """Rows of a stratified sample, array of shape (n_rows,), ascending.
 
     Every stratum gives ``LEAST_OF_STRATUM`` cells, or all that it has, and the rest goes by size. The floor gives way
-    where the strata are so many that it would take more than half of the sample.
+    where the strata are so many that it would take more than half of the sample; strata of which hardly any could give
+    two cells are not looked at.
 
     Parameters
     ----------
     strata
         Stratum of each cell, array of shape (n_cells,), n_cells at least ``n_rows``.
     """
-    codes, names = pd.factorize(strata, use_na_sentinel=False)
-    sizes = np.bincount(codes, minlength=len(names))
-    floor = np.minimum(sizes, min(LEAST_OF_STRATUM, n_rows // (2 * len(names))))
-    exact = floor + (sizes - floor) * ((n_rows - floor.sum()) / max(1, (sizes - floor).sum()))
-    quotas = np.floor(exact).astype(np.int64)
-    # What rounding down left over goes to the largest remainders.
-    quotas[np.argsort(quotas - exact, kind="stable")[: n_rows - quotas.sum()]] += 1
-    order = np.random.default_rng(seed).permutation(len(codes))
-    order = order[np.argsort(codes[order], kind="stable")]  # each stratum's cells together, in random order
-    begin = np.cumsum(sizes) - sizes
-    rank = np.arange(len(codes)) - np.repeat(begin, sizes)
-    return np.sort(order[rank < np.repeat(quotas, sizes)])
+    if pd.unique(strata).size > n_rows // 2:
+        strata = np.zeros(len(strata))
+    return np.sort(stratified(strata, n_rows, np.random.default_rng(seed), least=LEAST_OF_STRATUM))
 
 
 def _standardised(points: np.ndarray) -> np.ndarray:

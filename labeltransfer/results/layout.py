@@ -140,7 +140,7 @@ def lay_out(latent: np.ndarray, *, n_neighbors: int, repulsive_fraction: float, 
     -------
     Array of shape (n_cells, 2), float32, standardised.
     """
-    settings = {"n_neighbors": n_neighbors, "repulsive_fraction": repulsive_fraction, "seed": seed}
+    settings: dict[str, Any] = {"n_neighbors": n_neighbors, "repulsive_fraction": repulsive_fraction, "seed": seed}
     n_cells = len(latent)
     if n_cells > MOST_AT_ONCE:
         # Few cells find the arrangement of groups in little time; many then need only the details, and come out with
