@@ -42,7 +42,7 @@ def sample_rows(cells: pd.DataFrame, *, n_most: int = MOST_DRAWN, seed: int = 0)
     drawn = []
     for side in range(len(side_names)):
         own = np.flatnonzero(sides == side)
-        drawn.append(own[_stratified(labels[own], int(places[side]), rng)])
+        drawn.append(own[stratified(labels[own], int(places[side]), rng)])
     return np.sort(np.concatenate(drawn))
 
 
@@ -111,11 +111,11 @@ def _groups(*columns: pd.Series) -> np.ndarray:
     return joint
 
 
-def _stratified(groups: np.ndarray, n_places: int, rng: np.random.Generator) -> np.ndarray:
-    """Places in ``groups`` of a random sample of each group; unsorted."""
-    codes, names = pd.factorize(groups)
+def stratified(groups: np.ndarray, n_places: int, rng: np.random.Generator, *, least: int = WHOLE_GROUP) -> np.ndarray:
+    """Places in ``groups`` of a random sample of each group, as many as ``shares`` tells; unsorted."""
+    codes, names = pd.factorize(groups, use_na_sentinel=False)
     sizes = np.bincount(codes, minlength=len(names))
-    taken = shares(sizes, n_places, least=WHOLE_GROUP)
+    taken = shares(sizes, n_places, least=least)
     mixed = rng.permutation(len(codes))
     mixed = mixed[np.argsort(codes[mixed], kind="stable")]  # group by group, each in random order
     rank = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

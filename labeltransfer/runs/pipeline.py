@@ -127,11 +127,19 @@ def _embed(source: str) -> Callable[[Job, Path], None]:
     def make(job: Job, folder: Path) -> None:
         import numpy as np
 
-        from labeltransfer.results.embed import mde
+        from labeltransfer.data.prepared import read_cells
+        from labeltransfer.results.embed import mde, n_embedded
 
         points = np.load(job.run.artefact(source, "latent.npy"))
-        job.reporter.say(f"Mapping {len(points):,} cells in two dimensions")
-        np.save(folder / "mde.npy", mde(points, **job.params.embed.model_dump(), seed=job.params.seed))
+        n_cells, n_first, strata = len(points), n_embedded(len(points)), None
+        message = f"Mapping {n_cells:,} cells in two dimensions"
+        if n_first < n_cells:
+            message = f"Mapping {n_cells:,} cells: {n_first:,} are laid out, the others placed among their nearest"
+            cells = read_cells(job.run.artefact("prepare", "prepared.h5ad"))
+            strata = cells.groupby(["batch", "training_label"], observed=True).ngroup().to_numpy()
+        job.reporter.say(message)
+        settings = job.params.embed.model_dump()
+        np.save(folder / "mde.npy", mde(points, strata=strata, **settings, seed=job.params.seed))
 
     return make
 
