@@ -3,7 +3,7 @@
 ``python -m benchmarks.maps [--plain 10000:5 16000:3] [--alone 100000 1000000] [--data DIR]``
 
 Each map is made in a process of its own, plain and ours in turn, so that the peak of memory is the map's own; importing
-and reading the latent are not timed. Takes some 10 minutes: plain pymde needs most of it, and how fast its spectral
+and reading the latent are not timed. Takes 10 to 20 minutes: plain pymde needs most of it, and how fast its spectral
 start converges varies.
 """
 
@@ -130,7 +130,12 @@ def compare(name: str, latent: np.ndarray, routes: list[str], n_maps: int) -> li
                 environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
                 done = subprocess.run([*command, str(seed)], check=True, env=environment, stdout=subprocess.PIPE)
                 maps.append(np.load(points_file))
-                results[route].append(json.loads(done.stdout.splitlines()[-1]) | quality(latent, maps[-1], seed))
+                took = json.loads(done.stdout.splitlines()[-1])
+                print(
+                    f"{name} cells, {route}, seed {seed}: {took['seconds']:.1f} s, {took['cpu']:.1f} s of CPU",
+                    flush=True,
+                )
+                results[route].append(took | quality(latent, maps[-1], seed))
             # Beyond this size the problem itself takes minutes and gigabytes.
             values = distortions(latent, maps, seed) if len(latent) <= 200_000 else [np.nan] * len(maps)
             for route, value in zip(routes if seed % 2 == 0 else routes[::-1], values, strict=True):
