@@ -145,8 +145,10 @@ class RangeFile(AbstractBufferedFile):
         with self._counting:
             self.n_requests += 1
         try:
-            with self._session.get(self._address, headers=headers, stream=True, timeout=TIMEOUTS) as response:
-                n_bytes = self._understand(response, start, end)
+            address = self._address
+            with self._session.get(address, headers=headers, stream=True, timeout=TIMEOUTS) as response:
+                redirected = address != self.url or bool(response.history)
+                n_bytes = self._understand(response, start, end, redirected=redirected)
                 self._address = response.url
                 return self._receive(response, n_bytes)
         except (requests.exceptions.SSLError, requests.exceptions.ProxyError) as error:
@@ -156,13 +158,13 @@ class RangeFile(AbstractBufferedFile):
         except requests.RequestException as error:
             raise SourceError(f"{self.name} cannot be read from {self.url} ({error}).") from error
 
-    def _understand(self, response: requests.Response, start: int, end: int) -> int:
+    def _understand(self, response: requests.Response, start: int, end: int, *, redirected: bool) -> int:
         """Length of the part that an answer brings; raises where it is not the part that was asked for."""
         status, said = response.status_code, response.headers
         if status in (408, 425, 429) or status >= 500:
             raise Broken(f"the server answers {status}")
         if status not in (200, 206, 416):
-            if self._address != self.url:  # where a redirect led is often valid for a while only
+            if redirected:  # where a redirect led is often valid for a while only; other connections may know already
                 self._address = self.url
                 raise Broken(f"the server answers {status}")
             raise SourceError(f"{self.url} answers {status} {response.reason or ''}".strip() + ": it is not there.")
