@@ -1,6 +1,6 @@
 """Time and memory of a whole run against the number of query cells, and what training on a sample of them costs.
 
-``python -m benchmarks.atlas [--cells 10000 100000 1000000] [--preset quick] [--epochs N]``
+``python -m benchmarks.atlas [--cells 10000 100000 1000000] [--preset fast] [--epochs N]``
 ``                           [--sampled-cells 30000] [--samples 3000 10000] [--seeds 0 1]``
 
 Simulated pairs (``benchmarks.atlas_data``) go through the command line, each in a process and home of its own; seconds
@@ -130,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--reference-cells", type=int, default=50_000, help="at most half as many as the query has")
-    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--preset", default="fast")
     parser.add_argument("--epochs", type=int, help="of both trainings, for a first look; the preset's unless given")
     parser.add_argument("--sampled-cells", type=int, default=30_000, help="query of the second table; 0 leaves it out")
     parser.add_argument("--samples", type=int, nargs="+", default=[3000, 10_000])

@@ -10,11 +10,9 @@ scvi-tools (``log_zinb_positive``, ``log_nb_positive``).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 EPS = 1e-8
 """Keeps logarithms finite, as in scvi-tools."""
@@ -28,31 +26,54 @@ class Counts:
     """Counts of some cells, of which only those above 0 are held.
 
     ``at`` are their places in a row-major array of shape (n_cells, n_genes), ``rows`` and ``columns`` the same taken
-    apart, and ``values`` the counts, each of shape (n_nonzero,).
+    apart, and ``values`` the counts, each of shape (n_nonzero,), ascending by place. ``ends`` are the number of them up
+    to the end of each row, shape (n_cells,), in main memory.
     """
 
     at: Tensor
     rows: Tensor
     columns: Tensor
     values: Tensor
+    ends: Tensor
+
+    def of_rows(self, first: int, stop: int, *, n_genes: int) -> "Counts":
+        """Those of the rows from ``first`` up to ``stop``."""
+        begin, end = int(self.ends[first - 1]) if first else 0, int(self.ends[stop - 1])
+        within = slice(begin, end)
+        at, rows = self.at[within] - first * n_genes, self.rows[within] - first
+        return Counts(at, rows, self.columns[within], self.values[within], self.ends[first:stop] - begin)
 
     def log_factorials(self) -> Tensor:
         """``lgamma(count + 1)``, shape (n_nonzero,)."""
         return torch.lgamma(self.values + 1)
 
 
-def poisson_log_likelihood(counts: Counts, scale_logits: Tensor, log_library: Tensor) -> Tensor:
-    """Log-likelihood of each cell under a Poisson distribution; arguments and result as in :func:`log_likelihood`."""
-    log_mean = torch.log_softmax(scale_logits, dim=1).view(-1)[counts.at] + log_library[counts.rows, 0]
-    terms = counts.values * log_mean - counts.log_factorials()
-    # the means of a cell add up to its library
-    return terms.new_zeros(len(scale_logits)).index_add(0, counts.rows, terms) - log_library[:, 0].exp()
+@dataclass(frozen=True)
+class Likelihood:
+    """Log-likelihood of each cell, shape (n_cells,), and its gradients, each of shape (n_cells, n_genes).
+
+    The gradients are by the logits of the scale, by log theta and by the logits of the dropout; None where they were
+    not asked for or the likelihood has no such parameter.
+    """
+
+    value: Tensor
+    by_scale: Tensor | None = None
+    by_theta: Tensor | None = None
+    by_dropout: Tensor | None = None
 
 
-def log_likelihood(
-    counts: Counts, scale_logits: Tensor, log_library: Tensor, log_theta: Tensor, dropout_logits: Tensor | None = None
-) -> Tensor:
-    """Log-likelihood of each cell under a (zero-inflated) negative binomial.
+def zero_inflated(
+    counts: Counts,
+    scale_logits: Tensor,
+    log_library: Tensor,
+    log_theta: Tensor,
+    dropout_logits: Tensor,
+    *,
+    with_gradients: bool = True,
+) -> Likelihood:
+    """Zero-inflated negative binomial.
+
+    P(0) = p + (1 - p) q with q = NB(0), and P(x) = (1 - p) NB(x) above 0, where p is the dropout's sigmoid.
 
     Parameters
     ----------
@@ -65,68 +86,52 @@ def log_likelihood(
     log_theta
         Logarithm of the inverse dispersion, shape (n_genes,) or (n_cells, n_genes).
     dropout_logits
-        Logit of the zero inflation, shape (n_cells, n_genes); None for the negative binomial.
+        Logit of the zero inflation, shape (n_cells, n_genes).
+    with_gradients
+        Whether they are wanted beside the value.
 
     Returns
     -------
-    Tensor of shape (n_cells,). ``scale_logits`` and ``dropout_logits`` are overwritten.
+    Likelihood
+        ``scale_logits`` and ``dropout_logits`` are used up for it.
     """
-    arguments = (counts, scale_logits, log_library, log_theta)
-    if dropout_logits is None:
-        return _NegativeBinomial.apply(*arguments)
-    return _ZeroInflated.apply(*arguments, dropout_logits)
-
-
-class _ZeroInflated(torch.autograd.Function):
-    """P(0) = p + (1 - p) q with q = NB(0), and P(x) = (1 - p) NB(x) above 0, where p is the dropout's sigmoid."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, counts: Counts, scale_logits: Tensor, log_library: Tensor, log_theta: Tensor, dropout_logits: Tensor
-    ) -> Tensor:
-        parts = _Parts(counts, scale_logits, log_library, log_theta)
-        logits = dropout_logits.detach()
-        log_kept = torch.nn.functional.logsigmoid(-_take(logits, counts.at))
-        dropped = torch.sigmoid(logits)
-        kept = torch.sigmoid(logits.neg_())  # 1 - p without cancellation
-        explained = parts.log_zero().exp_().mul_(kept)  # (1 - p) q
-        zero = dropped.add_(explained).clamp_(min=TINY)
+    parts = _Parts(counts, scale_logits, log_library, log_theta)
+    log_kept = torch.nn.functional.logsigmoid(-_take(dropout_logits, counts.at))
+    dropped = torch.sigmoid(dropout_logits)
+    kept = torch.sigmoid(dropout_logits.neg_())  # 1 - p without cancellation
+    explained = parts.log_zero().exp_().mul_(kept)  # (1 - p) q
+    zero = dropped.add_(explained).clamp_(min=TINY)
+    if with_gradients:
         explained.div_(zero)  # share of the zeros that the negative binomial explains
-        value = parts.sum(_put(zero, counts.at, 1.0).log_(), log_kept + parts.counted())
-        by_dropout = kept.sub_(_put(explained, counts.at, 1.0))
-        ctx.save_for_backward(*parts.gradients(explained), by_dropout)
-        ctx.theta_of_genes = log_theta.ndim == 1
-        return value
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        by_scale, by_theta, by_dropout = ctx.saved_tensors
-        return None, *_backward(ctx, grad, by_scale, by_theta), by_dropout.mul_(grad[:, None])
+    value = parts.sum(_put(zero, counts.at, 1.0).log_(), log_kept + parts.counted())
+    if not with_gradients:
+        return Likelihood(value)
+    by_dropout = kept.sub_(_put(explained, counts.at, 1.0))
+    return Likelihood(value, *parts.gradients(explained), by_dropout)
 
 
-class _NegativeBinomial(torch.autograd.Function):
-    """The same without zero inflation."""
-
-    @staticmethod
-    def forward(ctx: Any, counts: Counts, scale_logits: Tensor, log_library: Tensor, log_theta: Tensor) -> Tensor:
-        parts = _Parts(counts, scale_logits, log_library, log_theta)
-        log_zero = parts.log_zero()
-        value = parts.sum(_put(log_zero, counts.at, 0.0), parts.counted())
-        ctx.save_for_backward(*parts.gradients(log_zero.fill_(1.0)))
-        ctx.theta_of_genes = log_theta.ndim == 1
-        return value
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        return None, *_backward(ctx, grad, *ctx.saved_tensors)
+def negative_binomial(
+    counts: Counts, scale_logits: Tensor, log_library: Tensor, log_theta: Tensor, *, with_gradients: bool = True
+) -> Likelihood:
+    """Negative binomial; arguments and result as of :func:`zero_inflated`."""
+    parts = _Parts(counts, scale_logits, log_library, log_theta)
+    log_zero = parts.log_zero()
+    value = parts.sum(_put(log_zero, counts.at, 0.0), parts.counted())
+    return Likelihood(value, *parts.gradients(log_zero.fill_(1.0))) if with_gradients else Likelihood(value)
 
 
-def _backward(ctx: Any, grad: Tensor, by_scale: Tensor, by_theta: Tensor) -> tuple[Tensor, None, Tensor]:
-    """Gradients by the scale's logits, the library (none: it is observed) and log theta."""
-    theta = grad @ by_theta if ctx.theta_of_genes else by_theta.mul_(grad[:, None])
-    return by_scale.mul_(grad[:, None]), None, theta
+def poisson(counts: Counts, scale_logits: Tensor, log_library: Tensor, *, with_gradients: bool = True) -> Likelihood:
+    """Poisson distribution; arguments and result as of :func:`zero_inflated`."""
+    log_share = torch.log_softmax(scale_logits, dim=1)
+    terms = counts.values * (_take(log_share, counts.at) + log_library[counts.rows, 0]) - counts.log_factorials()
+    library = log_library.exp()  # what the means of a cell add up to
+    value = terms.new_zeros(len(scale_logits)).index_add_(0, counts.rows, terms) - library[:, 0]
+    if not with_gradients:
+        return Likelihood(value)
+    # the counts of a cell add up to its library as well
+    by_scale = log_share.exp_().mul_(library).neg_()
+    by_scale.view(-1).index_add_(0, counts.at, counts.values)
+    return Likelihood(value, by_scale)
 
 
 class _Parts:
@@ -138,10 +143,9 @@ class _Parts:
 
     def __init__(self, counts: Counts, scale_logits: Tensor, log_library: Tensor, log_theta: Tensor) -> None:
         self.counts = counts
-        self.library = log_library.detach().exp()
-        self.theta = log_theta.detach().exp()
-        logits = scale_logits.detach()
-        self.mean = torch.softmax(logits, dim=1, out=logits).mul_(self.library)
+        self.library = log_library.exp()
+        self.theta = log_theta.exp()
+        self.mean = torch.softmax(scale_logits, dim=1, out=scale_logits).mul_(self.library)
         self.total = self.mean + (self.theta + EPS)
         self.log_ratio = self.total.log().neg_().add_((self.theta + EPS).log())  # log(theta / (theta + mean))
         self.mean_at = _take(self.mean, counts.at)

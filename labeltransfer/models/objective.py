@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labeltransfer.models.likelihood import log_likelihood, poisson_log_likelihood
+from labeltransfer.models.heads import mean_log_likelihood
 from labeltransfer.models.resident import Cells
 
 CLASSIFICATION_RATIO = 50
@@ -33,23 +33,23 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Terms:
-    """Parts of a negative evidence lower bound, a value a cell: shape (n_cells,).
+    """Parts of a negative evidence lower bound, each a mean over cells.
 
-    scVI's warm-up weighs ``kl``; ``reconstruction`` holds all else.
+    The warm-up weighs ``kl``; ``reconstruction`` holds all else.
     """
 
     reconstruction: Tensor
     kl: Tensor
 
     def loss(self, kl_weight: float = 1.0) -> Tensor:
-        """Mean over the cells."""
-        return (self.reconstruction + kl_weight * self.kl).mean()
+        """Their weighted sum, a scalar."""
+        return self.reconstruction + kl_weight * self.kl
 
 
 def scvi_terms(module: Any, cells: Cells) -> Terms:
     """Objective of scVI (``VAE.loss``)."""
     q = encode(module.z_encoder, cells.x)
-    return Terms(-decode(module, q.draw, cells), _kl_to_standard(q))
+    return Terms(-decode(module, q.draw, cells), _kl_to_standard(q).mean())
 
 
 def scanvi_terms(module: Any, cells: Cells) -> Terms:
@@ -68,9 +68,9 @@ def scanvi_terms(module: Any, cells: Cells) -> Terms:
     kl2 = _kl_to_standard(q2).view(n_labels, n_cells)
     log_shares = F.log_softmax(module.classifier(z1), dim=1)
     shares = log_shares.exp()
-    reconstruction = -decode(module, z1, cells) + _log_normal(z1, q1.mean, q1.variance) + (prior.t() * shares).sum(1)
+    latent = _log_normal(z1, q1.mean, q1.variance) + (prior.t() * shares).sum(1)
     kl_label = (shares * (log_shares - module.y_prior.log())).sum(1)
-    return Terms(reconstruction, (kl2.t() * shares).sum(1) + kl_label)
+    return Terms(latent.mean() - decode(module, z1, cells), ((kl2.t() * shares).sum(1) + kl_label).mean())
 
 
 def classification_logits(module: Any, cells: Cells) -> Tensor:
@@ -84,14 +84,10 @@ def encode(encoder: Any, x: Tensor) -> Posterior:
 
 
 def decode(module: Any, z: Tensor, cells: Cells) -> Tensor:
-    """Log-likelihood of each cell's counts given its latent, shape (n_cells,)."""
-    h = module.decoder.px_decoder(z, cells.batch)
-    scale_logits = module.decoder.px_scale_decoder[0](h)
-    if module.gene_likelihood == "poisson":
-        return poisson_log_likelihood(cells.counts, scale_logits, cells.log_library)
+    """Mean log-likelihood of the cells' counts given their latent, a scalar."""
     log_theta = module.px_r if module.dispersion == "gene" else cells.batch @ module.px_r.t()
-    dropout_logits = module.decoder.px_dropout_decoder(h) if module.gene_likelihood == "zinb" else None
-    return log_likelihood(cells.counts, scale_logits, cells.log_library, log_theta, dropout_logits)
+    hidden = module.decoder.px_decoder(z, cells.batch)
+    return mean_log_likelihood(module, hidden, cells.counts, cells.log_library, log_theta)
 
 
 def _posterior(encoder: Any, h: Tensor) -> Posterior:

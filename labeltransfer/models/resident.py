@@ -105,7 +105,7 @@ class ResidentCounts:
         x.view(-1).index_copy_(0, at, values.log1p())
         return Cells(
             x,
-            Counts(at, cell_of, columns, values),
+            Counts(at, cell_of, columns, values, ends),
             self._log_library.index_select(0, on_device),
             self._one_hot.index_select(0, self._batch.index_select(0, on_device)),
             self.labels.index_select(0, on_device),

@@ -83,8 +83,24 @@ def train(
     RunError
         The loss is no longer a number.
     """
+    n_threads = torch.get_num_threads()
+    # The cores share a step among them in ``heads``; torch's own threads would have to meet at each operation.
+    torch.set_num_threads(1)
     # Numbers below 1e-38 are as good as 0 here, and take a processor a hundred times as long.
     torch.set_flush_denormal(True)
+    try:
+        return _train(task, pace, on_epoch, on_batch)
+    finally:
+        torch.set_num_threads(n_threads)
+        torch.set_flush_denormal(False)
+
+
+def _train(
+    task: Task,
+    pace: Pace,
+    on_epoch: Callable[[Epoch], None] | None,
+    on_batch: Callable[[float], None] | None,
+) -> Stopped:
     module = task.module
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=pace.lr, fused=True, **ADAM)

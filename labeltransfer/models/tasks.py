@@ -113,5 +113,5 @@ def negative_elbo(module: Any, cells: ResidentCounts, rows: Tensor, *, batch_siz
         torch.manual_seed(0)
         for part in rows.split(batch_size):
             terms = scvi_terms(module, cells.take(part))
-            total += float((terms.reconstruction + terms.kl).sum())
+            total += float(terms.loss()) * len(part)
     return total / len(rows) if len(rows) else float("nan")

@@ -1,0 +1,160 @@
+"""The decoder's last layers with the likelihood of the counts: some cells at a time, and several at once.
+
+Most of a training step is spent here: two layers as wide as there are genes, and a dozen operations on each of their
+outputs. Taken for a few dozen cells at a time, all of that stays in a processor's own cache; and since no cell depends
+on another from here on, each core takes its own cells. One meeting of the cores a step costs less than one an
+operation, which torch's own threads have: they slow a step down wherever a core is busy with something else.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
+
+BLOCK = 64
+"""Cells at a time: with 2,000 genes half a megabyte an array."""
+
+MOST_CORES = 8
+"""Beyond these the rest of a step takes longer than what they save."""
+
+
+def mean_log_likelihood(module: Any, hidden: Tensor, counts: Counts, log_library: Tensor, log_theta: Tensor) -> Tensor:
+    """Mean over cells of the log-likelihood of their counts, a scalar; gradients flow into what it is made from.
+
+    Parameters
+    ----------
+    module
+        scVI's or scANVI's module: its ``gene_likelihood`` and the last layers of its decoder.
+    hidden
+        What goes into those layers, shape (n_cells, n_hidden).
+    counts, log_library, log_theta
+        As for :func:`.likelihood.zero_inflated`.
+    """
+    decoder = module.decoder
+    layers = [decoder.px_scale_decoder[0], *([decoder.px_dropout_decoder] if module.gene_likelihood == "zinb" else [])]
+    weights = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+    wanted = torch.is_grad_enabled()
+    return _Heads.apply(module.gene_likelihood, wanted, counts, hidden, log_library, log_theta, *weights)
+
+
+@dataclass
+class _Share:
+    """What one core brings: the sum of its values and the sums of its gradients."""
+
+    value: Tensor
+    by_weights: list[Tensor]
+    by_theta: Tensor | None
+
+
+class _Heads(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        kind: str,
+        with_gradients: bool,
+        counts: Counts,
+        hidden: Tensor,
+        log_library: Tensor,
+        log_theta: Tensor,
+        *weights: Tensor,
+    ) -> Tensor:
+        n_cells, n_genes = len(hidden), len(weights[0])
+        by_hidden = torch.empty_like(hidden)
+        each_cell = log_theta.ndim == 2
+        by_theta = torch.empty_like(log_theta) if each_cell else None
+
+        def work(first: int, stop: int) -> _Share:
+            """The cells of one core, block by block."""
+            share = _Share(hidden.new_zeros(()), [torch.zeros_like(w) for w in weights] if with_gradients else [], None)
+            if with_gradients and not each_cell:
+                share.by_theta = torch.zeros_like(log_theta)
+            size = BLOCK if hidden.device.type == "cpu" else stop - first
+            for begin in range(first, stop, size):
+                end = min(begin + size, stop)
+                block = counts if (begin, end) == (0, n_cells) else counts.of_rows(begin, end, n_genes=n_genes)
+                theta = log_theta[begin:end] if each_cell else log_theta
+                h = hidden[begin:end]
+                found = _likelihood(kind, block, h, log_library[begin:end], theta, weights, with_gradients)
+                share.value += found.value.sum()
+                if not with_gradients:
+                    continue
+                grads = [g for g in (found.by_scale, found.by_dropout) if g is not None]
+                torch.mm(grads[0], weights[0], out=by_hidden[begin:end])
+                for place, grad in enumerate(grads):
+                    if place:
+                        by_hidden[begin:end].addmm_(grad, weights[2 * place])
+                    share.by_weights[2 * place].addmm_(grad.t(), h)
+                    share.by_weights[2 * place + 1] += grad.sum(0)
+                if by_theta is not None and found.by_theta is not None:
+                    by_theta[begin:end] = found.by_theta
+                elif share.by_theta is not None and found.by_theta is not None:
+                    share.by_theta += found.by_theta.sum(0)
+            return share
+
+        shares = _on_all_cores(work, n_cells, on_cpu=hidden.device.type == "cpu")
+        if with_gradients:
+            sums = [
+                torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+                for parts in zip(*(share.by_weights for share in shares), strict=True)
+            ]
+            if not each_cell:
+                by_theta = torch.stack([share.by_theta for share in shares if share.by_theta is not None]).sum(0)
+            ctx.save_for_backward(by_hidden, by_theta, *sums)
+        ctx.n_cells, ctx.has_theta = n_cells, kind != "poisson"
+        return sum((share.value for share in shares[1:]), shares[0].value) / n_cells
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        by_hidden, by_theta, *by_weights = ctx.saved_tensors
+        scale = grad / ctx.n_cells
+        by_theta = by_theta.mul_(scale) if ctx.has_theta else None
+        return None, None, None, by_hidden.mul_(scale), None, by_theta, *(g.mul_(scale) for g in by_weights)
+
+
+def _likelihood(
+    kind: str,
+    counts: Counts,
+    hidden: Tensor,
+    log_library: Tensor,
+    log_theta: Tensor,
+    weights: tuple[Tensor, ...],
+    with_gradients: bool,
+) -> Likelihood:
+    """Likelihood of some cells from what goes into the last layers."""
+    logits = [torch.addmm(weights[i + 1], hidden, weights[i].t()) for i in range(0, len(weights), 2)]
+    if kind == "zinb":
+        return zero_inflated(counts, logits[0], log_library, log_theta, logits[1], with_gradients=with_gradients)
+    if kind == "nb":
+        return negative_binomial(counts, logits[0], log_library, log_theta, with_gradients=with_gradients)
+    return poisson(counts, logits[0], log_library, with_gradients=with_gradients)
+
+
+def _on_all_cores(work: Callable[[int, int], _Share], n_cells: int, *, on_cpu: bool) -> list[_Share]:
+    """Give each core a run of the cells; the order of what they bring is always the same."""
+    n_cores = min(os.cpu_count() or 1, MOST_CORES, max(1, n_cells // (BLOCK // 2))) if on_cpu else 1
+    if n_cores == 1:
+        return [work(0, n_cells)]
+    bounds = [n_cells * i // n_cores for i in range(n_cores + 1)]
+    others = [_pool().submit(_without_gradients, work, *bounds[i : i + 2]) for i in range(1, n_cores)]
+    return [work(*bounds[:2]), *(other.result() for other in others)]
+
+
+def _without_gradients(work: Callable[[int, int], _Share], first: int, stop: int) -> _Share:
+    with torch.no_grad():  # each thread has a setting of its own
+        return work(first, stop)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    n_others = min(os.cpu_count() or 1, MOST_CORES) - 1
+    # Denormal numbers are a setting of each thread; see ``speed.train``.
+    return ThreadPoolExecutor(n_others, "heads", initializer=torch.set_flush_denormal, initargs=(True,))
