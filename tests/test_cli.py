@@ -13,6 +13,8 @@ import pytest
 from labeltransfer.cli import _parser, main
 from labeltransfer.data.demo import LENGTHS, QUERY, REFERENCE
 from labeltransfer.options import settings_from_options
+from labeltransfer.params import IntegrateParams, RunParams
+from labeltransfer.presets import PRESETS
 from labeltransfer.runs.store import default_store
 
 SETTINGS = {
@@ -31,6 +33,24 @@ def options(demo_pair: Path, out: Path, *more: str) -> list[str]:
         *("--length-normalize", "reference", "--gene-lengths", str(demo_pair / LENGTHS)),
         *("--scvi-epochs", "3", "--scanvi-epochs", "2", *more),
     ]
+
+
+def test_a_run_is_fast_unless_told_otherwise(demo_pair: Path, tmp_path: Path) -> None:
+    plain = [*("run", "--reference", str(demo_pair / REFERENCE), "--query", str(demo_pair / QUERY))]
+    plain += ["--labels-key", "cell_ontology_class", "--out", str(tmp_path)]
+
+    def settings(*more: str) -> RunParams:
+        return settings_from_options(_parser().parse_args([*plain, *more]))
+
+    assert settings().integrate == PRESETS["fast"]["integrate"]
+    assert settings().transfer == PRESETS["fast"]["transfer"]
+    assert settings("--preset", "quick").integrate == PRESETS["quick"]["integrate"], "what is left open stays so"
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps({"integrate": {"n_latent": 7}}))
+    mixed = settings("--params", str(kept))
+    assert mixed.integrate == IntegrateParams(n_latent=7), "settings of a file stand as they are"
+    assert mixed.transfer == PRESETS["fast"]["transfer"]
+    assert settings("--params", str(kept), "--preset", "fast").integrate.loop == "fast"
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:

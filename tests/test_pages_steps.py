@@ -1,5 +1,6 @@
 """The steps from Data to Train and the list of runs, as a visitor uses them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -224,6 +225,39 @@ def test_a_run_at_work_is_read_from_its_folder_alone(lt_home: Path, small_params
             assert words in text
         assert "epoch 2 of 4" in at.get("progress")[0].text
         assert len(at.get("vega_lite_chart")) == 1
+
+
+def test_a_run_starts_at_the_preset_fast_and_says_at_most_how_long(
+    lt_home: Path, small_params: RunParams, started: list[Run]
+) -> None:
+    sides = {side: getattr(small_params, side).model_dump(mode="json") for side in ("reference", "query")}
+    notes = {f"{side}_counted": {"n_cells": 300} for side in sides}
+    (lt_home / "drafts").mkdir(parents=True)
+    (lt_home / "drafts" / f"{'0a' * 8}.json").write_text(json.dumps({"settings": sides, "notes": notes}))
+    at = app("train", draft="0a" * 8)
+    assert next(w for w in at.get("segmented_control") if w.label == "Preset").value == "fast"
+    assert "At most 120 epochs of scVI and at most 20 epochs of scANVI" in said(at)
+    assert "128 cells per step" in said(at)
+    press(at, "Start training")
+    assert started[0].params.integrate == PRESETS["fast"]["integrate"]
+    assert started[0].params.transfer == PRESETS["fast"]["transfer"]
+
+
+def test_a_training_that_stopped_says_why_and_what_it_kept(lt_home: Path, small_params: RunParams) -> None:
+    fast = small_params.model_copy(update=PRESETS["fast"])
+    run = keep(fast, state="running", stage="transfer", epoch=1, n_epochs=20, fraction=0.05, started=time.time())
+    losses = {"train_loss": 9.0, "validation_loss": 8.0, "seconds": 2.0, "epoch": 1}
+    for stage, n_epochs in (("integrate", 120), ("transfer", 20)):
+        run.append_event("start", stage=stage, reused=False)
+        run.append_event("epoch", stage=stage, n_epochs=n_epochs, **losses)
+    run.append_event("stopped", stage="integrate", n_epochs=48, best_epoch=46, converged=True)
+    with run.worker_lock():
+        at = app("train", run=run.id)
+        assert not at.exception
+        assert "Stopped after epoch 48: held-out cells no longer improved. The weights of epoch 46 are kept" in said(at)
+        assert "scANVI classification loss" in said(at) and "epoch 2 of at most 20" in at.get("progress")[0].text
+        run.append_event("stopped", stage="transfer", n_epochs=20, best_epoch=20, converged=False)
+        assert "Stopped after epoch 20: all epochs were used." in said(app("train", run=run.id))
 
 
 def test_a_failed_run_shows_its_reason_and_the_end_of_its_log(lt_home: Path, small_params: RunParams) -> None:

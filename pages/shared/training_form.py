@@ -87,7 +87,7 @@ def expectations(held: Draft, params: RunParams) -> None:
         n_cells = sum(counted)
         scvi, scanvi = scvi_pace(params.integrate, n_cells=n_cells), scanvi_pace(params.transfer, n_cells=n_cells)
         lines.append(
-            f"{_epochs(scvi)} of scVI and {_epochs(scanvi)} of scANVI over {n_cells:,} cells, "
+            f"{_epochs(scvi).capitalize()} of scVI and {_epochs(scanvi)} of scANVI over {n_cells:,} cells, "
             f"{scvi.batch_size} cells per step."
         )
     store = default_store()
@@ -105,4 +105,4 @@ def expectations(held: Draft, params: RunParams) -> None:
 
 
 def _epochs(pace: Pace) -> str:
-    return f"{'At most ' if pace.patience else ''}{pace.max_epochs} epochs"
+    return f"{'at most ' if pace.patience else ''}{pace.max_epochs} epochs"
