@@ -1,8 +1,8 @@
 """Who shares a training step among the cores: ``python -m benchmarks.threads`` (four minutes).
 
 Ours (``models/heads.py``: each core takes its own cells through the widest layers) against one core alone and against
-torch's own threads, by OpenMP's policy of waiting; each in a process of its own, on a machine that is otherwise idle and
-beside a process that keeps one core busy, as an app that draws does.
+torch's own threads, by OpenMP's policy of waiting; each in a process of its own, on a machine that is otherwise idle
+and beside a process that keeps one core busy, as an app that draws does.
 """
 
 import argparse
