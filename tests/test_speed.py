@@ -272,6 +272,12 @@ def test_training_ends_where_the_held_out_cells_no_longer_improve_and_keeps_the_
     assert rates[3] == 1.0 and rates[4] == pytest.approx(0.3) and rates[-1] == pytest.approx(0.3)
 
 
+def test_a_loss_that_is_next_to_nothing_cannot_improve_for_ever() -> None:
+    losses = [0.5, 0.05, *(0.01 * 0.9**i for i in range(50))]
+    stopped, _, _ = watched(losses, Pace(100, 128, 1.0, kl_warmup=1, patience=4, min_gain=0.01))
+    assert stopped.converged and stopped.n_epochs < 25
+
+
 def test_nothing_is_judged_before_the_warm_up_is_over() -> None:
     pace = Pace(100, 128, 1.0, kl_warmup=5, patience=2, min_gain=0.01, judged_from=5)
     stopped, module, _ = watched([1, 2, 3, 4, 9, 8, 7, 6], pace)

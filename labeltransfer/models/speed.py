@@ -22,6 +22,9 @@ from labeltransfer.presets import Pace
 ADAM = {"eps": 0.01, "weight_decay": 1e-6}
 """scvi-tools' own settings of the optimiser."""
 
+SMALL = 0.1
+"""A loss below this is as good as this: a classification that is right to 0.1 nats gains nothing by a share of it."""
+
 LR_FACTOR = 0.3
 """What the learning rate is multiplied by where the held-out cells no longer improve."""
 
@@ -156,7 +159,7 @@ class Plateau:
             self._weights = deepcopy(module.state_dict())
         self._since += 1
         if loss < self._bar:
-            self._bar, self._since = loss - pace.min_gain * abs(loss), 0
+            self._bar, self._since = loss - pace.min_gain * max(abs(loss), SMALL), 0
         if self._since < pace.patience:
             return False
         if self._n_drops == pace.n_drops:
