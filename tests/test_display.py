@@ -101,12 +101,3 @@ def test_chosen_cells_are_all_drawn_up_to_a_limit(cells: pd.DataFrame) -> None:
     fewer = display.around(rows, chosen, n_most=100)
     assert chosen[fewer].sum() == 100
     assert (np.diff(fewer) > 0).all()
-
-
-@pytest.mark.parametrize("n_places", [50, 500, 5000])
-def test_places_are_given_out_to_the_last_and_never_beyond_a_group(n_places: int) -> None:
-    sizes = np.array([1, 5, 40, 400, 4000])
-    got = display.shares(sizes, n_places, least=20)
-    assert got.sum() == min(n_places, sizes.sum())
-    assert (got <= sizes).all()
-    assert (got > 0).all()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from labeltransfer.data.sample import _axes, _clusters, _landmarks, draw_cells, log_normalised, mean_profiles, quotas
+from labeltransfer.data.sample import _axes, _clusters, _landmarks, draw_cells, log_normalised, mean_profiles
 
 SIZES = [4000, 1500, 480, 20]
 """Cells of four kinds; the last one is rare."""
@@ -96,15 +96,3 @@ def test_equal_inputs_give_equal_samples_and_another_seed_another(
         return draw_cells(lambda: blocks_of(counts, n_block), batches, profiles, most=600, seed=seed)
 
     assert np.array_equal(drawn(0), drawn(0)) and not np.array_equal(drawn(0), drawn(1))
-
-
-@pytest.mark.parametrize("most", [4, 50, 700, 5999, 6000, 9000])
-def test_quotas_add_up_and_never_ask_for_more_than_there_is(most: int) -> None:
-    sizes = np.array(SIZES)
-    quota = quotas(sizes, most)
-    assert quota.sum() == min(most, 6000)
-    assert (quota <= sizes).all() and (quota >= 1).all()
-
-
-def test_small_groups_are_taken_whole_and_the_rest_by_size() -> None:
-    assert quotas(np.array([100_000, 50_000, 10]), 1200).tolist() == [760, 430, 10]

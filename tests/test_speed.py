@@ -18,7 +18,7 @@ from labeltransfer.errors import RunCancelled, RunError
 from labeltransfer.models import objective
 from labeltransfer.models.integrate import latent, train_scvi
 from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
-from labeltransfer.models.progress import Epoch, ProgressCallback
+from labeltransfer.models.progress import Epoch, ProgressCallback, Stopped
 from labeltransfer.models.resident import ResidentCounts
 from labeltransfer.models.speed import Plateau, shuffled_steps
 from labeltransfer.models.tasks import ScanviTask
@@ -291,17 +291,17 @@ def test_without_patience_all_epochs_are_used_and_the_last_weights_kept() -> Non
 
 
 def test_the_end_of_a_training_is_told(prepared: Path) -> None:
-    told: list[tuple[int, int, bool]] = []
+    told: list[Stopped] = []
     params = FAST_SCVI.model_copy(
         update={"max_epochs": 60, "early_stopping": True, "early_stopping_patience": 1, "n_epochs_kl_warmup": 1}
     )
     epochs: list[Epoch] = []
-    callback = ProgressCallback(epochs.append, lambda _: None, lambda *end: told.append(end))
+    callback = ProgressCallback(epochs.append, lambda _: None, told.append)
     train_scvi(training_data(prepared), params.model_copy(update={"lr": 0.03}), callback=callback)
-    [(n_epochs, best, converged)] = told
-    assert converged and n_epochs == len(epochs) < 60
+    [stopped] = told
+    assert stopped.converged and stopped.n_epochs == len(epochs) < 60
     losses = [epoch.validation_loss for epoch in epochs if epoch.validation_loss is not None]
-    assert losses[best - 1] == min(losses)
+    assert losses[stopped.best_epoch - 1] == min(losses)
 
 
 @pytest.mark.parametrize("n_cells", [200, 1_200, 4_000, 16_000, 150_000, 2_000_000])

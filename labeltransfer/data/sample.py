@@ -12,6 +12,8 @@ import scipy.sparse as sp
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import TruncatedSVD
 
+from labeltransfer.strata import stratified
+
 N_LANDMARKS = 20_000
 """Cells, drawn at random, from which informative genes and axes are told."""
 N_INFORMATIVE = 1000
@@ -57,29 +59,11 @@ def draw_cells(blocks: Blocks, batches: np.ndarray, profiles: np.ndarray, *, mos
             strata.append(_clusters(points[:, len(profiles) :], n_strata, seed))
     _, groups = np.unique(np.column_stack(strata), axis=0, return_inverse=True)
     groups = groups.ravel()
-    sizes = np.bincount(groups)
-    quota = quotas(sizes, most)
-    order = np.lexsort((np.random.default_rng(seed).random(n_cells), groups))
-    place = np.empty(n_cells, np.int64)  # of each cell within its group, at random
-    place[order] = np.arange(n_cells) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return place < quota[groups]
-
-
-def quotas(sizes: np.ndarray, most: int) -> np.ndarray:
-    """Cells to draw from each group: a quarter of the sample is spread evenly, the rest by size.
-
-    Small groups are taken whole. The result adds up to ``most``, except that no group goes without a cell.
-    """
-    if sizes.sum() <= most:
-        return sizes.copy()
-    floor = np.minimum(sizes, max(1, most // (4 * len(sizes))))
-    rest, left = sizes - floor, max(0, most - int(floor.sum()))
-    share = rest * (left / max(1, int(rest.sum())))
-    quota = floor + share.astype(np.int64)
-    missing = floor.sum() + left - quota.sum()
-    largest = np.argsort(-(share % 1), kind="stable")[:missing]  # what rounding down has left over
-    quota[largest] += 1
-    return quota
+    # A quarter of the sample is spread evenly over the groups, the rest goes by size.
+    least = max(1, most // (4 * (groups.max() + 1)))
+    drawn = np.zeros(n_cells, bool)
+    drawn[stratified(groups, most, np.random.default_rng(seed), least=least)] = True
+    return drawn
 
 
 def mean_profiles(blocks: Blocks, labels: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ def fit_fast(model: Any, task: Task, pace: Pace, split: Split, *, callback: Prog
 
     stopped = train(task, pace, on_epoch=on_epoch, on_batch=callback.on_batch if callback else None)
     if callback:
-        callback.on_stop(stopped.n_epochs, stopped.best_epoch, stopped.converged)
+        callback.on_stop(stopped)
     model.train_indices, model.validation_indices, model.test_indices = split
     index = pd.RangeIndex(len(epochs), name="epoch")
     model.history_ = {

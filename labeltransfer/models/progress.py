@@ -21,6 +21,19 @@ class Epoch:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """How a training ended.
+
+    After ``n_epochs``, with the weights of ``best_epoch``; ``converged`` where the held-out cells no longer improved,
+    else all epochs that there were to be were used.
+    """
+
+    n_epochs: int
+    best_epoch: int
+    converged: bool
+
+
 class ProgressCallback(Callback):
     """Tells of every batch and every epoch, and leaves no trace in the training.
 
@@ -36,15 +49,14 @@ class ProgressCallback(Callback):
         Whatever it raises ends the training at once, which is how a run is cancelled. Lightning's own ``should_stop``
         would end it as if it had finished: scvi-tools then marks the model as trained.
     on_stop
-        Called by the fast loop at its end with the number of epochs, the epoch whose weights are kept, and whether the
-        held-out cells had ceased to improve.
+        Called by the fast loop at its end.
     """
 
     def __init__(
         self,
         on_epoch: Callable[[Epoch], None],
         on_batch: Callable[[float], None],
-        on_stop: Callable[[int, int, bool], None] = lambda n_epochs, best_epoch, converged: None,
+        on_stop: Callable[[Stopped], None] = lambda stopped: None,
     ) -> None:
         self.on_epoch = on_epoch
         self.on_batch = on_batch

@@ -8,7 +8,6 @@ ends where that no longer helps, and keeps the best weights.
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from labeltransfer.errors import RunError
-from labeltransfer.models.progress import Epoch
+from labeltransfer.models.progress import Epoch, Stopped
 from labeltransfer.presets import Pace
 
 ADAM = {"eps": 0.01, "weight_decay": 1e-6}
@@ -27,19 +26,6 @@ SMALL = 0.1
 
 LR_FACTOR = 0.3
 """What the learning rate is multiplied by where the held-out cells no longer improve."""
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """How a training ended.
-
-    After ``n_epochs``, with the weights of ``best_epoch``; ``converged`` where the held-out cells no longer improved,
-    else all epochs that there were to be were used.
-    """
-
-    n_epochs: int
-    best_epoch: int
-    converged: bool
 
 
 class Task(Protocol):

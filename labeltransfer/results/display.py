@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from labeltransfer.strata import shares, stratified
+
 MOST_DRAWN = 50_000
 """Cells that a map draws; of more, a sample."""
 
@@ -42,7 +44,7 @@ def sample_rows(cells: pd.DataFrame, *, n_most: int = MOST_DRAWN, seed: int = 0)
     drawn = []
     for side in range(len(side_names)):
         own = np.flatnonzero(sides == side)
-        drawn.append(own[stratified(labels[own], int(places[side]), rng)])
+        drawn.append(own[stratified(labels[own], int(places[side]), rng, least=WHOLE_GROUP)])
     return np.sort(np.concatenate(drawn))
 
 
@@ -82,26 +84,6 @@ def around(rows: np.ndarray, chosen: np.ndarray, *, n_most: int = MOST_DRAWN // 
     return np.sort(np.concatenate([rows[~chosen[rows]], own]))
 
 
-def shares(sizes: np.ndarray, n_places: int, *, least: int) -> np.ndarray:
-    """Places that each group gets of ``n_places``, array of shape (n_groups,); none gets more than its size.
-
-    Each gets ``least`` first, or its size if that is smaller; what is left goes by size. ``least`` gives way where the
-    groups are so many that it would take more than half of the places, but never below 1.
-    """
-    least = max(1, min(least, n_places // (2 * len(sizes))))
-    base = np.minimum(sizes, least)
-    rest = sizes - base
-    n_left = n_places - int(base.sum())
-    if n_left <= 0 or not rest.any():
-        return base
-    exact = rest * min(1.0, n_left / rest.sum())
-    whole = np.floor(exact).astype(int)
-    # What rounding down left over goes to the largest remainders.
-    first = np.argsort(whole - exact, kind="stable")[: min(n_left, int(rest.sum())) - int(whole.sum())]
-    whole[first] += 1
-    return base + whole
-
-
 def _groups(*columns: pd.Series) -> np.ndarray:
     """One number for each combination of values, missing ones included; array of shape (n_cells,), from 0 on."""
     joint = np.zeros(len(columns[0]), dtype=np.int64)
@@ -109,14 +91,3 @@ def _groups(*columns: pd.Series) -> np.ndarray:
         codes, values = pd.factorize(column)
         joint = joint * (len(values) + 1) + codes + 1
     return joint
-
-
-def stratified(groups: np.ndarray, n_places: int, rng: np.random.Generator, *, least: int = WHOLE_GROUP) -> np.ndarray:
-    """Places in ``groups`` of a random sample of each group, as many as ``shares`` tells; unsorted."""
-    codes, names = pd.factorize(groups, use_na_sentinel=False)
-    sizes = np.bincount(codes, minlength=len(names))
-    taken = shares(sizes, n_places, least=least)
-    mixed = rng.permutation(len(codes))
-    mixed = mixed[np.argsort(codes[mixed], kind="stable")]  # group by group, each in random order
-    rank = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return mixed[rank < np.repeat(taken, sizes)]

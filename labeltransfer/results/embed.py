@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.errors import RunError, SettingsError
-from labeltransfer.results.display import stratified
+from labeltransfer.strata import stratified
 
 MIN_CELLS = 10
 """Fewer cells give a drawing of nothing."""

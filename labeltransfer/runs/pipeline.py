@@ -18,7 +18,7 @@ from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store
 
 if TYPE_CHECKING:
-    from labeltransfer.models.progress import Epoch, ProgressCallback
+    from labeltransfer.models.progress import Epoch, ProgressCallback, Stopped
 
 FORMAT = 1
 """Raised whenever an artefact's content changes its meaning, so that older ones are made anew."""
@@ -37,13 +37,14 @@ class Job:
         """A callback that brings a training's progress to the run directory and a cancel request to the training."""
         from labeltransfer.models.progress import ProgressCallback
 
+        stage = self.reporter.status.stage
+
         def on_epoch(epoch: "Epoch") -> None:
-            self.run.append_event("epoch", stage=self.reporter.status.stage, **asdict(epoch))
+            self.run.append_event("epoch", stage=stage, **asdict(epoch))
             self.reporter.note(epoch=epoch.epoch, n_epochs=epoch.n_epochs, fraction=epoch.epoch / epoch.n_epochs)
 
-        def on_stop(n_epochs: int, best_epoch: int, converged: bool) -> None:
-            stage = self.reporter.status.stage
-            self.run.append_event("stopped", stage=stage, n_epochs=n_epochs, best_epoch=best_epoch, converged=converged)
+        def on_stop(stopped: "Stopped") -> None:
+            self.run.append_event("stopped", stage=stage, **asdict(stopped))
 
         return ProgressCallback(on_epoch, self.progress, on_stop)
 
@@ -104,13 +105,8 @@ def _transfer(job: Job, folder: Path) -> None:
     # Always from the stored model, so that a run that reuses it and a run that has just trained it agree exactly.
     scvi_model = load_scvi(job.run.artefact("integrate", "model"), adata)
     job.reporter.say(f"Training scANVI on {adata.n_obs:,} cells")
-    model = train_scanvi(
-        scvi_model,
-        job.params.transfer,
-        seed=job.params.seed,
-        accelerator=job.device.accelerator,
-        callback=job.callback(),
-    )
+    device, seed = job.device.accelerator, job.params.seed
+    model = train_scanvi(scvi_model, job.params.transfer, seed=seed, accelerator=device, callback=job.callback())
     model.save(folder / "model", overwrite=True)
     job.keep_history(folder)
     if n_untrained(prepared):
@@ -131,15 +127,14 @@ def _embed(source: str) -> Callable[[Job, Path], None]:
         from labeltransfer.results.embed import mde, n_embedded
 
         points = np.load(job.run.artefact(source, "latent.npy"))
-        n_cells, n_first, strata = len(points), n_embedded(len(points)), None
-        message = f"Mapping {n_cells:,} cells in two dimensions"
-        if n_first < n_cells:
-            message = f"Mapping {n_cells:,} cells: {n_first:,} are laid out, the others placed among their nearest"
+        n_first, strata, how = n_embedded(len(points)), None, " in two dimensions"
+        if n_first < len(points):
+            how = f": {n_first:,} are laid out, the others placed among their nearest"
             cells = read_cells(job.run.artefact("prepare", "prepared.h5ad"))
             strata = cells.groupby(["batch", "training_label"], observed=True).ngroup().to_numpy()
-        job.reporter.say(message)
-        settings = job.params.embed.model_dump()
-        np.save(folder / "mde.npy", mde(points, strata=strata, **settings, seed=job.params.seed))
+        job.reporter.say(f"Mapping {len(points):,} cells{how}")
+        found = mde(points, strata=strata, **job.params.embed.model_dump(), seed=job.params.seed)
+        np.save(folder / "mde.npy", found)
 
     return make
 
