@@ -236,7 +236,7 @@ def test_a_run_starts_at_the_preset_fast_and_says_at_most_how_long(
     (lt_home / "drafts" / f"{'0a' * 8}.json").write_text(json.dumps({"settings": sides, "notes": notes}))
     at = app("train", draft="0a" * 8)
     assert next(w for w in at.get("segmented_control") if w.label == "Preset").value == "fast"
-    assert "At most 120 epochs of scVI and at most 20 epochs of scANVI" in said(at)
+    assert "At most 120 epochs of scVI and at most 20 of scANVI" in said(at)
     assert "128 cells per step" in said(at)
     press(at, "Start training")
     assert started[0].params.integrate == PRESETS["fast"]["integrate"]

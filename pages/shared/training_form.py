@@ -87,7 +87,7 @@ def expectations(held: Draft, params: RunParams) -> None:
         n_cells = sum(counted)
         scvi, scanvi = scvi_pace(params.integrate, n_cells=n_cells), scanvi_pace(params.transfer, n_cells=n_cells)
         lines.append(
-            f"{_epochs(scvi).capitalize()} of scVI and {_epochs(scanvi)} of scANVI over {n_cells:,} cells, "
+            f"{_at_most(scvi).capitalize()} epochs of scVI and {_at_most(scanvi)} of scANVI over {n_cells:,} cells, "
             f"{scvi.batch_size} cells per step."
         )
     store = default_store()
@@ -104,5 +104,5 @@ def expectations(held: Draft, params: RunParams) -> None:
     st.markdown("  \n".join(lines))
 
 
-def _epochs(pace: Pace) -> str:
-    return f"{'at most ' if pace.patience else ''}{pace.max_epochs} epochs"
+def _at_most(pace: Pace) -> str:
+    return f"{'at most ' if pace.patience else ''}{pace.max_epochs}"
