@@ -131,7 +131,10 @@ def cells_used(page: Page, side: str) -> Locator:
 
 
 def settings(page: Page, *, scvi_epochs: int, scanvi_epochs: int, cells_per_step: int) -> None:
-    """Set what decides how long a training takes, under Advanced."""
+    """Set what decides how long a training takes, under Advanced, from a preset that never stops early."""
+    page.get_by_text("Quick look", exact=True).click()
+    expect(page.get_by_text("whether or not they suffice")).to_be_visible()
+    settle(page)
     page.get_by_text("Advanced", exact=True).click()
     fill(page, "Epochs", scvi_epochs, which=0)
     fill(page, "Epochs", scanvi_epochs, which=1)
