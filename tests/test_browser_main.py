@@ -193,6 +193,7 @@ def test_a_run_survives_its_viewers_and_the_app_until_it_is_cancelled(
     progress = re.compile(rf"epoch \d+ of {LONG}")
     expect(page.get_by_text(progress)).to_be_visible()
     run = run_of(page, server)
+    address = page.url
     worker = run.status().epoch
 
     page.reload()
@@ -210,7 +211,6 @@ def test_a_run_survives_its_viewers_and_the_app_until_it_is_cancelled(
     expect(other.get_by_text(progress)).to_be_visible()
     wait_until(lambda: epoch_shown(other) > before)
 
-    address = page.url
     other.context.close()
     page.goto("about:blank")
     before = run.status().epoch

@@ -136,8 +136,15 @@ def test_a_deep_link_to_a_fresh_server_lands_in_the_frame(
         for title in titles:
             page = open_page(browser, f"{fresh.url}/{title.lower()}?run=demo")
             in_frame(page, title)
-            assert "run=demo" in page.url
+            assert "run=demo" in page.url and "page=" not in page.url
             page.context.close()
+
+
+def test_an_address_copied_on_the_way_from_a_deep_link_leads_to_its_page(browser: Browser, server: Server) -> None:
+    page = open_page(browser, f"{server.url}/?run=demo&page=train")
+    in_frame(page, "Train")
+    assert "page=" not in page.url
+    page.context.close()
 
 
 def test_without_its_secrets_a_server_that_asks_for_sign_in_shows_nothing(tmp_path: Path, browser: Browser) -> None:

@@ -55,8 +55,9 @@ def guard() -> None:
     On a server that has not run the frame yet, Streamlit runs the page of a deep link by itself.
     """
     if not st.session_state.get("frame"):
-        st.session_state["wanted_page"] = st.context.url.rstrip("/").rpartition("/")[2] if st.context.url else ""
-        st.switch_page("app.py", query_params=st.query_params.to_dict())
+        # In the address, not in the session: who reads or reloads it on the way still arrives.
+        wanted = (st.context.url or "").rstrip("/").rpartition("/")[2]
+        st.switch_page("app.py", query_params=st.query_params.to_dict() | {"page": wanted})
     require_sign_in()
 
 
@@ -71,8 +72,8 @@ def enter_frame() -> None:
 
 
 def wanted_page() -> str | None:
-    """File of the page that a deep link asked for before the frame had run; told once."""
-    wanted = st.session_state.pop("wanted_page", "")
+    """File of the page that the address asks for by name, as it does on the way from a deep link."""
+    wanted = st.query_params.get("page", "")
     files = {step.key: step.file for step in STEPS} | {"runs": RUNS_PAGE}
     return files.get(wanted)
 
