@@ -88,6 +88,15 @@ def n_untrained(path: Path) -> int:
         return int((~file["obs/trained_on"][:]).sum()) if "trained_on" in file["obs"] else 0
 
 
+def trained_rows(path: Path) -> np.ndarray:
+    """Rows of the cells that the models are trained on, shape (n_trained,), ascending."""
+    with h5py.File(path) as file:
+        obs = file["obs"]
+        if "trained_on" in obs:
+            return np.flatnonzero(obs["trained_on"][:])
+        return np.arange(len(_names(obs)))
+
+
 def _names(table: Any) -> pd.Index:
     """Index of a stored data frame, without its columns."""
     return pd.Index(ad.io.read_elem(table[table.attrs["_index"]]))

@@ -103,3 +103,22 @@ class _DataSplitter(SemiSupervisedDataSplitter):
 def soft_predictions(model: Any) -> pd.DataFrame:
     """Probability of each label for each cell, shape (n_cells, n_labels), float32; rows sum to 1."""
     return model.predict(soft=True).astype(np.float32)
+
+
+def held_out_cells(model: Any, rows: np.ndarray) -> np.ndarray:
+    """Labelled cells that scANVI was not trained on.
+
+    Parameters
+    ----------
+    model
+        A trained scANVI.
+    rows
+        Row of each of its cells in the table of all cells, shape (n_trained,).
+
+    Returns
+    -------
+    Rows in that table, shape (n_held_out,), ascending.
+    """
+    labels = model.adata.obs["training_label"].to_numpy(dtype=object)
+    held_out = np.asarray(model.validation_indices, dtype=int)
+    return np.sort(rows[held_out[labels[held_out] != UNKNOWN]])

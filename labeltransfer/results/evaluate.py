@@ -15,7 +15,9 @@ OBS_PREFIX = "obs."
 _KEPT = ["cell_id", "side", "technology", "batch", "observed_label"]
 
 
-def cell_table(obs: pd.DataFrame, soft: pd.DataFrame, *, mde_scvi: np.ndarray, mde_scanvi: np.ndarray) -> pd.DataFrame:
+def cell_table(
+    obs: pd.DataFrame, soft: pd.DataFrame, opinions: pd.DataFrame, *, mde_scvi: np.ndarray, mde_scanvi: np.ndarray
+) -> pd.DataFrame:
     """Put together everything that a page or a CSV shows of a cell.
 
     Parameters
@@ -24,32 +26,34 @@ def cell_table(obs: pd.DataFrame, soft: pd.DataFrame, *, mde_scvi: np.ndarray, m
         Cells of the prepared table, n_cells rows, index of unique cell names.
     soft
         Soft predictions of shape (n_cells, n_labels), columns are labels, rows in the order of ``obs``.
+    opinions
+        What other classifiers say and how far scANVI can be believed, n_cells rows; see
+        :func:`.opinions.opinion_table`.
     mde_scvi, mde_scanvi
         Maps of the two latents, each of shape (n_cells, 2).
 
     Returns
     -------
-    One row a cell, in the order of ``obs``: what was known, the label predicted and its probability (``confidence``),
-    the runner-up, counts, whether the models were trained on the cell (``trained_on``), the coordinates of both maps,
-    and the columns of the input files as ``obs.NAME``.
+    One row a cell, in the order of ``obs``: what was known, the label predicted, the runner-up, ``opinions``, counts,
+    whether the models were trained on the cell (``trained_on``), the coordinates of both maps, and the columns of the
+    input files as ``obs.NAME``.
     """
     n_cells = len(obs)
-    if len(soft) != n_cells or mde_scvi.shape != (n_cells, 2) or mde_scanvi.shape != (n_cells, 2):
+    if {len(soft), len(opinions)} != {n_cells} or {mde_scvi.shape, mde_scanvi.shape} != {(n_cells, 2)}:
         raise ValueError(
-            f"{n_cells} cells, but soft predictions of shape {soft.shape} and maps of shapes "
+            f"{n_cells} cells, but soft predictions of shape {soft.shape}, {len(opinions)} opinions and maps of shapes "
             f"{mde_scvi.shape} and {mde_scanvi.shape}"
         )
     labels = [str(label) for label in soft.columns]
     probability = soft.to_numpy(dtype=np.float32)
     order = np.argsort(-probability, axis=1, kind="stable")
-    rows = np.arange(n_cells)
     cells = obs[_KEPT].copy()
     cells["observed_label"] = as_categorical(obs["observed_label"])
     cells["predicted_label"] = _labels_of(order[:, 0], labels)
-    cells["confidence"] = probability[rows, order[:, 0]]
     second = order[:, 1] if len(labels) > 1 else np.full(n_cells, -1)
     cells["second_label"] = _labels_of(second, labels)
-    cells["second_confidence"] = probability[rows, second] if len(labels) > 1 else np.float32(np.nan)
+    for name in opinions.columns:  # by position: the index of one is names, of the other numbers
+        cells[name] = opinions[name].array
     cells["n_counts"] = obs["n_counts"]
     cells["n_genes"] = obs["n_genes"]
     cells["trained_on"] = obs["trained_on"].to_numpy(bool) if "trained_on" in obs else True
@@ -132,6 +136,27 @@ def metrics(cells: pd.DataFrame) -> dict[str, Any]:
             for row in per_label(cells).to_dict("records")
         ],
     }
+
+
+def method_scores(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Scores of each method over the query's scored cells: scANVI, the second opinions and their consensus.
+
+    Returns
+    -------
+    Method to ``accuracy``, ``macro_f1``, ``n_correct`` and ``n_scored``, see :func:`metrics`; None and 0 where nothing
+    can be scored.
+    """
+    said = {"scanvi": "predicted_label"} | {
+        name.removesuffix("_label"): name
+        for name in ("knn_label", "forest_label", "regression_label", "consensus_label")
+    }
+    kept = ("accuracy", "macro_f1", "n_correct", "n_scored")
+    columns = ["side", "observed_label"]
+    found = {}
+    for method, name in said.items():
+        scores = _scores(cells[columns].assign(predicted_label=cells[name]), "query")
+        found[method] = {key: scores[key] for key in kept}
+    return found
 
 
 def _scores(cells: pd.DataFrame, side: Side) -> dict[str, Any]:

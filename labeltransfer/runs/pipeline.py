@@ -20,7 +20,7 @@ from labeltransfer.runs.store import Store
 if TYPE_CHECKING:
     from labeltransfer.models.progress import Epoch, ProgressCallback, Stopped
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever an artefact's content changes its meaning, so that older ones are made anew."""
 
 
@@ -95,10 +95,10 @@ def _integrate(job: Job, folder: Path) -> None:
 def _transfer(job: Job, folder: Path) -> None:
     import numpy as np
 
-    from labeltransfer.data.prepared import all_counts, n_untrained, training_data
+    from labeltransfer.data.prepared import all_counts, n_untrained, trained_rows, training_data
     from labeltransfer.models.integrate import latent, load_scvi
     from labeltransfer.models.label import stream_soft
-    from labeltransfer.models.transfer import soft_predictions, train_scanvi
+    from labeltransfer.models.transfer import held_out_cells, soft_predictions, train_scanvi
 
     prepared = job.run.artefact("prepare", "prepared.h5ad")
     adata = training_data(prepared)
@@ -116,7 +116,14 @@ def _transfer(job: Job, folder: Path) -> None:
     else:
         points, soft = latent(model), soft_predictions(model)
     np.save(folder / "latent.npy", points)
+    np.save(folder / "held_out.npy", held_out_cells(model, trained_rows(prepared)))
     soft.to_parquet(folder / "soft.parquet")
+
+
+def _opinions(job: Job, folder: Path) -> None:
+    from labeltransfer.runs.opinions import ask_others
+
+    ask_others(job.run, folder, seed=job.params.seed, say=job.reporter.say, progress=job.progress)
 
 
 def _embed(source: str) -> Callable[[Job, Path], None]:
@@ -144,16 +151,19 @@ def _evaluate(job: Job, folder: Path) -> None:
     import pandas as pd
 
     from labeltransfer.data.prepared import read_cells
-    from labeltransfer.results.evaluate import cell_table, metrics
+    from labeltransfer.results.evaluate import cell_table, method_scores, metrics
 
     cells = cell_table(
         read_cells(job.run.artefact("prepare", "prepared.h5ad")),
         pd.read_parquet(job.run.artefact("transfer", "soft.parquet")),
+        pd.read_parquet(job.run.artefact("opinions", "opinions.parquet")),
         mde_scvi=np.load(job.run.artefact("embed_scvi", "mde.npy")),
         mde_scanvi=np.load(job.run.artefact("embed_scanvi", "mde.npy")),
     )
     cells.to_parquet(folder / "cells.parquet")
     home.write_json(folder / "metrics.json", metrics(cells))
+    trust = home.read_json(job.run.artefact("opinions", "trust.json"))
+    home.write_json(folder / "trust.json", trust | {"query": method_scores(cells)})
 
 
 @dataclass(frozen=True)
@@ -171,8 +181,11 @@ STAGES: dict[str, Stage] = {
     "integrate": Stage("Train scVI", _integrate, ("prepare",), ("integrate", "seed")),
     "embed_scvi": Stage("Map the scVI latent", _embed("integrate"), ("integrate",), ("embed", "seed")),
     "transfer": Stage("Train scANVI", _transfer, ("prepare", "integrate"), ("transfer", "seed")),
+    "opinions": Stage("Ask other classifiers", _opinions, ("prepare", "integrate", "transfer"), ("seed",)),
     "embed_scanvi": Stage("Map the scANVI latent", _embed("transfer"), ("transfer",), ("embed", "seed")),
-    "evaluate": Stage("Score and collect", _evaluate, ("prepare", "transfer", "embed_scvi", "embed_scanvi")),
+    "evaluate": Stage(
+        "Score and collect", _evaluate, ("prepare", "transfer", "opinions", "embed_scvi", "embed_scanvi")
+    ),
 }
 
 STAGE_TITLES = {name: stage.title for name, stage in STAGES.items()}

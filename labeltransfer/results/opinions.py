@@ -1,0 +1,120 @@
+"""What scANVI and the second opinions say of each cell, calibrated, counted and put together."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score
+
+from labeltransfer.results.confidence import (
+    Reliability,
+    calibrated,
+    cross_calibrated,
+    fit_temperature,
+    reliability,
+)
+
+SCANVI = "scanvi"
+METHODS = {
+    SCANVI: "scANVI",
+    "knn": "kNN on the scVI latent",
+    "forest": "Random forest on the scVI latent",
+    "regression": "Logistic regression on the genes",
+}
+CONSENSUS = "consensus"
+
+
+def held_out_report(soft: pd.DataFrame, labels: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
+    """How well a method does on held-out reference cells, and what calibrating it changes there.
+
+    Parameters
+    ----------
+    soft
+        Its probabilities of the held-out cells, shape (n_held_out, n_labels), as they come from the method.
+    labels
+        Their observed labels, shape (n_held_out,).
+
+    Returns
+    -------
+    ``n_cells``, ``accuracy``, ``macro_f1``, ``temperature`` and, before and after calibration, ``ece`` and the
+    ``reliability`` curve; after is judged on cells that the temperature was not fitted on. None where no cell tells.
+    """
+    n_cells = len(labels)
+    if not n_cells:
+        return {"n_cells": 0, "accuracy": None, "macro_f1": None, "temperature": 1.0, "before": None, "after": None}
+    labels = labels.astype(str)
+    said = names(soft)[soft.to_numpy().argmax(axis=1)]
+    after = cross_calibrated(soft, labels, seed=seed)
+    return {
+        "n_cells": n_cells,
+        "accuracy": float((said == labels).mean()),
+        "macro_f1": float(f1_score(labels, said, average="macro", labels=np.unique(labels), zero_division=0)),
+        "temperature": fit_temperature(soft, labels),
+        "before": curve(reliability(soft.to_numpy().max(axis=1), said == labels)),
+        "after": curve(reliability(after.to_numpy().max(axis=1), said == labels)),
+    }
+
+
+def curve(found: Reliability) -> dict[str, Any]:
+    """A reliability curve as plain data."""
+    ece = found.ece
+    return {
+        "ece": None if np.isnan(ece) else ece,
+        "confidence": found.confidence.tolist(),
+        "accuracy": found.accuracy.tolist(),
+        "n_cells": found.n_cells.tolist(),
+    }
+
+
+def opinion_table(softs: Mapping[str, pd.DataFrame], temperatures: Mapping[str, float]) -> pd.DataFrame:
+    """Put the methods' probabilities together, cell by cell.
+
+    Parameters
+    ----------
+    softs
+        Probabilities of each method, scANVI among them: frames of shape (n_cells, n_labels), all with the same columns.
+    temperatures
+        Temperature of each method.
+
+    Returns
+    -------
+    One row a cell: ``confidence`` and ``second_confidence``, scANVI's calibrated probabilities of its two likeliest
+    labels, and ``raw_confidence`` as it came; each other method's ``NAME_label`` and ``NAME_confidence``;
+    ``consensus_label`` and ``consensus_confidence``, from the mean of all calibrated probabilities; ``agreement``, how
+    many methods say what scANVI says, itself included (1 to the number of methods).
+    """
+    columns = softs[SCANVI].columns
+    labels = names(softs[SCANVI])
+    table: dict[str, Any] = {}
+    total = np.zeros(softs[SCANVI].shape, np.float32)
+    own = softs[SCANVI].to_numpy().argmax(axis=1)
+    agreement = np.zeros(len(own), np.int8)
+    for name, soft in softs.items():
+        values = calibrated(soft[columns], temperatures[name]).to_numpy()
+        total += values
+        said = values.argmax(axis=1)
+        agreement += said == own
+        if name == SCANVI:
+            table["raw_confidence"] = soft.to_numpy(dtype=np.float32).max(axis=1)
+            two = np.sort(values, axis=1)[:, -2:]
+            table["confidence"] = two[:, -1]
+            table["second_confidence"] = two[:, 0] if values.shape[1] > 1 else np.float32(np.nan)
+        else:
+            table[f"{name}_label"] = pd.Categorical.from_codes(said.tolist(), pd.Index(labels))
+            table[f"{name}_confidence"] = values[np.arange(len(said)), said]
+    table["agreement"] = agreement
+    table[f"{CONSENSUS}_label"] = pd.Categorical.from_codes(total.argmax(axis=1).tolist(), pd.Index(labels))
+    table[f"{CONSENSUS}_confidence"] = total.max(axis=1) / len(softs)
+    return pd.DataFrame(table)
+
+
+def names(soft: pd.DataFrame) -> np.ndarray:
+    """Labels of a frame of probabilities, shape (n_labels,), text."""
+    return np.array([str(label) for label in soft.columns], dtype=object)
+
+
+def best_method(reports: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Method with the highest macro-F1 on held-out reference cells, the first of equals; None where none was judged."""
+    judged = {name: report["macro_f1"] for name, report in reports.items() if report["macro_f1"] is not None}
+    return max(judged, key=lambda name: judged[name]) if judged else None

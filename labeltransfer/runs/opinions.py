@@ -1,0 +1,73 @@
+"""The stage between training and scoring: what else could be said of each cell, and how far to believe any of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from labeltransfer import home
+from labeltransfer.data.prepared import all_counts, read_cells
+from labeltransfer.models import second_opinion
+from labeltransfer.params import UNKNOWN
+from labeltransfer.results import alarm, distance, opinions
+from labeltransfer.runs.run import Run
+
+
+def ask_others(
+    run: Run, folder: Path, *, seed: int, say: Callable[[str], None], progress: Callable[[float], None]
+) -> None:
+    """Teach the second opinions on the reference, ask them of every cell, and weigh all by held-out reference cells.
+
+    Writes ``opinions.parquet``, a row a cell as :func:`.opinions.opinion_table` makes it with ``held_out`` and
+    ``distance_percentile``, and ``trust.json`` with ``methods`` (:func:`.opinions.held_out_report` of each),
+    ``best_method`` and ``alarm``.
+
+    Parameters
+    ----------
+    run
+        A run whose counts are prepared and whose models are trained.
+    folder
+        Where to write.
+    seed
+        Seed of samples, trees and folds.
+    say, progress
+        Told what is being done, and the share of it that is.
+    """
+    prepared = run.artefact("prepare", "prepared.h5ad")
+    obs = read_cells(prepared)
+    latent = np.load(run.artefact("integrate", "latent.npy"))
+    scanvi = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
+    held_out = np.load(run.artefact("transfer", "held_out.npy"))
+    labels, names = obs["training_label"].to_numpy(dtype=object), list(opinions.names(scanvi))
+    everyone, labelled = np.arange(len(obs)), np.flatnonzero(labels != UNKNOWN)
+    taught = second_opinion.taught_on(labels, np.setdiff1d(labelled, held_out), seed=seed)
+
+    say("Looking for each cell's nearest labelled cells")
+    near = distance.neighbours(latent, taught, seed=seed)
+    progress(0.1)
+    say(f"Asking other classifiers, taught on {len(taught):,} reference cells")
+    softs = {opinions.SCANVI: scanvi, "knn": second_opinion.knn_soft(near.rows, near.distances, labels, names)}
+    softs["forest"] = second_opinion.forest_soft(latent, labels, taught, names, seed=seed)
+    progress(0.4)
+    counts, _ = all_counts(prepared)
+    softs["regression"] = second_opinion.regression_soft(
+        counts, obs["n_counts"].to_numpy(), labels, taught, names, progress=lambda share: progress(0.4 + share / 2)
+    )
+
+    reports = {
+        name: opinions.held_out_report(soft.iloc[held_out], labels[held_out], seed=seed) for name, soft in softs.items()
+    }
+    table = opinions.opinion_table(softs, {name: report["temperature"] for name, report in reports.items()})
+    table["held_out"] = np.isin(everyone, held_out)
+    table["distance_percentile"] = distance.distance_percentile(near, np.isin(everyone, taught))
+    is_query = (obs["side"] == "query").to_numpy()
+    verdict = alarm.judge(
+        table.assign(predicted_label=opinions.names(scanvi)[scanvi.to_numpy().argmax(axis=1)]),
+        is_query,
+        table["held_out"].to_numpy(),
+        mixed=alarm.mixing(latent, is_query, seed=seed),
+    )
+    table.to_parquet(folder / "opinions.parquet")
+    found = {"methods": reports, "best_method": opinions.best_method(reports), "alarm": verdict.as_dict()}
+    home.write_json(folder / "trust.json", found)
