@@ -23,7 +23,8 @@ TABLES = {
     "embed_scvi": ["stage.json"],
     "transfer": ["history.json", "stage.json"],
     "embed_scanvi": ["stage.json"],
-    "evaluate": ["cells.parquet", "metrics.json", "stage.json"],
+    "opinions": ["stage.json"],
+    "evaluate": ["cells.parquet", "metrics.json", "trust.json", "stage.json"],
 }
 MOST_BYTES = 2_000_000
 

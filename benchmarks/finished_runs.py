@@ -14,6 +14,7 @@ from labeltransfer.h5ad import write_h5ad
 from labeltransfer.home import write_json
 from labeltransfer.params import UNKNOWN, RunParams, SideParams
 from labeltransfer.results import evaluate
+from labeltransfer.results.opinions import opinion_table
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store
 
@@ -47,7 +48,7 @@ def finished_run(store: Store, n_cells: int, *, n_genes: int = 300, seed: int = 
     obs = _obs(state, counts, rng)
     soft = _soft(state, obs, rng)
     maps = [rng.normal(size=(len(STATES), 2))[state] + 0.12 * rng.normal(size=(n_cells, 2)) for _ in range(2)]
-    cells = evaluate.cell_table(obs, soft, mde_scvi=maps[0], mde_scanvi=maps[1])
+    cells = evaluate.cell_table(obs, soft, _opinions(soft, rng), mde_scvi=maps[0], mde_scanvi=maps[1])
     for stage in ("prepare", "evaluate"):
         store.claim_stage(run, stage, run.id)
         with store.build_stage(run, stage, run.id) as folder:
@@ -61,6 +62,18 @@ def finished_run(store: Store, n_cells: int, *, n_genes: int = 300, seed: int = 
     now = time.time()
     run.write_status(Status(state="done", created=now, started=now, finished=now))
     return run
+
+
+def _opinions(soft: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Opinions that often differ from scANVI's, and distances of no meaning."""
+    noisy = {
+        name: soft if name == "scanvi" else soft * rng.uniform(0.2, 1, soft.shape).astype(np.float32)
+        for name in evaluate.METHODS
+    }
+    table = opinion_table({name: s.div(s.sum(axis=1), axis=0) for name, s in noisy.items()}, dict.fromkeys(noisy, 1.0))
+    table["held_out"] = rng.random(len(soft)) < 0.1
+    table["distance_percentile"] = rng.uniform(0, 100, len(soft)).astype(np.float32)
+    return table
 
 
 def _states(n_cells: int, rng: np.random.Generator) -> np.ndarray:

@@ -62,8 +62,9 @@ def settings_from_options(options: argparse.Namespace) -> RunParams:
     )
     put("integrate", max_epochs=options.scvi_epochs)
     put("transfer", max_epochs=options.scanvi_epochs)
-    if options.seed is not None:
-        asked["seed"] = options.seed
+    for name in ("seed", "reject_below"):
+        if getattr(options, name) is not None:
+            asked[name] = getattr(options, name)
     asked["last_stage"] = "evaluate"  # settings of a run that was only to prepare are welcome all the same
     params = run_params(asked)
     if options.gene_lengths and params.prepare.length_normalize == "none":

@@ -215,6 +215,13 @@ class RunParams(Settings):
     device: Literal["auto", "cpu"] = Field(
         "auto", title="Device", description="auto takes a free GPU where there is one."
     )
+    reject_below: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        title="Reject below",
+        description="Predictions with a smaller confidence are handed over as Unknown; empty keeps all.",
+    )
     last_stage: Literal["prepare", "evaluate"] = Field(
         "evaluate", title="Until", description="prepare stops before training, to look at counts and genes first."
     )

@@ -13,6 +13,7 @@ from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
 from pages.shared.frame import catching, guard, page_header, require_run
+from pages.shared.trust_view import alarm_banner
 from pages.shared.words import plain
 
 SIDES: dict[Side, str] = {"query": "Query", "reference": "Reference (scANVI was trained on these)"}
@@ -146,6 +147,7 @@ page_header("Compare", "compare")
 run = require_run("evaluate")
 
 with catching():
+    alarm_banner(run)
     cells = cached.cells(run)
     scores = cached.metrics(run)
     n_query, n_unlabelled = scores["query"]["n_cells"], scores["query"]["n_unlabelled"]

@@ -15,6 +15,7 @@ from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
 from pages.shared.frame import catching, guard, page_header, require_run
+from pages.shared.trust_view import agreement_columns, alarm_banner, trust_section
 from pages.shared.words import plain
 
 BASES: dict[maps.Basis, str] = {"scanvi": "scANVI", "scvi": "scVI"}
@@ -75,6 +76,8 @@ def draw(
     limits: tuple[float, float] | None = None
     if column == "confidence":
         limits = (0.0, 1.0)
+    elif column == "distance_percentile":
+        limits = (0.0, 100.0)
     elif gene:
         limits = (0.0, max(float(colour.max()), 0.1))
     elif pd.api.types.is_numeric_dtype(colour):
@@ -85,7 +88,7 @@ def draw(
         colour.rename(next((k for k, v in COLUMNS.items() if v == column), gene or column)),
         basis=basis,
         split=panels,
-        colours=cached.colours(_run) if column in ("predicted_label", "observed_label") else None,
+        colours=cached.colours(_run) if column.endswith("_label") else None,
         titles={side: panel_title(cells, part, side) for side in panels},
         limits=limits,
         names=(part["predicted_label"] if pd.api.types.is_numeric_dtype(colour) else colour) if names else None,
@@ -116,7 +119,8 @@ with catching():
     cells = cached.cells(run)
     genes, most_variable = gene_names(run)
     stamp = run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns
-    options = COLUMNS | ({GENE: ""} if genes else {}) | own_columns(cells, run.id, stamp)
+    options = COLUMNS | agreement_columns(cells) | ({GENE: ""} if genes else {}) | own_columns(cells, run.id, stamp)
+    alarm_banner(run)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         basis = st.segmented_control(
             "Map of",
@@ -196,3 +200,4 @@ with catching():
         st.caption(f"{plain(gene)}: log1p of counts per 10,000 of the cell, grey where none was counted.{n_seen}")
     if not genes:
         st.caption("This run was kept without its counts, so genes cannot be shown.")
+    trust_section(run, cells)

@@ -13,9 +13,11 @@ from labeltransfer.errors import RunError
 from labeltransfer.processes import start_module
 from labeltransfer.results import export, figures
 from labeltransfer.results.maps import Basis
+from labeltransfer.results.rejection import FARTHEST
 from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.frame import catching, guard, page_header, require_run
+from pages.shared.trust_view import METHOD_NAMES, rejection_rule
 from pages.shared.words import duration, size
 
 BASES: dict[Basis, str] = {"scanvi": "scANVI", "scvi": "scVI"}
@@ -52,12 +54,24 @@ def show_predictions(run: Run) -> None:
             help="scANVI's probability of the predicted label.",
             width=280,
         )
+    with_opinions = [name for name in METHOD_NAMES if name == "scanvi" or f"{name}_label" in cells]
+    method = st.segmented_control(
+        "Label handed over",
+        with_opinions,
+        default="scanvi",
+        format_func=lambda name: METHOD_NAMES[name],
+        required=True,
+        key=f"export-method-{run.id}",
+        help="Whose label stands as predicted_label in the CSV; of any but scANVI's the column method says so.",
+    )
+    rule, label = rejection_rule(run), "predicted_label" if method == "scanvi" else f"{method}_label"
+    offered = partial(export.predictions, cells, run.id, rule=rule, label=label)
     keep = cells["confidence"].to_numpy()[query] >= least
     if wanted:
         keep &= cells["predicted_label"].isin(wanted).to_numpy()[query]
     rows = query[keep]
     st.dataframe(
-        export.predictions(cells, run.id, rows=rows[:PREVIEW_ROWS]),
+        offered(rows=rows[:PREVIEW_ROWS]),
         hide_index=True,
         height=250,
         column_config={
@@ -69,7 +83,7 @@ def show_predictions(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             f"Download {len(rows):,} predictions as CSV",
-            lambda: export.to_csv(export.predictions(cells, run.id, rows=rows)),
+            lambda: export.to_csv(offered(rows=rows)),
             file_name=f"predictions-{run.id}.csv",
             mime="text/csv",
             type="primary",
@@ -80,6 +94,12 @@ def show_predictions(run: Run) -> None:
         )
         preview = f"; the first {PREVIEW_ROWS} are shown" if len(rows) > PREVIEW_ROWS else ""
         st.caption(f"{len(rows):,} of {len(query):,} query cells{preview}.")
+    if rule.active:
+        far = f" or lies beyond the {rule.distance:g}th percentile of distances" if rule.distance < FARTHEST else ""
+        st.caption(
+            f"A cell whose confidence is below {rule.confidence:.2f}{far} is handed over as Unknown, with its label in "
+            "the column rejected_label. Explore is where this is set."
+        )
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made import opinions_of
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from labeltransfer.results import evaluate
@@ -43,7 +44,7 @@ def make_cells(query: list[tuple[str | None, str]]) -> pd.DataFrame:
         soft.iloc[row, labels.index(predicted)] = 0.7
         soft.iloc[row, (labels.index(predicted) + 1) % 3] = 0.2
     points = np.arange(2 * n_cells, dtype=float).reshape(n_cells, 2)
-    return evaluate.cell_table(obs, soft, mde_scvi=points, mde_scanvi=-points)
+    return evaluate.cell_table(obs, soft, opinions_of(soft), mde_scvi=points, mde_scanvi=-points)
 
 
 @pytest.fixture
@@ -71,7 +72,13 @@ def test_cell_table_has_no_category_without_cells(cells: pd.DataFrame) -> None:
 
 def test_cell_table_refuses_tables_of_other_lengths(cells: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="10 cells"):
-        evaluate.cell_table(cells, pd.DataFrame({"B": [1.0]}), mde_scvi=np.zeros((10, 2)), mde_scanvi=np.zeros((10, 2)))
+        evaluate.cell_table(
+            cells,
+            pd.DataFrame({"B": [1.0]}),
+            pd.DataFrame({"agreement": [1]}),
+            mde_scvi=np.zeros((10, 2)),
+            mde_scanvi=np.zeros((10, 2)),
+        )
 
 
 def test_only_query_cells_with_a_label_of_the_reference_are_scored(cells: pd.DataFrame) -> None:

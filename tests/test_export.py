@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from made import opinions_of
 
 from labeltransfer import sparse
 from labeltransfer.errors import RunError
@@ -57,7 +58,7 @@ def soft() -> pd.DataFrame:
 def cells(prepared: Path, soft: pd.DataFrame) -> pd.DataFrame:
     obs = ad.read_h5ad(prepared).obs
     points = np.arange(12.0).reshape(6, 2)
-    return evaluate.cell_table(obs, soft, mde_scvi=points, mde_scanvi=-points)
+    return evaluate.cell_table(obs, soft, opinions_of(soft), mde_scvi=points, mde_scanvi=-points)
 
 
 def write(target: Path, prepared: Path, cells: pd.DataFrame, soft: pd.DataFrame) -> ad.AnnData:

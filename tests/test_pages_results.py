@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import streamlit as st
+from made import opinions_of, trust_of
 from streamlit.testing.v1 import AppTest
 
 from labeltransfer import home
@@ -57,7 +58,7 @@ def finished_run(*, labelled: bool = True, counts: bool = True) -> Run:
     calls_t = is_t & ~is_query
     soft = pd.DataFrame({"B cell": np.where(calls_t, 0.1, 0.8), "T cell": np.where(calls_t, 0.9, 0.2)}, index=obs.index)
     points = np.random.default_rng(1).normal(size=(n_cells, 2))
-    cells = evaluate.cell_table(obs, soft, mde_scvi=points, mde_scanvi=points)
+    cells = evaluate.cell_table(obs, soft, opinions_of(soft), mde_scvi=points, mde_scanvi=points)
     for stage in ("prepare", "integrate", "transfer", "evaluate"):
         if stage != "evaluate" and not counts:
             continue
@@ -73,6 +74,7 @@ def finished_run(*, labelled: bool = True, counts: bool = True) -> Run:
             elif stage == "evaluate":
                 cells.to_parquet(folder / "cells.parquet")
                 home.write_json(folder / "metrics.json", evaluate.metrics(cells))
+                home.write_json(folder / "trust.json", trust_of(cells, soft))
             else:
                 (folder / "model").mkdir()
                 np.save(folder / "latent.npy", points)

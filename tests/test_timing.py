@@ -12,6 +12,8 @@ from labeltransfer.runs.store import Store
 from labeltransfer.runs.timing import remaining_seconds, reused_stages, stage_seconds, training_history
 from labeltransfer.settings import run_params
 
+EVERYTHING = {"prepare", "integrate", "embed_scvi", "transfer", "opinions", "embed_scanvi", "evaluate"}
+
 
 @pytest.fixture
 def params(tmp_path: Path) -> RunParams:
@@ -62,11 +64,12 @@ def test_a_run_that_reuses_a_model_shows_its_losses(run: Run) -> None:
     ("change", "same"),
     [
         ({"transfer": {"max_epochs": 3}}, {"prepare", "integrate", "embed_scvi"}),
-        ({"embed": {"n_neighbors": 30}}, {"prepare", "integrate", "transfer"}),
+        ({"embed": {"n_neighbors": 30}}, {"prepare", "integrate", "transfer", "opinions"}),
+        ({"reject_below": 0.5}, EVERYTHING),
         ({"integrate": {"lr": 0.01}}, {"prepare"}),
         ({"seed": 4}, {"prepare"}),
         ({"prepare": {"n_top_genes": 500}}, set()),
-        ({"name": "another name"}, {"prepare", "integrate", "embed_scvi", "transfer", "embed_scanvi", "evaluate"}),
+        ({"name": "another name"}, EVERYTHING),
     ],
 )
 def test_a_stage_is_made_anew_only_if_something_it_depends_on_has_changed(

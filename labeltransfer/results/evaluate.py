@@ -12,6 +12,16 @@ Normalize = Literal["observed", "predicted", "none"]
 OBS_PREFIX = "obs."
 """How columns of the input files are called in the table of cells."""
 
+METHODS = {
+    "scanvi": "scANVI",
+    "knn": "kNN on the scVI latent",
+    "forest": "Random forest on the scVI latent",
+    "regression": "Logistic regression on the genes",
+}
+"""What says which label a cell has, by the beginning of its columns; scANVI's is ``predicted_label``."""
+
+CONSENSUS = "consensus"
+
 _KEPT = ["cell_id", "side", "technology", "batch", "observed_label"]
 
 
@@ -146,15 +156,12 @@ def method_scores(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
     Method to ``accuracy``, ``macro_f1``, ``n_correct`` and ``n_scored``, see :func:`metrics`; None and 0 where nothing
     can be scored.
     """
-    said = {"scanvi": "predicted_label"} | {
-        name.removesuffix("_label"): name
-        for name in ("knn_label", "forest_label", "regression_label", "consensus_label")
-    }
     kept = ("accuracy", "macro_f1", "n_correct", "n_scored")
     columns = ["side", "observed_label"]
     found = {}
-    for method, name in said.items():
-        scores = _scores(cells[columns].assign(predicted_label=cells[name]), "query")
+    for method in (*METHODS, CONSENSUS):
+        said = cells["predicted_label" if method == "scanvi" else f"{method}_label"]
+        scores = _scores(cells[columns].assign(predicted_label=said), "query")
         found[method] = {key: scores[key] for key in kept}
     return found
 

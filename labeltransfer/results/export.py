@@ -18,6 +18,7 @@ from labeltransfer.errors import RunError
 from labeltransfer.h5ad import new_h5ad, write_table
 from labeltransfer.params import Side
 from labeltransfer.results.evaluate import OBS_PREFIX
+from labeltransfer.results.rejection import KEEP_ALL, Rule, rejected, with_unknown
 from labeltransfer.sparse import SparseWriter, Turner, cut
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -44,15 +45,47 @@ BLOCK = 100_000
 
 
 def predictions(
-    cells: pd.DataFrame, run_id: str, *, side: Side | None = "query", rows: np.ndarray | None = None
+    cells: pd.DataFrame,
+    run_id: str,
+    *,
+    side: Side | None = "query",
+    rows: np.ndarray | None = None,
+    rule: Rule = KEEP_ALL,
+    label: str = "predicted_label",
 ) -> pd.DataFrame:
     """Predictions as they leave the app: a row a cell of one side (None: of both), the run's id in the last column.
 
-    ``rows`` are row numbers in ``cells``, array of shape (n_chosen,), where not all are wanted.
+    Columns that a run of an older version lacks are left out.
+
+    Parameters
+    ----------
+    cells
+        The table of cells.
+    run_id
+        Goes into the last column.
+    side
+        Whose cells.
+    rows
+        Row numbers in ``cells``, shape (n_chosen,), where not all are wanted.
+    rule
+        Cells that it rejects have the predicted label ``Unknown``; what it was stands in ``rejected_label``.
+    label
+        Column of the label to hand over as predicted: scANVI's, that of another method, or the consensus. Where it is
+        another, its name without ``_label`` stands in the column ``method``.
     """
-    chosen = cells[_COLUMNS] if rows is None else cells[_COLUMNS].iloc[rows]
+    names = [name for name in _COLUMNS if name in cells]
+    chosen = cells if rows is None else cells.iloc[rows]
     chosen = chosen if side is None else chosen[chosen["side"] == side]
-    return chosen.assign(run_id=run_id).reset_index(drop=True)
+    table = chosen[names].copy()
+    if label != "predicted_label":
+        own = label.removesuffix("_label")
+        table["predicted_label"], table["confidence"] = chosen[label], chosen[f"{own}_confidence"]
+        table["method"] = own
+    if rule.active:
+        out = rejected(table, rule)
+        table["rejected_label"] = table["predicted_label"].astype(object).where(out)
+        table["predicted_label"] = with_unknown(table["predicted_label"], out)
+    return table.assign(run_id=run_id).reset_index(drop=True)
 
 
 def to_csv(frame: pd.DataFrame) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "label_colours",
     "loss_chart",
     "mean_variance_figure",
+    "reliability_chart",
     "scatter",
 ]
 
@@ -71,6 +72,41 @@ def confidence_chart(cells: pd.DataFrame) -> alt.Chart:
         )
         .properties(height=260)
     )
+
+
+def reliability_chart(before: Mapping[str, Any], after: Mapping[str, Any]) -> alt.LayerChart:
+    """Share of right labels against confidence, before and after calibration, with the diagonal of perfect honesty.
+
+    Both are curves as :func:`.opinions.curve` makes them.
+    """
+    names = {"as scANVI gave it": before, "calibrated": after}
+    points = pd.concat(
+        [
+            pd.DataFrame({key: curve[key] for key in ("confidence", "accuracy", "n_cells")}).assign(which=name)
+            for name, curve in names.items()
+        ]
+    )
+    unit = alt.Scale(domain=[0, 1])
+    diagonal = alt.Chart(pd.DataFrame({"x": [0, 1], "y": [0, 1]})).mark_line(color=FAINT, strokeDash=[4, 4])
+    marks = alt.Chart(points).encode(
+        x=alt.X("confidence:Q", title="Confidence", scale=unit),
+        y=alt.Y("accuracy:Q", title="Share of right labels", scale=unit),
+        color=alt.Color(
+            "which:N",
+            title=None,
+            legend=alt.Legend(orient="top"),
+            scale=alt.Scale(domain=list(names), range=[SIDE_COLOURS["query"], SIDE_COLOURS["reference"]]),
+        ),
+        shape=alt.Shape("which:N", title=None),
+        tooltip=[
+            alt.Tooltip("which:N", title="Confidence"),
+            alt.Tooltip("confidence:Q", title="Mean confidence", format=".2f"),
+            alt.Tooltip("accuracy:Q", title="Share of right labels", format=".2f"),
+            alt.Tooltip("n_cells:Q", title="Held-out reference cells", format=","),
+        ],
+    )
+    lines = marks.mark_line().encode(shape=alt.Undefined)
+    return (diagonal.encode(x="x:Q", y="y:Q") + lines + marks.mark_point(filled=True, size=70)).properties(height=300)
 
 
 def loss_chart(events: Iterable[Mapping[str, Any]], *, stage: str | None = None) -> alt.Chart:

@@ -14,15 +14,9 @@ from labeltransfer.results.confidence import (
     fit_temperature,
     reliability,
 )
+from labeltransfer.results.evaluate import CONSENSUS
 
 SCANVI = "scanvi"
-METHODS = {
-    SCANVI: "scANVI",
-    "knn": "kNN on the scVI latent",
-    "forest": "Random forest on the scVI latent",
-    "regression": "Logistic regression on the genes",
-}
-CONSENSUS = "consensus"
 
 
 def held_out_report(soft: pd.DataFrame, labels: np.ndarray, *, seed: int = 0) -> dict[str, Any]:

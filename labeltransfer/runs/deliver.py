@@ -9,9 +9,14 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer import home
+from labeltransfer.params import UNKNOWN
 from labeltransfer.results import export
+from labeltransfer.results.evaluate import per_label
+from labeltransfer.results.rejection import Rule
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.timing import reused_stages, stage_seconds
+
+ALARMS = {"alarm": "these labels should not be believed as they are", "doubt": "look twice at these labels"}
 
 
 def run_metrics(run: Run) -> dict[str, Any]:
@@ -23,15 +28,19 @@ def run_metrics(run: Run) -> dict[str, Any]:
 def deliver(run: Run, folder: Path) -> Iterator[str]:
     """Write a finished run's results to a folder; gives a line about each.
 
-    Writes ``predictions.csv``, ``metrics.json``, ``cells.parquet``, ``params.json``, ``scvi_model/`` and
-    ``scanvi_model/``.
+    Writes ``predictions.csv``, ``per_label.csv``, ``metrics.json``, ``trust.json``, ``cells.parquet``, ``params.json``,
+    ``scvi_model/`` and ``scanvi_model/``.
     """
     cells_file = run.artefact("evaluate", "cells.parquet")
     cells = pd.read_parquet(cells_file)
-    predictions = export.predictions(cells, run.id)
+    rule = Rule(confidence=run.params.reject_below or 0.0)
+    predictions = export.predictions(cells, run.id, rule=rule)
     home.write_atomic(folder / "predictions.csv", export.to_csv(predictions))
     metrics = run_metrics(run)
     home.write_json(folder / "metrics.json", metrics)
+    home.write_atomic(folder / "per_label.csv", export.to_csv(per_label(cells)))
+    trust = home.read_json(run.artefact("evaluate", "trust.json"))
+    home.write_json(folder / "trust.json", trust)
     shutil.copyfile(cells_file, folder / "cells.parquet")
     shutil.copyfile(run.folder / "params.json", folder / "params.json")
     for name, stage in (("scvi_model", "integrate"), ("scanvi_model", "transfer")):
@@ -47,6 +56,11 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
             f"accuracy {query['accuracy']:.3f}, macro-F1 {query['macro_f1']:.3f} over {query['n_scored']:,} of "
             f"{query['n_cells']:,} query cells, those whose observed label the reference has"
         )
+    if rule.active:
+        n_rejected = int((predictions["predicted_label"] == UNKNOWN).sum())
+        yield f"{n_rejected:,} of them are Unknown: their confidence is below {rule.confidence:g}"
+    if reasons := trust["alarm"]["reasons"]:
+        yield f"{ALARMS[trust['alarm']['level']]}: {' '.join(reasons)}"
 
 
 def annotated(run: Run, path: Path) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.data import prepared
+from labeltransfer.errors import RunError
 from labeltransfer.params import Side
 from labeltransfer.results import display, evaluate, figures
 from labeltransfer.results.cells import read_cells
@@ -58,6 +59,14 @@ def per_label(run: Run, *, side: Side) -> pd.DataFrame:
 def metrics(run: Run) -> dict[str, Any]:
     """Scores of a finished run."""
     return _json(*_stamp(run.artefact("evaluate", "metrics.json")))
+
+
+def trust(run: Run) -> dict[str, Any]:
+    """How far a finished run's labels can be believed; empty for a run that is older than these checks."""
+    try:
+        return _json(*_stamp(run.artefact("evaluate", "trust.json")))
+    except RunError:
+        return {}
 
 
 def summary(run: Run) -> dict[str, Any]:

@@ -1,0 +1,28 @@
+"""Small made-up inputs that several test modules share."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from labeltransfer.results.alarm import judge
+from labeltransfer.results.evaluate import METHODS, method_scores
+from labeltransfer.results.opinions import best_method, held_out_report, opinion_table
+
+
+def opinions_of(soft: pd.DataFrame, **others: pd.DataFrame) -> pd.DataFrame:
+    """Opinions as a run makes them: every method says what scANVI says, but for those given by name."""
+    table = opinion_table({name: others.get(name, soft) for name in METHODS}, dict.fromkeys(METHODS, 1.0))
+    table["held_out"] = np.arange(len(soft)) % 10 == 0
+    table["distance_percentile"] = np.linspace(0, 100, len(soft), dtype=np.float32)
+    return table
+
+
+def trust_of(cells: pd.DataFrame, soft: pd.DataFrame) -> dict[str, Any]:
+    """``trust.json`` as a run writes it, from its table of cells."""
+    held_out = cells["held_out"].to_numpy() & (cells["side"] == "reference").to_numpy()
+    labels = cells["observed_label"].to_numpy(dtype=object)[held_out]
+    reports = {name: held_out_report(soft[held_out], labels) for name in METHODS}
+    alarm = judge(cells, (cells["side"] == "query").to_numpy(), held_out, mixed=1.0)
+    found = {"methods": reports, "best_method": best_method(reports), "alarm": alarm.as_dict()}
+    return found | {"query": method_scores(cells)}
