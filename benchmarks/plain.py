@@ -1,6 +1,7 @@
 """The plain route: the tutorial's own calls of scvi-tools, with nothing of this app.
 
-``python -m benchmarks.plain REFERENCE QUERY LABELS_KEY SEED OUT.csv`` writes ``cell_id,predicted_label``.
+``python -m benchmarks.plain REFERENCE QUERY LABELS_KEY SEED OUT.csv [SCVI_EPOCHS SCANVI_EPOCHS]`` writes
+``cell_id,predicted_label``; without epochs it takes the tutorial's.
 """
 
 import sys
@@ -10,7 +11,15 @@ import scanpy as sc
 import scvi
 
 
-def main(reference_path: str, query_path: str, labels_key: str, seed: str, out: str) -> None:
+def main(
+    reference_path: str,
+    query_path: str,
+    labels_key: str,
+    seed: str,
+    out: str,
+    scvi_epochs: str | None = None,
+    scanvi_epochs: str = "20",
+) -> None:
     """Train scVI and scANVI as the tutorial does and write the query's labels."""
     scvi.settings.seed = int(seed)
     reference, query = ad.read_h5ad(reference_path), ad.read_h5ad(query_path)
@@ -22,7 +31,8 @@ def main(reference_path: str, query_path: str, labels_key: str, seed: str, out: 
         )
     scvi.model.SCVI.setup_anndata(adata, layer="counts", batch_key="tech")
     vae = scvi.model.SCVI(adata, n_layers=2, n_latent=30)
-    vae.train(accelerator="cpu", enable_progress_bar=False)
+    epochs = int(scvi_epochs) if scvi_epochs else None
+    vae.train(max_epochs=epochs, accelerator="cpu", enable_progress_bar=False)
 
     scvi.settings.seed = int(seed)  # again, as whoever trains the two in two sittings does
     adata.obs["celltype_scanvi"] = "Unknown"
@@ -31,7 +41,7 @@ def main(reference_path: str, query_path: str, labels_key: str, seed: str, out: 
     lvae = scvi.model.SCANVI.from_scvi_model(
         vae, adata=adata, unlabeled_category="Unknown", labels_key="celltype_scanvi"
     )
-    lvae.train(max_epochs=20, n_samples_per_label=100, accelerator="cpu", enable_progress_bar=False)
+    lvae.train(max_epochs=int(scanvi_epochs), n_samples_per_label=100, accelerator="cpu", enable_progress_bar=False)
     predicted = adata.obs.assign(predicted_label=lvae.predict(adata))[~is_reference]
     predicted.index = predicted.index.str.removesuffix("@query")
     predicted[["predicted_label"]].to_csv(out, index_label="cell_id")
