@@ -163,7 +163,7 @@ def show_calibration(methods: dict[str, Any]) -> None:
         words = "less sure" if own["temperature"] > 1 else "surer"
         st.caption(
             f"A temperature of {own['temperature']:.2f} makes scANVI {words}; no label changes by it. It was fitted on "
-            "the reference's technology, so a query of another one may be less certain than it says."
+            "the reference's technology: labels of a query of another one may be less sure than they say."
         )
 
 
