@@ -14,8 +14,10 @@ from labeltransfer.processes import start_module
 from labeltransfer.results import export, figures
 from labeltransfer.results.maps import Basis
 from labeltransfer.results.rejection import FARTHEST
+from labeltransfer.runs.edits import edits_file
 from labeltransfer.runs.run import Run
-from pages.shared import cached
+from pages.shared import cached, cached_pairs
+from pages.shared.edit_view import edits_caption
 from pages.shared.frame import catching, guard, page_header, require_run
 from pages.shared.trust_view import METHOD_NAMES, rejection_rule
 from pages.shared.words import duration, size
@@ -64,8 +66,9 @@ def show_predictions(run: Run) -> None:
         key=f"export-method-{run.id}",
         help="Whose label stands as predicted_label in the CSV; of any but scANVI's the column method says so.",
     )
+    edits = cached_pairs.edits(run)
     rule, label = rejection_rule(run), "predicted_label" if method == "scanvi" else f"{method}_label"
-    offered = partial(export.predictions, cells, run.id, rule=rule, label=label)
+    offered = partial(export.predictions, cells, run.id, rule=rule, label=label, edits=edits)
     keep = cells["confidence"].to_numpy()[query] >= least
     if wanted:
         keep &= cells["predicted_label"].isin(wanted).to_numpy()[query]
@@ -94,6 +97,7 @@ def show_predictions(run: Run) -> None:
         )
         preview = f"; the first {PREVIEW_ROWS} are shown" if len(rows) > PREVIEW_ROWS else ""
         st.caption(f"{len(rows):,} of {len(query):,} query cells{preview}.")
+    edits_caption(edits, len(cells))
     if rule.active:
         far = f" or lies beyond the {rule.distance:g}th percentile of distances" if rule.distance < FARTHEST else ""
         st.caption(
@@ -114,7 +118,9 @@ def show_annotated(run: Run) -> None:
     target = run.folder / "exports" / ANNOTATED
     if target.exists():
         offer_file(target, f"{run.id}.h5ad")
-        return
+        if not edited_since(run, target):
+            return
+        st.caption("It was written before the last change of edits, and does not know of it.")
     try:
         for stage, name in (("prepare", "prepared.h5ad"), ("integrate", "latent.npy"), ("transfer", "soft.parquet")):
             run.artefact(stage, name)
@@ -127,13 +133,20 @@ def show_annotated(run: Run) -> None:
         return
     if process is not None:
         writers().pop(run.id)
-        log = target.with_suffix(".log").read_text(errors="replace").strip().splitlines()
-        st.error(f"The file could not be written: {log[-1] if log else 'the process was stopped'}")
+        if process.returncode:
+            log = target.with_suffix(".log").read_text(errors="replace").strip().splitlines()
+            st.error(f"The file could not be written: {log[-1] if log else 'the process was stopped'}")
     if st.button("Write the file", icon=":material/deployed_code:", key="export-write"):
         start_writer(run, target)
         st.rerun()
     n_bytes = run.artefact("prepare", "prepared.h5ad").stat().st_size
     st.caption(f"It takes a while and some {size(3 * n_bytes)} of disk; you can leave this page meanwhile.")
+
+
+def edited_since(run: Run, path: Path) -> bool:
+    """Whether the run's edits have changed since a file was written."""
+    own = edits_file(run)
+    return own.exists() and own.stat().st_mtime_ns > path.stat().st_mtime_ns
 
 
 @st.fragment(run_every=2.0)
