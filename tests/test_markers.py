@@ -109,9 +109,7 @@ def test_ranking_agrees_with_scanpy() -> None:
     scanpy.tl.rank_genes_groups(
         adata, "group", groups=["a"], reference="b", method="wilcoxon", tie_correct=True, use_raw=False
     )
-    ours = compare_groups(
-        expression, adata.var_names, first=np.arange(60), second=np.arange(60, 110)
-    ).set_index("gene")
+    ours = compare_groups(expression, adata.var_names, first=np.arange(60), second=np.arange(60, 110)).set_index("gene")
     theirs = scanpy.get.rank_genes_groups_df(adata, "a").set_index("names").reindex(ours.index)
     # scanpy has no continuity correction, so its p values are a little smaller.
     assert np.corrcoef(theirs["scores"], ours["auroc"])[0, 1] > 0.99

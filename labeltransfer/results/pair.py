@@ -84,7 +84,9 @@ def pair_of(cells: pd.DataFrame, side: Side, observed: str, predicted: str, *, s
     of_observed, of_predicted = _is(cells, "observed_label", observed), _given(cells, predicted)
     these = Group("these cells", np.flatnonzero(own & of_observed & of_predicted))
     if observed == predicted:
-        disputed = Group(f"only observed or only predicted as {observed}", np.flatnonzero(own & (of_observed ^ of_predicted)))
+        disputed = Group(
+            f"only observed or only predicted as {observed}", np.flatnonzero(own & (of_observed ^ of_predicted))
+        )
         others = Group(f"other {side} cells", np.flatnonzero(own & ~of_observed & ~of_predicted))
         return Pair(these, (disputed, others))
     there = own if source == "same" else _is(cells, "side", "reference")
@@ -136,7 +138,9 @@ def said(cells: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
     """
     columns = {"predicted_label" if key == "scanvi" else f"{key}_label": name for key, name in METHODS.items()}
     counts = {
-        name: cells[column].iloc[rows].value_counts().rename(index=str) for column, name in columns.items() if column in cells
+        name: cells[column].iloc[rows].value_counts().rename(index=str)
+        for column, name in columns.items()
+        if column in cells
     }
     table = pd.DataFrame(counts).fillna(0).astype(int)
     table = table[table.sum(axis=1) > 0]

@@ -132,7 +132,9 @@ def show_on_map(run: Run, cells: pd.DataFrame, found: pair.Pair, observed: str, 
     if len(drawn) < len(cells):
         n_grey = int((codes < 0).sum())
         these = f"all {n_these:,}" if n_drawn == n_these else f"{n_drawn:,} of the {n_these:,}"
-        st.caption(f"Drawn are {these} cells of this tile, a sample of its parents, and {n_grey:,} of {n_others:,} others.")
+        st.caption(
+            f"Drawn are {these} cells of this tile, a sample of its parents, and {n_grey:,} of {n_others:,} others."
+        )
 
 
 def show_numbers(cells: pd.DataFrame, found: pair.Pair) -> None:
@@ -180,7 +182,9 @@ def show_genes(run: Run, found: pair.Pair, side: Side, observed: str, predicted:
         return
     n_these, *n_parents = genes.n_compared
     counted = ", ".join(
-        f"{n:,} of the {len(group):,} {plain(group.name)}" if group is not found.these else f"{n:,} of these {len(group):,}"
+        f"{n:,} of the {len(group):,} {plain(group.name)}"
+        if group is not found.these
+        else f"{n:,} of these {len(group):,}"
         for n, group in zip(genes.n_compared, found.groups, strict=True)
     )
     st.caption(
