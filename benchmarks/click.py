@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import h5py
@@ -61,22 +62,20 @@ def measured(run: Run) -> Iterator[tuple[str, list[Spent]]]:
     at = visit("compare", run)
     yield "the page opens, with the counts read at its end", [spent(at, at.run)]
     agreeing, others = tiles(run)
-    yield "click on a tile of differing labels", [spent(at, lambda t=t: click(at, run, *t)) for t in others]
-    yield "click on a tile of the diagonal", [spent(at, lambda t=t: click(at, run, *t)) for t in agreeing]
+    yield "click on a tile of differing labels", [spent(at, partial(click, at, run, *tile)) for tile in others]
+    yield "click on a tile of the diagonal", [spent(at, partial(click, at, run, *tile)) for tile in agreeing]
     yield "the same tile again", [spent(at, at.run) for _ in range(N_CLICKS)]
     cached_pairs._genes.clear()
-    sources = [pair.best_source(cached.cells(run), SIDE, *tile) for tile in others]
-    yield (
-        "of it: comparing the genes",
-        [
-            milliseconds(lambda t=t, s=s: cached_pairs.genes_of(run, SIDE, *t, s))
-            for t, s in zip(others, sources, strict=True)
-        ],
-    )
+    yield "of it: comparing the genes", [milliseconds(partial(compare, run, *tile)) for tile in others]
     st.cache_resource.clear()
-    cells = cached.cells(run)
-    yield "once a run: reading the counts", [milliseconds(lambda: cached_pairs.warm_up(run))]
-    assert len(cells)
+    cached.cells(run)
+    yield "once a run: reading the counts", [milliseconds(partial(cached_pairs.warm_up, run))]
+
+
+def compare(run: Run, observed: str, predicted: str) -> None:
+    """Compare the genes of a tile, as its page does at first."""
+    source = pair.best_source(cached.cells(run), SIDE, observed, predicted)
+    cached_pairs.genes_of(run, SIDE, observed, predicted, source)
 
 
 def rows(run: Run, n_cells: int, n_genes: int) -> Iterator[tuple[Any, ...]]:
@@ -102,8 +101,8 @@ def main() -> None:
             print(f"{n_cells:,} cells are done", flush=True)
     header = ("cells", "shared genes", "what", "tries", "ms", "computing, ms")
     text = (
-        f"Median (smallest to largest), each click on a tile not seen before; {N_CHOSEN:,} chosen genes are compared in at "
-        f"most {pair.MOST_COMPARED} cells of each of three groups. At 16,000 cells a click may take {LIMIT} ms. "
+        f"Median (smallest to largest), each click on a tile not seen before; {N_CHOSEN:,} chosen genes are compared "
+        f"in at most {pair.MOST_COMPARED} cells of each of three groups. At 16,000 cells a click may take {LIMIT} ms. "
         "*Computing* is the process's own processor time, which other work on the machine does not add to.\n\n"
     )
     keep(TITLE, f"python -m benchmarks.click{' --small' if asked.small else ''}", text + table(header, found))

@@ -77,10 +77,8 @@ def test_a_tile_is_held_against_both_parents(run: Run) -> None:
     assert numbers["group"].tolist() == ["these cells", "T cell, reference", "B cell, reference"]
     cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
     reference = cells[cells["side"] == "reference"]
-    assert numbers["n_cells"].tolist() == [
-        len(behind(run)),
-        *(sum(reference["observed_label"] == x) for x in ("T cell", "B cell")),
-    ]
+    parents = [sum(reference["observed_label"] == label) for label in ("T cell", "B cell")]
+    assert numbers["n_cells"].tolist() == [len(behind(run)), *parents]
     assert {"distance_percentile", "agreement", "confidence", "n_counts"} <= set(numbers)
     assert numbers["n_counts"][0] == behind(run)["n_counts"].median()
 
@@ -212,9 +210,8 @@ def test_a_damaged_file_of_edits_is_said_on_the_page(run: Run) -> None:
 def test_the_demo_opens_tiles_and_refuses_edits(lt_home: Path) -> None:
     demo = find_run("demo")
     cells = pd.read_parquet(demo.artefact("evaluate", "cells.parquet"))
-    query = cells[
-        (cells["side"] == "query") & (cells["observed_label"].astype(str) != cells["predicted_label"].astype(str))
-    ]
+    differs = cells["observed_label"].astype(str) != cells["predicted_label"].astype(str)
+    query = cells[(cells["side"] == "query") & differs]
     observed, predicted = query.groupby(["observed_label", "predicted_label"], observed=True).size().idxmax()
     at = opened(demo, observed, predicted)
     assert not at.error

@@ -59,7 +59,7 @@ def dot_chart(table: pd.DataFrame, *, dark: bool = False) -> alt.Chart:
             color=alt.Color(
                 "mean:Q",
                 title="Mean expression",
-                scale=alt.Scale(range=[colour for _, colour in (SCALE_ON_DARK if dark else SCALE)]),
+                scale=alt.Scale(range=[str(colour) for _, colour in (SCALE_ON_DARK if dark else SCALE)]),
                 legend=alt.Legend(format=".1f", gradientLength=70),
             ),
             tooltip=[

@@ -84,9 +84,8 @@ def pair_of(cells: pd.DataFrame, side: Side, observed: str, predicted: str, *, s
     of_observed, of_predicted = _is(cells, "observed_label", observed), _given(cells, predicted)
     these = Group("these cells", np.flatnonzero(own & of_observed & of_predicted))
     if observed == predicted:
-        disputed = Group(
-            f"only observed or only predicted as {observed}", np.flatnonzero(own & (of_observed ^ of_predicted))
-        )
+        one_only = np.flatnonzero(own & (of_observed ^ of_predicted))
+        disputed = Group(f"only observed or only predicted as {observed}", one_only)
         others = Group(f"other {side} cells", np.flatnonzero(own & ~of_observed & ~of_predicted))
         return Pair(these, (disputed, others))
     there = own if source == "same" else _is(cells, "side", "reference")
@@ -137,11 +136,8 @@ def said(cells: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
     method (:data:`.evaluate.METHODS`; those alone that the run has).
     """
     columns = {"predicted_label" if key == "scanvi" else f"{key}_label": name for key, name in METHODS.items()}
-    counts = {
-        name: cells[column].iloc[rows].value_counts().rename(index=str)
-        for column, name in columns.items()
-        if column in cells
-    }
+    columns = {column: name for column, name in columns.items() if column in cells}
+    counts = {name: cells[column].iloc[rows].value_counts().rename(index=str) for column, name in columns.items()}
     table = pd.DataFrame(counts).fillna(0).astype(int)
     table = table[table.sum(axis=1) > 0]
     order = np.lexsort((table.index.to_numpy(dtype=str), -table.sum(axis=1).to_numpy()))
@@ -158,7 +154,7 @@ def read_rows(cells: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
 
 
 def compared_rows(rows: np.ndarray, held: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Places in ``held`` of those of ``rows`` to compare, at most ``MOST_COMPARED``; both ascending, so is the result."""
+    """Places in ``held`` of those of ``rows`` to compare, at most ``MOST_COMPARED``; both and the result ascend."""
     places = np.flatnonzero(np.isin(held, rows, assume_unique=True))
     if len(places) <= MOST_COMPARED:
         return places

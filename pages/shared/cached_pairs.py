@@ -47,9 +47,8 @@ class Genes:
 
 def pair_of(run: Run, side: Side, observed: str, predicted: str, source: pair.Source) -> pair.Pair:
     """The tile's cells and parents, see :func:`.pair.pair_of`."""
-    return _pair(
-        cached.cells(run), *_stamp(run.artefact("evaluate", "cells.parquet")), side, observed, predicted, source
-    )
+    stamp = _stamp(run.artefact("evaluate", "cells.parquet"))
+    return _pair(cached.cells(run), *stamp, side, observed, predicted, source)
 
 
 def genes_of(run: Run, side: Side, observed: str, predicted: str, source: pair.Source) -> Genes:

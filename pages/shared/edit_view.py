@@ -33,9 +33,9 @@ def edit_form(run: Run, cells: pd.DataFrame, rows: np.ndarray, side: Side, obser
         st.caption(DEMO_STAYS)
         return
     st.caption(
-        "An edit has a name and can be undone. Predictions stay as they are: the label that follows from all edits stands "
-        "beside them, in the column final_label of every download of this run, with the edit and who made it. Excluded "
-        "cells stay in the download, without a final label. Everybody who opens this run sees its edits."
+        "An edit has a name and can be undone. Predictions stay as they are: the label that follows from all edits "
+        "stands beside them, in the column final_label of every download of this run, with the edit and who made it. "
+        "Excluded cells stay in the download, without a final label. Everybody who opens this run sees its edits."
     )
     tile = f"{run.id}-{side}-{observed}-{predicted}"
     action: Action = st.segmented_control(
@@ -117,9 +117,9 @@ def edits_caption(edits: Sequence[Edit], n_cells: int) -> None:
     if edits:
         n_edited = int((deciding(edits, n_cells) >= 0).sum())
         st.caption(
-            f"{len(edits)} {'edit decides' if len(edits) == 1 else 'edits decide'} about {n_edited:,} of the {n_cells:,} "
-            "cells of both sides: the column final_label has the outcome, edit, edit_action and edited_by say whose it is. "
-            "They are listed, and undone, on Compare."
+            f"{len(edits)} {'edit decides' if len(edits) == 1 else 'edits decide'} about {n_edited:,} of {n_cells:,} "
+            "cells of both sides: the column final_label has the outcome; edit, edit_action and edited_by say whose "
+            "it is. They are listed, and undone, on Compare."
         )
 
 

@@ -37,8 +37,8 @@ GENE_COLUMNS = {
     "p_adjusted": st.column_config.NumberColumn(
         "p adjusted",
         format="%.1e",
-        help="Wilcoxon's rank sums, adjusted over all compared genes (Benjamini and Hochberg). It falls with the number "
-        "of cells; and these groups were made by labels that come from genes themselves. Rank genes by the AUROC.",
+        help="Wilcoxon's rank sums, adjusted over all compared genes (Benjamini and Hochberg). It falls with the "
+        "number of cells; and these groups were made by labels that come from genes themselves: rank by the AUROC.",
     ),
 }
 
@@ -132,9 +132,7 @@ def show_on_map(run: Run, cells: pd.DataFrame, found: pair.Pair, observed: str, 
     if len(drawn) < len(cells):
         n_grey = int((codes < 0).sum())
         these = f"all {n_these:,}" if n_drawn == n_these else f"{n_drawn:,} of the {n_these:,}"
-        st.caption(
-            f"Drawn are {these} cells of this tile, a sample of its parents, and {n_grey:,} of {n_others:,} others."
-        )
+        st.caption(f"Drawn are {these} cells of this tile, a sample of its parents, {n_grey:,} of {n_others:,} others.")
 
 
 def show_numbers(cells: pd.DataFrame, found: pair.Pair) -> None:
@@ -181,12 +179,8 @@ def show_genes(run: Run, found: pair.Pair, side: Side, observed: str, predicted:
         st.caption("This run was kept without its counts, so genes cannot be compared.")
         return
     n_these, *n_parents = genes.n_compared
-    counted = ", ".join(
-        f"{n:,} of the {len(group):,} {plain(group.name)}"
-        if group is not found.these
-        else f"{n:,} of these {len(group):,}"
-        for n, group in zip(genes.n_compared, found.groups, strict=True)
-    )
+    names = [f"these {len(found.these):,}", *(f"the {len(own):,} {plain(own.name)}" for own in found.parents)]
+    counted = ", ".join(f"{n:,} of {name}" for n, name in zip(genes.n_compared, names, strict=True))
     st.caption(
         f"Compared are {counted}, over the {genes.n_genes:,} chosen genes; at most {pair.MOST_COMPARED} cells of each, "
         "drawn at random and always the same."
