@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import anndata as ad
 import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 from test_pages_results import finished_run, page, pick_control, said
 
+from labeltransfer.runs.deliver import annotated
 from labeltransfer.runs.edits import edits_file, read_edits
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import find_run
@@ -229,3 +231,12 @@ def test_counts_are_read_before_the_first_click(run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(cached_pairs.prepared, "chosen_expression", never)
     at = opened(run)
     assert [frame for frame in at.dataframe if "auroc" in frame.value]
+
+
+def test_the_annotated_file_has_the_outcome_of_edits(run: Run, tmp_path: Path) -> None:
+    press(opened(run), "Keep this edit")
+    annotated(run, tmp_path / "a.h5ad")
+    obs = ad.read_h5ad(tmp_path / "a.h5ad").obs
+    assert obs["final_label"].astype(str).tolist() == obs["predicted_label"].astype(str).tolist()
+    assert (obs["edit_action"] == "accept").sum() == len(behind(run))
+    assert set(obs["edit"].dropna()) == {"T cell → B cell: accepted"}
