@@ -56,6 +56,11 @@ def test_a_label_that_cannot_be_predicted_is_held_against_its_other_cells(cells:
         "X (observed only), query": 3,
         "B, query": 21,
     }
+    assert sizes(pair.pair_of(cells, "query", "X", "B", source="reference")) == {
+        "these cells": 6,
+        "X, reference": 0,
+        "B, reference": 40,
+    }
 
 
 def test_the_diagonal_is_held_against_the_disputed_and_the_others(cells: pd.DataFrame) -> None:
@@ -69,7 +74,7 @@ def test_the_diagonal_is_held_against_the_disputed_and_the_others(cells: pd.Data
 def test_the_own_side_is_preferred_where_it_has_enough(cells: pd.DataFrame) -> None:
     assert pair.best_source(cells, "query", "A", "B") == "same"
     assert pair.best_source(cells.iloc[:-1].drop(index=range(75, 85)), "query", "A", "B") == "reference"
-    assert pair.best_source(cells, "query", "X", "B") == "reference"
+    assert pair.best_source(cells, "query", "X", "B") == "same"  # the reference has no X
     assert pair.best_source(cells, "reference", "A", "B") == "same"
 
 

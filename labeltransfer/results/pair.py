@@ -95,15 +95,20 @@ def pair_of(cells: pd.DataFrame, side: Side, observed: str, predicted: str, *, s
         is_observed = of_observed if label == observed else _is(cells, "observed_label", label)
         both = there & is_observed & (of_predicted if label == predicted else _given(cells, label))
         name = f"{label}, {which}"
-        if not both.any():
-            both = there & is_observed & ~(own & of_observed & of_predicted)
+        others = there & is_observed & ~(own & of_observed & of_predicted)
+        if not both.any() and others.any():
+            both = others
             name = f"{label} (observed only), {which}"
         parents.append(Group(name, np.flatnonzero(both)))
     return Pair(these, (parents[0], parents[1]))
 
 
 def best_source(cells: pd.DataFrame, side: Side, observed: str, predicted: str) -> Source:
-    """The tile's own side where it has ``ENOUGH`` cells of both parents, for there no technology comes between."""
+    """Where to take a tile's parents from, unless somebody says otherwise.
+
+    The tile's own side where it has ``ENOUGH`` cells of both, for there no technology comes between, and where the
+    reference lacks one of the labels.
+    """
     if side == "reference" or observed == predicted:
         return "same"
     own = _is(cells, "side", side)
@@ -111,7 +116,9 @@ def best_source(cells: pd.DataFrame, side: Side, observed: str, predicted: str) 
         (own & _is(cells, "observed_label", label) & _given(cells, label)).sum() >= ENOUGH
         for label in (observed, predicted)
     )
-    return "same" if enough else "reference"
+    there = _is(cells, "side", "reference")
+    known = all((there & _is(cells, "observed_label", label)).any() for label in (observed, predicted))
+    return "same" if enough or not known else "reference"
 
 
 def numbers(cells: pd.DataFrame, groups: Sequence[Group]) -> pd.DataFrame:

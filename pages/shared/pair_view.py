@@ -54,7 +54,7 @@ def show_pair(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicte
         return
     low, median, high = np.quantile(cells["confidence"].to_numpy()[rows], [0.25, 0.5, 0.75])
     st.caption(f"Median confidence {median:.2f}; half of them lie between {low:.2f} and {high:.2f}.")
-    source = choose_source(cells, side, observed, predicted)
+    source = choose_source(run, cells, side, observed, predicted)
     found = cached_pairs.pair_of(run, side, observed, predicted, source)
     left, right = st.columns([2, 3])
     with left:
@@ -72,7 +72,7 @@ def show_pair(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicte
         edit_form(run, cells, rows, side, observed, predicted)
 
 
-def choose_source(cells: pd.DataFrame, side: Side, observed: str, predicted: str) -> pair.Source:
+def choose_source(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicted: str) -> pair.Source:
     """Where the parents come from; a choice where there is one."""
     best = pair.best_source(cells, side, observed, predicted)
     if side == "reference" or observed == predicted:
@@ -83,10 +83,10 @@ def choose_source(cells: pd.DataFrame, side: Side, observed: str, predicted: str
         default=best,
         format_func=lambda key: SOURCES[key],
         required=True,
-        key=f"pair-source-{observed}-{predicted}",
-        help=f"The two parents: cells of either label. Query cells where at least {pair.ENOUGH} of each have both "
-        "labels equal, since reference cells may come from another technology. But where the query's own labels are in "
-        "doubt, as in a swap, the reference is the better witness.",
+        key=f"pair-source-{run.id}-{observed}-{predicted}",
+        help="The two parents are cells of either label. At first query cells, where there are "
+        f"{pair.ENOUGH} of each, or where the reference lacks a label: reference cells may come from another "
+        "technology. Where the query's own labels are in doubt, as in a swap, the reference is the better witness.",
     )
 
 
