@@ -35,10 +35,10 @@ class Alarm:
     """How far a run's labels as a whole can be believed.
 
     ``level`` is ``ok``, ``doubt`` or ``alarm``; ``reasons`` are sentences for the first screen. ``disagreement`` is the
-    share of the query cells that logistic regression is sure of to which scANVI gives another label,
-    ``disagreement_reference`` the same share of held-out reference cells, ``far`` the share of query cells beyond the ``FAR`` percentile of the
-    reference's own distances, ``mixing`` the share of reference cells among a query cell's neighbours over that
-    expected at random.
+    share of the query cells that logistic regression is sure of to which scANVI gives another label, and
+    ``disagreement_reference`` the same share of held-out reference cells. ``far`` is the share of query cells beyond
+    the ``FAR`` percentile of the reference's own distances, ``mixing`` the share of reference cells among a query
+    cell's neighbours over that expected at random.
     """
 
     level: str
