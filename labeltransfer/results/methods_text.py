@@ -130,7 +130,7 @@ def _training(
     own = "a training loop of labeltransfer's that computes the same objective"
     loops = {loop: own if loop == "fast" else "scvi-tools' own training loop" for loop in ("fast", "scvi-tools")}
     paced = ["", ""]
-    if summary:
+    if summary.get("reference") and summary.get("query"):
         n_cells = n_trained_on(summary)
         paces = scvi_pace(first, n_cells=n_cells), scanvi_pace(second, n_cells=n_cells)
         paced = [f", {pace.batch_size} cells per step and a learning rate of {pace.lr:.3g}" for pace in paces]

@@ -23,13 +23,19 @@ Give the two files as arguments where they lie elsewhere than beside this script
 """
 EXACT = """\
 On the machine of the run, with the versions below and on the same device, it gives the run's labels. Elsewhere the last
-digits of a sum differ, and with them the labels of a few doubtful cells.
+digits of a sum differ, and with them the labels of a few doubtful cells. Should scvi-tools say "Expected more than 1
+value per channel", an epoch ends with a step of a single cell, which labeltransfer leaves out: take a batch_size one
+larger.
 """
 FAST_LOOP = """\
 IT IS NOT BIT-EQUAL TO THE RUN. The run was trained in labeltransfer's fast loop, which computes the same objective but
 draws its steps in another order, and may lower the learning rate and keep the weights of an earlier epoch. This script
 trains the same models in scvi-tools' own loop for as many epochs as the weights that the run kept. Expect the same
 labels for clear cells, and others for some doubtful ones.
+"""
+EARLY = """\
+With early stopping scvi-tools looks at held-out cells after each epoch, which draws random numbers; labeltransfer gives
+them back and this script does not, so models differ a little, and with them the labels of a few doubtful cells.
 """
 SAMPLED = """\
 The run trained on a sample of the query, drawn from every batch and every kind of cell. This script draws as many query
@@ -79,7 +85,14 @@ def script_text(
     loops = {params.integrate.loop, params.transfer.loop}
     n_query = int(summary["query"]["n_cells"])
     is_sample = n_query > params.prepare.max_query_cells
-    notes = [HEAD, FAST_LOOP if "fast" in loops else EXACT, *([SAMPLED] if is_sample else []), CALIBRATED]
+    notes = [HEAD]
+    if "fast" in loops:
+        notes.append(FAST_LOOP)
+    elif params.integrate.early_stopping:
+        notes.append(EARLY)
+    elif not is_sample:
+        notes.append(EXACT)
+    notes += [*([SAMPLED] if is_sample else []), CALIBRATED]
     if versions:
         pinned = " ".join(f"{package}=={version}" for package, version in sorted(versions.items()))
         notes.append(f"Versions of the run: {_printable(pinned)}\n")

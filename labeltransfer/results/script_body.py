@@ -176,7 +176,7 @@ def train(cells: ad.AnnData, everyone: ad.AnnData, accelerator: str) -> pd.DataF
     import scvi
 
     labels = cells.obs["training_label"].to_numpy(dtype=object)
-    common = {"accelerator": accelerator, "devices": 1, "check_val_every_n_epoch": 1, "enable_progress_bar": False}
+    common = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": False}
     first, second = SETTINGS["scvi"], SETTINGS["scanvi"]
 
     scvi.settings.seed = SETTINGS["seed"]

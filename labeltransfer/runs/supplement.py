@@ -64,12 +64,15 @@ def script_of(run: Run) -> str:
     Raises
     ------
     RunError
-        The run was kept without what its preparation counted.
+        The run was kept without what its preparation counted, or with too little of it.
     """
     own = (_json(run, "evaluate", "trust.json").get("methods") or {}).get("scanvi") or {}
+    summary = home.read_json(run.artefact("prepare", "summary.json"))
+    if not all({"counts", "technology", "n_cells"} <= set(summary.get(side, {})) for side in ("reference", "query")):
+        raise RunError(f"summary.json of run {run.id} says too little to repeat it: start the run again.")
     return script_text(
         run.params,
-        summary=home.read_json(run.artefact("prepare", "summary.json")),
+        summary=summary,
         history=_history(run),
         tutorial_lengths=TUTORIAL_URL,
         temperature=own.get("temperature") or 1.0,
