@@ -1,6 +1,5 @@
 """What leaves the app: labels, the annotated data, the models, the figures and the settings."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -130,7 +129,7 @@ def show_report(run: Run) -> None:
     with st.container(border=True):
         st.write("**Everything as one zip**: predictions, report, script, models, settings, scores.")
         written = (run.folder / ANNOTATED).exists()
-        st.caption("The annotated h5ad goes in too." if written else "To have the annotated h5ad in it, write it first.")
+        st.caption("The annotated h5ad goes in too." if written else "The annotated h5ad goes in if it is written first.")
         show_written(run, "supplement", SUPPLEMENT, f"everything-{run.id}.zip", label="Make the zip")
 
 
@@ -205,8 +204,8 @@ with catching():
     with st.container(border=True):
         st.subheader("Report", anchor=False)
         st.write(
-            "For the supplement of a paper: what went in, settings, versions, scores, maps, calibration, verdicts, and a "
-            "methods paragraph with citations."
+            "For the supplement of a paper: what went in, settings, versions, scores, maps, calibration, verdicts, and "
+            "a methods paragraph with citations."
         )
         show_report(run)
 

@@ -107,7 +107,7 @@ def _content(material: Material) -> dict[str, Any]:
     }
 
 
-def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, str, str, str]], list[tuple[str, str, str]]]:
+def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, ...]], list[tuple[str, ...]]]:
     """The preset that a run is nearest to, and its settings: those that differ from it, and the others.
 
     Returns
@@ -119,7 +119,9 @@ def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, str,
 
     def n_different(preset: str) -> int:
         own = PRESETS[preset]  # type: ignore[index]
-        return sum(getattr(asked[s], name) != getattr(own[s], name) for s in asked for name in type(own[s]).model_fields)
+        return sum(
+            getattr(asked[s], name) != getattr(own[s], name) for s in asked for name in type(own[s]).model_fields
+        )
 
     preset = min(PRESETS, key=n_different)
     sections: dict[str, tuple[Settings, Settings]] = {
@@ -128,7 +130,8 @@ def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, str,
         "scANVI": (params.transfer, PRESETS[preset]["transfer"]),
         "Maps": (params.embed, EmbedParams()),
     }
-    changed, same = [], []
+    changed: list[tuple[str, ...]] = []
+    same: list[tuple[str, ...]] = []
     for section, (own, other) in sections.items():
         for name, about in type(own).model_fields.items():
             value, before = words(getattr(own, name)), words(getattr(other, name))
@@ -174,7 +177,7 @@ def _gene_lengths(params: RunParams) -> str:
 
 
 def _calibration(trust: Mapping[str, Any]) -> dict[str, Any]:
-    """scANVI's calibration where trust.json has all of it, else nothing."""
+    """Calibration of scANVI where trust.json has all of it, else nothing."""
     own = (trust.get("methods") or {}).get("scanvi") or {}
     before, after = own.get("before") or {}, own.get("after") or {}
     if not own.get("n_cells") or before.get("ece") is None or after.get("ece") is None:

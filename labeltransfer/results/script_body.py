@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("query", type=Path, nargs="?", default=SETTINGS["query"]["file"])
     parser.add_argument("--gene-lengths", default=SETTINGS["gene_lengths"], help="file or address of the table")
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"))
-    parser.add_argument("--accelerator", default="cpu", choices=["cpu", "gpu"])
+    parser.add_argument("--accelerator", default="cpu")
     options = parser.parse_args()
 
     lengths = read_lengths(options.gene_lengths) if SETTINGS["length_normalize"] != "none" else None
@@ -179,17 +179,14 @@ def train(cells: ad.AnnData, everyone: ad.AnnData, accelerator: str) -> pd.DataF
     common = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": False}
     first, second = SETTINGS["scvi"], SETTINGS["scanvi"]
 
+    def fit(model: Any, settings: dict[str, Any], split: list[np.ndarray] | None) -> None:
+        own = {"train_size": settings["train_size"], "plan_kwargs": settings["plan"]} | settings["training"]
+        model.train(**common, **own, datasplitter_kwargs={"external_indexing": split} if split else None)
+
     scvi.settings.seed = SETTINGS["seed"]
     scvi.model.SCVI.setup_anndata(cells, layer="counts", batch_key="batch")
     model = scvi.model.SCVI(cells, **first["architecture"])
-    split = stratified_split(labels, first["train_size"] or 0.9) if first["stratified_split"] else None
-    model.train(
-        **common,
-        **first["training"],
-        train_size=first["train_size"],
-        datasplitter_kwargs={"external_indexing": split} if split else None,
-        plan_kwargs=first["plan"],
-    )
+    fit(model, first, stratified_split(labels, first["train_size"] or 0.9) if first["stratified_split"] else None)
 
     if SETTINGS["hidden_label"] is not None:
         hidden = (cells.obs["training_label"] == SETTINGS["hidden_label"]).to_numpy()
@@ -197,14 +194,7 @@ def train(cells: ad.AnnData, everyone: ad.AnnData, accelerator: str) -> pd.DataF
         labels = cells.obs["training_label"].to_numpy(dtype=object)
     scvi.settings.seed = SETTINGS["seed"]
     scanvi = scvi.model.SCANVI.from_scvi_model(model, labels_key="training_label", unlabeled_category=UNKNOWN)
-    split = scanvi_split(labels, second)
-    scanvi.train(
-        **common,
-        **second["training"],
-        train_size=second["train_size"],
-        datasplitter_kwargs={"external_indexing": split} if split else None,
-        plan_kwargs=second["plan"],
-    )
+    fit(scanvi, second, scanvi_split(labels, second))
     everyone.obs["training_label"] = UNKNOWN  # what is known of a cell does not steer its prediction
     return scanvi.predict(None if cells.n_obs == everyone.n_obs else everyone, soft=True)
 
