@@ -95,7 +95,7 @@ def _by_share(table: pd.DataFrame) -> dict[str, Any]:
 def _by_verdict(table: pd.DataFrame) -> dict[str, Any]:
     """Channels of tiles coloured by verdict; the share sets how strongly."""
     colours = alt.Scale(domain=list(VERDICT_COLOURS), range=list(VERDICT_COLOURS.values()))
-    strength = alt.Scale(domain=[0, max(float(table["share"].max()), 1e-9)], range=[0.08, 1])
+    strength = alt.Scale(domain=[0, max(float(table["share"].max()), 1e-9)], range=[0.02, 1])
     return {
         "color": alt.Color("verdict:N", title="The prediction is", scale=colours, legend=alt.Legend(labelLimit=200)),
         "fillOpacity": alt.FillOpacity("share:Q", scale=strength, legend=None),
