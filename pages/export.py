@@ -129,7 +129,7 @@ def show_report(run: Run) -> None:
     with st.container(border=True):
         st.write("**Everything as one zip**: predictions, report, script, models, settings, scores.")
         written = (run.folder / ANNOTATED).exists()
-        st.caption("The annotated h5ad goes in too." if written else "The annotated h5ad goes in if it is written first.")
+        st.caption("The annotated h5ad goes in too." if written else "The annotated h5ad goes in once it is written.")
         show_written(run, "supplement", SUPPLEMENT, f"everything-{run.id}.zip", label="Make the zip")
 
 

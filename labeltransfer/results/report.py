@@ -98,6 +98,7 @@ def _content(material: Material) -> dict[str, Any]:
         "methods": list(_methods(trust)),
         "best_method": METHOD_NAMES.get(trust.get("best_method") or "", ""),
         "alarm": trust.get("alarm") or {},
+        "n_sure": _n_sure(cells),
         "ontology": trust.get("ontology") or {},
         "audit": None if material.audit is None else material.audit.head(MOST_AUDITED).to_dict("records"),
         "n_audit": 0 if material.audit is None else len(material.audit),
@@ -174,6 +175,15 @@ def _gene_lengths(params: RunParams) -> str:
     table = params.prepare.gene_lengths
     source = f"the table {Path(table).name}" if table else "the tutorial's mouse table"
     return f"Counts of the {side} were divided by gene length, matched by name; lengths come from {source}."
+
+
+def _n_sure(cells: pd.DataFrame) -> int:
+    """Query cells that logistic regression is sure of: what the alarm's disagreement is a share of."""
+    if "regression_confidence" not in cells:
+        return 0
+    from labeltransfer.results.alarm import SURE  # brings scikit-learn, which a page need not wait for
+
+    return int(((cells["side"] == "query") & (cells["regression_confidence"] >= SURE)).sum())
 
 
 def _calibration(trust: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import re
 from math import ceil
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import anndata as ad
 import numpy as np
@@ -45,12 +46,8 @@ def main() -> None:
 
 def read_lengths(source: str) -> pd.Series:
     """Table of gene lengths: a gene and a length on each line, separated by spaces, a tab or a comma."""
-    if source.startswith(("http://", "https://")):
-        from urllib.request import urlopen
-
-        text = urlopen(source).read().decode("utf-8-sig")
-    else:
-        text = Path(source).read_text(encoding="utf-8-sig")
+    is_address = source.startswith(("http://", "https://"))
+    text = (urlopen(source).read() if is_address else Path(source).read_bytes()).decode("utf-8-sig")
     lines = [line for line in text.splitlines() if line.strip()]
     separator = next((mark for mark in "\t," if mark in lines[0]), None)
     found: dict[str, float] = {}
@@ -166,8 +163,8 @@ def choose_genes(cells: ad.AnnData) -> np.ndarray:
     groups = np.full(cells.n_obs, "all", dtype=object) if group == "none" else cells.obs[group].to_numpy()
     ranked = ad.AnnData(cells.layers["counts"], obs=pd.DataFrame({"group": groups}, index=cells.obs_names))
     ranked.var_names = cells.var_names
-    settings: dict[str, Any] = {"n_top_genes": SETTINGS["n_top_genes"], "inplace": False, "check_values": False}
-    table = sc.pp.highly_variable_genes(ranked, flavor="seurat_v3", batch_key="group", **settings)
+    ask: dict[str, Any] = {"n_top_genes": SETTINGS["n_top_genes"], "inplace": False, "check_values": False}
+    table = sc.pp.highly_variable_genes(ranked, flavor="seurat_v3", batch_key="group", **ask)
     return table["highly_variable"].to_numpy()
 
 
