@@ -132,9 +132,7 @@ def show_report(run: Run) -> None:
     with st.container(border=True):
         st.write("**Everything as one zip**: predictions, report, script, models, settings, scores.")
         written = (run.folder / ANNOTATED).exists()
-        st.caption(
-            "The annotated h5ad goes in too." if written else "To have the annotated h5ad in it, write it first."
-        )
+        st.caption("The annotated h5ad goes in too." if written else "The annotated h5ad goes in once it is written.")
         show_written(run, "supplement", SUPPLEMENT, f"everything-{run.id}.zip", label="Make the zip")
 
 
@@ -209,8 +207,8 @@ with catching():
     with st.container(border=True):
         st.subheader("Report", anchor=False)
         st.write(
-            "For the supplement of a paper: what went in, settings, versions, scores, maps, calibration, verdicts, and a "
-            "methods paragraph with citations."
+            "For the supplement of a paper: what went in, settings, versions, scores, maps, calibration, verdicts, and "
+            "a methods paragraph with citations."
         )
         show_report(run)
 
