@@ -11,6 +11,7 @@ from labeltransfer.results import display, figures, matrix
 from labeltransfer.results.evaluate import Normalize
 from labeltransfer.runs.run import Run
 from pages.shared import cached
+from pages.shared.audit_view import audit_section
 from pages.shared.cell_list import cell_list
 from pages.shared.frame import catching, guard, page_header, require_run
 from pages.shared.trust_view import alarm_banner
@@ -241,3 +242,5 @@ with catching():
         height=min(38 + 35 * len(rows), 700),
         alt=f"Precision, recall, F1 and support of {len(rows)} labels",
     )
+    if labelled:
+        audit_section(run, cells)

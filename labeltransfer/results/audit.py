@@ -34,6 +34,8 @@ REVERSED = 0.35
 """Share of telling genes in the labels' own order, at most, for two classes to stand the other way round."""
 RIGHT_ORDER = 0.65
 """Share in the order of the corrected labels, at least."""
+CLEAR_ORDER = 0.85
+"""The same where the latent has little to say, of a label of which the reference has but a handful of cells."""
 CARRIED = 0.5
 """Share of a class's cells that both kinds of methods must give the other label, in one class of a swap at least."""
 CARRIED_ALONE = 0.6
@@ -245,7 +247,10 @@ def _judge_step(
     meant = partner if partner in known else _best_other(evidence, label)
     # Cells under `before` carry this label: they and the class itself must stand the other way round.
     named = in_order(evidence, label, before, meant, label)
-    carried = max(float(evidence.agreed.loc[a, b]) if b in known else 0.0 for a, b in steps.items())
+    known_steps = [(a, b) for a, b in steps.items() if b in known]
+    carried = max(float(evidence.agreed.loc[step]) for step in known_steps)
+    if named >= CLEAR_ORDER:  # of a rare label the latent may know nothing: then the genes alone, by either way
+        carried = max(carried, *(float(evidence.genes.loc[step]) for step in known_steps))
     wrong = in_order(evidence, label, partner, label, partner) if partner in known and len(steps) == 2 else np.nan
     holds = float(evidence.votes.loc[before, label]) > float(evidence.votes.loc[label, label])
     if carried < CARRIED or not holds or not named >= RIGHT_ORDER or wrong > REVERSED:

@@ -34,7 +34,7 @@ TYPICAL = 0.15
 """Share of a class's cells that must get a label for the label to be typical of the class."""
 N_METHODS_AGREE = 3
 FEWEST_SINGLES = 3
-LOG_ODDS = 5.0
+LOG_ODDS = 30.0
 """Nats by which a misplaced cell's counts must be likelier in the other class."""
 
 Part = tuple[str, str, str, float, str, np.ndarray, np.ndarray]
