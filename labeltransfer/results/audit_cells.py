@@ -161,7 +161,9 @@ def misplaced_cells(
         now = np.array([identity[names[k]] for k in best[these]], dtype=object)
         counted = pd.Series(now).value_counts()
         partner = sorted(counted[counted == counted.max()].index)[0]
-        listed = ", ".join(f"{label} ({n})" for label, n in sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+        listed = ", ".join(
+            f"{label} ({n})" for label, n in sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+        )
         label, n_class = names[code], int(evidence.query.n_cells[code])
         words = (
             f"{len(these):,} of {n_class:,} cells called {label} lie among other classes of the query "
@@ -170,4 +172,3 @@ def misplaced_cells(
         )
         score = float(np.mean([among[these].mean(), fits[these].mean() / 4]))
         yield label, "cells", partner, score, words, rows[these], now
-

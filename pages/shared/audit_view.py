@@ -130,7 +130,7 @@ def show_suspicion(run: Run, cells: pd.DataFrame, table: pd.DataFrame, row: int)
             "the evidence points to, and others in grey",
         )
     with right:
-        cell_list(run, cells, rows, key="audit", file_name=f"{run.id}-audit-cells.csv")
+        cell_list(run, cells, rows, key="audit-cells", file_name=f"{run.id}-audit-cells.csv")
 
 
 def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
@@ -146,7 +146,9 @@ def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
         name = st.text_input("Name of the layer", "audited", max_chars=relabel.LONGEST_NAME, key="audit-name")
         if st.form_submit_button("Apply this relabelling", icon=":material/edit:"):
             relabel.keep_layer(run.folder, name, table, chosen)
-        st.caption("A layer lies beside the observed labels and never overwrites them. One of the same name is replaced.")
+        st.caption(
+            "A layer lies beside the observed labels and never overwrites them. One of the same name is replaced."
+        )
     for number, layer in enumerate(relabel.layers(run.folder)):
         audited = relabel.relabelled(cells, table, relabel.rows_of(layer, table))
         scores = relabel.side_by_side(cells, audited)
