@@ -45,7 +45,8 @@ def parts_of_classes(
     cells: pd.DataFrame, counts: sp.csr_matrix, evidence: Evidence, compatible: Compatible, *, skip: set[str]
 ) -> Iterator[Part]:
     """Parts of classes that are another label of the reference: ``merged`` where no class of the query has that name,
-    ``split`` where one has, so that one kind of cell goes by two names."""
+    ``split`` where one has, so that one kind of cell goes by two names.
+    """
     known = evidence.reference.names
     is_query = (cells["side"] == "query").to_numpy()
     observed = cells["observed_label"].astype(object).to_numpy()
@@ -93,7 +94,8 @@ def _two_parts(
     other: str,
 ) -> tuple[float, float, float]:
     """How far the parts of a class lie apart, in standard deviations of the cells' mean over the telling genes, and
-    the share of these genes that stand with ``other`` in either part."""
+    the share of these genes that stand with ``other`` in either part.
+    """
     up, down = telling_genes(evidence, label, other)
     both = np.concatenate([up, down])
     if not len(both):
