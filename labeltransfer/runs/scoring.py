@@ -20,9 +20,9 @@ def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str],
     """Put the table of cells together, and score and audit it.
 
     Writes ``cells.parquet`` (:func:`.evaluate.cell_table` with ``ontology_verdict``, ``audited_label`` and
-    ``audit_score``), ``metrics.json``, ``terms.json`` (what the labels mean in the Cell Ontology), ``audit.parquet`` and
-    ``audit.csv``, and ``trust.json``: that of the stage before, with scores of the methods on the query and of the
-    Cell Ontology.
+    ``audit_score``), ``metrics.json``, ``terms.json`` (what the labels mean in the Cell Ontology), ``audit.parquet``
+    and ``audit.csv``, and ``trust.json``: that of the stage before, with scores of the methods on the query and of
+    the Cell Ontology.
 
     Parameters
     ----------
