@@ -1,5 +1,6 @@
 """A tile of the confusion matrix opened: numbers, genes, other classifiers, edits and the way back."""
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from labeltransfer.runs.deliver import annotated
 from labeltransfer.runs.edits import edits_file, read_edits
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import find_run
+from labeltransfer.runs.supplement import write_supplement
 from pages.shared import cached_pairs
 from pages.shared.edit_view import DEMO_STAYS
 
@@ -200,7 +202,7 @@ def test_an_annotated_file_from_before_an_edit_says_so(run: Run) -> None:
     press(opened(run), "Keep this edit")
     at = page("export", run)
     assert "before the last change of edits" in said(at)
-    assert "Write the file" in [button.label for button in at.button]
+    assert "Make it anew" in [button.label for button in at.button]
 
 
 def test_a_damaged_file_of_edits_is_said_on_the_page(run: Run) -> None:
@@ -240,3 +242,13 @@ def test_the_annotated_file_has_the_outcome_of_edits(run: Run, tmp_path: Path) -
     assert obs["final_label"].astype(str).tolist() == obs["predicted_label"].astype(str).tolist()
     assert (obs["edit_action"] == "accept").sum() == len(behind(run))
     assert set(obs["edit"].dropna()) == {"T cell → B cell: accepted"}
+
+
+def test_the_zip_has_the_outcome_of_edits(run: Run, tmp_path: Path) -> None:
+    press(opened(run), "Keep this edit")
+    write_supplement(run, tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        table = pd.read_csv(archive.open("predictions.csv"))
+        assert "edits.json" in archive.namelist()
+    assert (table["edit_action"] == "accept").sum() == len(behind(run))
+    assert table["final_label"].tolist() == table["predicted_label"].tolist()

@@ -19,6 +19,7 @@ from labeltransfer.results.cells import read_cells
 from labeltransfer.results.rejection import Rule
 from labeltransfer.results.report import Material, render
 from labeltransfer.results.script import script_text
+from labeltransfer.runs.edits import read_edits
 from labeltransfer.runs.pipeline import STAGE_TITLES
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.timing import training_history
@@ -98,7 +99,8 @@ def write_supplement(run: Run, target: Path) -> None:
         rule = Rule(confidence=run.params.reject_below or 0.0)
         cells = read_cells(run.artefact("evaluate", "cells.parquet"))
         with archive.open("predictions.csv", "w", force_zip64=True) as file:
-            for block in export.csv_blocks(export.predictions(cells, run.id, rule=rule)):
+            table = export.predictions(cells, run.id, rule=rule, edits=read_edits(run))
+            for block in export.csv_blocks(table):
                 file.write(block.encode())
         archive.writestr("report.html", report_html(run))
         with suppress(RunError):
