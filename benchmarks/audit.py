@@ -54,7 +54,7 @@ class Trained:
     @property
     def observed(self) -> np.ndarray:
         labels = self.cells["observed_label"].astype(object)
-        return labels.where(labels.notna(), None).to_numpy(dtype=object)
+        return labels.to_numpy(dtype=object)
 
 
 def train(pair: Pair, scratch: Path, *, seed: int, preset: str) -> Trained:
@@ -194,7 +194,11 @@ def main() -> None:
                 if suspected.empty:
                     real.append([name, seed, "–", "–", "–", "–", 0, "nothing is suspected"])
     seen = pd.DataFrame(lines)
-    rows = [row(*key, part) for key, part in seen.groupby(["scenario", "noise"], sort=False)]
+    rows = [
+        row(str(scenario), noise, seen[(seen["scenario"] == scenario) & (seen["noise"] == noise)])
+        for scenario in seen["scenario"].unique()
+        for noise in (0.0, NOISE)
+    ]
     command = f"python -m benchmarks.audit --preset {options.preset} --seeds {' '.join(map(str, options.seeds))}"
     text = table(HEADER, rows)
     if real:

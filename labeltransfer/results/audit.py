@@ -7,7 +7,7 @@ reference merely lacks, or that is only coarser or finer than its, is no error e
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -19,13 +19,14 @@ from labeltransfer.results.audit_evidence import (
     FEWEST_CELLS,
     Compatible,
     Evidence,
+    Finding,
+    Kind,
     gather,
     in_order,
     stands_with,
     telling_genes,
 )
 
-Kind = Literal["swap", "mislabelled", "merged", "split", "cells"]
 COLUMNS = ["observed_label", "kind", "partner_label", "score", "n_cells", "evidence"]
 SAME = ("exact", "more specific", "more general")
 """Verdicts on an observed and a predicted label that make no error of a difference."""
@@ -48,19 +49,6 @@ DIFFERENT = 0.75
 """Share of telling genes in order from which two classes of the query are as different as their labels say."""
 
 Relations = Callable[[str, str], str | None] | pd.DataFrame
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A suspicion: ``rows`` are the cells, ``now`` the observed labels that they should have, both of shape (n,)."""
-
-    observed: str
-    kind: Kind
-    partner: str
-    score: float
-    evidence: str
-    rows: np.ndarray
-    now: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -125,19 +113,17 @@ def audit(
     moved = _whole_classes(evidence, compatible, names)
     identity = {name: moved[name][0] if name in moved else name for name in evidence.query.names}
     observed = cells["observed_label"].astype(object).to_numpy()
-    found = []
+    found: list[Finding] = []
     by_class = {label: np.flatnonzero(labelled & (observed == label)) for label in moved}
     for label, (partner, kind, score, words) in moved.items():
         rows = by_class[label]
         found.append(Finding(label, kind, partner, score, words, rows, np.full(len(rows), partner, dtype=object)))
-    for part in parts_of_classes(cells, counts, evidence, compatible, skip=set(moved)):
-        found.append(Finding(*part))
+    found += parts_of_classes(cells, counts, evidence, compatible, skip=set(moved))
     taken = np.zeros(len(cells), bool)
     for part in found:
         taken[part.rows] |= part.kind in ("merged", "split")
     looked_at = np.flatnonzero(labelled & ~taken)
-    for single in misplaced_cells(cells, latent, counts, evidence, looked_at, identity, compatible, seed=seed):
-        found.append(Finding(*single))
+    found += misplaced_cells(cells, latent, counts, evidence, looked_at, identity, compatible, seed=seed)
     return _collected(cells, labelled, _without_singles(found))
 
 
@@ -241,18 +227,20 @@ def _judge_step(
     before = next(name for name, following in steps.items() if following == label)
     known = set(evidence.reference.names)
     if label not in known:  # the reference lacks it: what it is by votes is all that can be said
-        share = float(evidence.agreed.loc[label, partner])
-        words = f"{_votes(evidence, label, partner)} The reference lacks {label}, and cells called {partner} are no {partner}."
+        share = evidence.agree(label, partner)
+        words = (
+            f"{_votes(evidence, label, partner)} The reference lacks {label}; cells called {partner} are not {partner}."
+        )
         return (share, words) if share >= CARRIED else None
     meant = partner if partner in known else _best_other(evidence, label)
     # Cells under `before` carry this label: they and the class itself must stand the other way round.
     named = in_order(evidence, label, before, meant, label)
     known_steps = [(a, b) for a, b in steps.items() if b in known]
-    carried = max(float(evidence.agreed.loc[step]) for step in known_steps)
+    carried = max(evidence.agree(*step) for step in known_steps)
     if named >= CLEAR_ORDER:  # of a rare label the latent may know nothing: then the genes alone, by either way
-        carried = max(carried, *(float(evidence.genes.loc[step]) for step in known_steps))
+        carried = max(carried, *(cast(float, evidence.genes.at[step]) for step in known_steps))
     wrong = in_order(evidence, label, partner, label, partner) if partner in known and len(steps) == 2 else np.nan
-    holds = float(evidence.votes.loc[before, label]) > float(evidence.votes.loc[label, label])
+    holds = evidence.voted(before, label) > evidence.voted(label, label)
     if carried < CARRIED or not holds or not named >= RIGHT_ORDER or wrong > REVERSED:
         return None
     n_genes = sum(map(len, telling_genes(evidence, meant, label)))
@@ -260,7 +248,7 @@ def _judge_step(
         f"{_votes(evidence, label, meant)} Of {n_genes} genes that tell {label} from {meant} in the reference, "
         f"{round(named * n_genes)} are the other way round here: cells called {before} carry {label}'s."
     ) + _named(evidence, meant, label, genes)
-    return float(np.mean([named, max(evidence.votes.loc[label, meant], evidence.votes.loc[before, label])])), words
+    return float(np.mean([named, max(evidence.voted(label, meant), evidence.voted(before, label))])), words
 
 
 def _best_other(evidence: Evidence, label: str) -> str:
@@ -291,10 +279,14 @@ def _swaps_with_missing(evidence: Evidence, big: set[str], compatible: Compatibl
         carriers = [name for name in sorted(big - known) if not compatible(name, label)]
         if not carriers:
             continue
-        carrier = max(carriers, key=lambda name: float(evidence.agreed.loc[name, label]))
-        if evidence.agreed.loc[carrier, label] >= CARRIED and evidence.votes.loc[label, label] <= OWN_ALONE:
+        carrier = max(carriers, key=lambda name: evidence.agree(name, label))
+        if evidence.agree(carrier, label) >= CARRIED and evidence.voted(label, label) <= OWN_ALONE:
             found.append([label, carrier])
     return found
+
+
+def _most_agreed(evidence: Evidence, label: str, others: list[str]) -> str:
+    return max(others, key=lambda name: evidence.agree(label, name))
 
 
 def _one_way(evidence: Evidence, big: set[str], compatible: Compatible, genes: np.ndarray | None) -> Moved:
@@ -304,9 +296,9 @@ def _one_way(evidence: Evidence, big: set[str], compatible: Compatible, genes: n
         others = [name for name in evidence.reference.names if not compatible(label, name)]
         if not others:
             continue
-        other = str(evidence.agreed.loc[label, others].idxmax())
-        share = float(evidence.agreed.loc[label, other])
-        own = float(evidence.votes.loc[label].drop(others).sum())
+        other = _most_agreed(evidence, label, others)
+        share = evidence.agree(label, other)
+        own = sum(evidence.voted(label, name) for name in evidence.reference.names if name not in others)
         if share < CARRIED_ALONE or own > OWN_ALONE:
             continue
         pair = stands_with(evidence, label, label, other)

@@ -12,6 +12,8 @@ from labeltransfer.results.audit_evidence import (
     LATENT_METHODS,
     Compatible,
     Evidence,
+    Finding,
+    Kind,
     log_normalised,
     log_odds,
     neighbour_shares,
@@ -37,13 +39,10 @@ FEWEST_SINGLES = 3
 LOG_ODDS = 30.0
 """Nats by which a misplaced cell's counts must be likelier in the other class."""
 
-Part = tuple[str, str, str, float, str, np.ndarray, np.ndarray]
-"""The fields of :class:`.audit.Finding`."""
-
 
 def parts_of_classes(
     cells: pd.DataFrame, counts: sp.csr_matrix, evidence: Evidence, compatible: Compatible, *, skip: set[str]
-) -> Iterator[Part]:
+) -> Iterator[Finding]:
     """Parts of classes that are another label of the reference: ``merged`` where no class of the query has that name,
     ``split`` where one has, so that one kind of cell goes by two names.
     """
@@ -56,7 +55,7 @@ def parts_of_classes(
     for label in (name for name in query.names if name in known and name not in skip):
         own_rows = np.flatnonzero(is_query & (observed == label))
         for other in known:
-            if other in skip or compatible(label, other) or evidence.agreed.loc[label, other] < PART:
+            if other in skip or compatible(label, other) or evidence.agree(label, other) < PART:
                 continue
             agree = sum((method[own_rows] == other).astype(int) for method in said)
             inside = (agree >= N_METHODS_AGREE) & (said[-1][own_rows] == other)
@@ -67,10 +66,11 @@ def parts_of_classes(
             apart, with_other, with_rest = _two_parts(counts, n_counts, own_rows, inside, evidence, label, other)
             if apart < APART or with_other < WITH_OTHER or with_rest > WITH_REST:
                 continue
-            kind, more = "merged", f"No class of the query is called {other}."
+            kind: Kind = "merged"
+            more = f"No class of the query is called {other}."
             if other in query.names and query.n_cells[query.at(other)] >= FEWEST_CELLS:
-                places = (np.full(n_part, query.at(name)) for name in (label, other))
-                likelier = float((log_odds(counts, rows, *places, query) > 0).mean())
+                own, others = (np.full(n_part, query.at(name)) for name in (label, other))
+                likelier = float((log_odds(counts, rows, own, others, query) > 0).mean())
                 if likelier < LIKELIER:
                     continue
                 kind = "split"
@@ -81,7 +81,7 @@ def parts_of_classes(
                 f"{with_rest:.0%} in the other cells, {apart:.1f} standard deviations between. {more}"
             )
             score = float(np.mean([with_other, min(apart / 4, 1), agree[inside].mean() / 4]))
-            yield label, kind, other, score, words, rows, np.full(n_part, other, dtype=object)
+            yield Finding(label, kind, other, score, words, rows, np.full(n_part, other, dtype=object))
 
 
 def _two_parts(
@@ -105,7 +105,9 @@ def _two_parts(
     own, others = (reference.mean[reference.at(name)][both] + evidence.offset[both] for name in (label, other))
     shares = [float((np.abs(part.mean[i][both] - others) < np.abs(part.mean[i][both] - own)).mean()) for i in (1, 0)]
     expression = log_normalised(counts[rows], n_counts[rows])
-    tilt = sum((np.asarray(expression[:, g].mean(axis=1)).ravel() * s for g, s in ((up, 1), (down, -1)) if len(g)), 0.0)
+    weight = np.zeros(counts.shape[1])
+    weight[up], weight[down] = 1 / max(len(up), 1), -1 / max(len(down), 1)
+    tilt = np.asarray(expression @ weight).ravel()
     pooled = np.sqrt((tilt[inside].var() + tilt[~inside].var()) / 2)
     return float((tilt[inside].mean() - tilt[~inside].mean()) / max(pooled, 1e-9)), shares[0], shares[1]
 
@@ -120,7 +122,7 @@ def misplaced_cells(
     compatible: Compatible,
     *,
     seed: int,
-) -> Iterator[Part]:
+) -> Iterator[Finding]:
     """Single cells that lie among another class of the query, look like it and are predicted like it.
 
     Parameters
@@ -173,4 +175,4 @@ def misplaced_cells(
             f"their own), at least {N_METHODS_AGREE} of 4 methods agree, and their counts are likelier there: {listed}."
         )
         score = float(np.mean([among[these].mean(), fits[these].mean() / 4]))
-        yield label, "cells", partner, score, words, rows[these], now
+        yield Finding(label, "cells", partner, score, words, rows[these], now)

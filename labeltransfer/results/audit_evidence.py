@@ -6,6 +6,7 @@ methods trained on the reference (on the latent and on the genes) and plain expr
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,20 @@ FEWEST_CELLS = 5
 """Cells that a group needs for its mean expression to be used."""
 
 Compatible = Callable[[str, str], bool]
+Kind = Literal["swap", "mislabelled", "merged", "split", "cells"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A suspicion: ``rows`` are the cells, ``now`` the observed labels that they should have, both of shape (n,)."""
+
+    observed: str
+    kind: Kind
+    partner: str
+    score: float
+    evidence: str
+    rows: np.ndarray
+    now: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,14 @@ class Evidence:
     def agreed(self) -> pd.DataFrame:
         """The weaker of both kinds of methods: what either of them denies is small."""
         return self.latent.where(self.latent < self.genes, self.genes)
+
+    def voted(self, label: str, other: str) -> float:
+        """Share of a class's cells that get a label, by ``votes``."""
+        return (cast(float, self.latent.at[label, other]) + cast(float, self.genes.at[label, other])) / 2
+
+    def agree(self, label: str, other: str) -> float:
+        """Share of a class's cells that get a label, by ``agreed``."""
+        return min(cast(float, self.latent.at[label, other]), cast(float, self.genes.at[label, other]))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The label audit on Compare: observed labels that their own cells contradict, and what to do about them."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def audit_section(run: Run, cells: pd.DataFrame) -> None:
         "Label audit",
         anchor=False,
         help="Observed labels of the query that their own cells contradict. No method has seen these labels. Labels "
-        "that the reference lacks, or that are only coarser or finer than its own, are no errors and not listed here.",
+        "that the reference lacks, or that are only coarser or finer than its own, are no errors and are left out.",
     )
     table = audit_table(run)
     if table is None or "audited_label" not in cells:
@@ -177,7 +178,7 @@ def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
             with st.container(horizontal=True):
                 st.download_button(
                     "Download the layer as CSV",
-                    lambda labels=audited: to_csv(layer_table(cells, labels)),
+                    partial(_layer_csv, cells, audited),
                     file_name=f"{run.id}-audited-labels.csv",
                     mime="text/csv",
                     icon=":material/download:",
@@ -187,6 +188,10 @@ def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
                 if st.button("Remove this layer", icon=":material/delete:", key=f"audit-remove-{number}"):
                     relabel.remove_layer(run.folder, layer.name)
                     st.rerun()
+
+
+def _layer_csv(cells: pd.DataFrame, audited: pd.Series) -> str:
+    return to_csv(layer_table(cells, audited))
 
 
 def layer_table(cells: pd.DataFrame, audited: pd.Series) -> pd.DataFrame:
