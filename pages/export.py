@@ -12,7 +12,8 @@ from labeltransfer.results.maps import Basis
 from labeltransfer.results.rejection import FARTHEST
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.supplement import ANNOTATED, report_html, script_of
-from pages.shared import cached
+from pages.shared import cached, cached_pairs
+from pages.shared.edit_view import edits_caption
 from pages.shared.frame import catching, guard, page_header, require_run
 from pages.shared.trust_view import METHOD_NAMES, rejection_rule
 from pages.shared.words import size
@@ -55,8 +56,9 @@ def show_predictions(run: Run) -> None:
         key=f"export-method-{run.id}",
         help="Whose label stands as predicted_label in the CSV; of any but scANVI's the column method says so.",
     )
+    edits = cached_pairs.edits(run)
     rule, label = rejection_rule(run), "predicted_label" if method == "scanvi" else f"{method}_label"
-    offered = partial(export.predictions, cells, run.id, rule=rule, label=label)
+    offered = partial(export.predictions, cells, run.id, rule=rule, label=label, edits=edits)
     keep = cells["confidence"].to_numpy()[query] >= least
     if wanted:
         keep &= cells["predicted_label"].isin(wanted).to_numpy()[query]
@@ -85,6 +87,7 @@ def show_predictions(run: Run) -> None:
         )
         preview = f"; the first {PREVIEW_ROWS} are shown" if len(rows) > PREVIEW_ROWS else ""
         st.caption(f"{len(rows):,} of {len(query):,} query cells{preview}.")
+    edits_caption(edits, len(cells))
     if rule.active:
         far = f" or lies beyond the {rule.distance:g}th percentile of distances" if rule.distance < FARTHEST else ""
         st.caption(
