@@ -81,6 +81,7 @@ def test_a_run_writes_every_promised_file(outputs: list[Path]) -> None:
     names = {path.name for path in outputs[0].iterdir()}
     assert names >= {
         *("predictions.csv", "metrics.json", "cells.parquet", "params.json", "scvi_model", "scanvi_model"),
+        *("report.html", "script.py"),
     }
 
 
