@@ -10,7 +10,7 @@ import pandas as pd
 
 from labeltransfer import home
 from labeltransfer.params import UNKNOWN
-from labeltransfer.results import export
+from labeltransfer.results import export, hidden
 from labeltransfer.results.evaluate import per_label
 from labeltransfer.results.rejection import Rule
 from labeltransfer.runs.run import Run
@@ -29,7 +29,8 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     """Write a finished run's results to a folder; gives a line about each.
 
     Writes ``predictions.csv``, ``per_label.csv``, ``metrics.json``, ``trust.json``, ``cells.parquet``, ``params.json``,
-    ``scvi_model/`` and ``scanvi_model/``.
+    ``scvi_model/`` and ``scanvi_model/``; where a label was hidden also ``hidden.json``, see
+    :func:`.hidden.hidden_report`.
     """
     cells_file = run.artefact("evaluate", "cells.parquet")
     cells = pd.read_parquet(cells_file)
@@ -41,6 +42,9 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     home.write_atomic(folder / "per_label.csv", export.to_csv(per_label(cells)))
     trust = home.read_json(run.artefact("evaluate", "trust.json"))
     home.write_json(folder / "trust.json", trust)
+    report = hidden.hidden_report(cells, run.params.hidden_label) if run.params.hidden_label else None
+    if report:
+        home.write_json(folder / "hidden.json", report)
     shutil.copyfile(cells_file, folder / "cells.parquet")
     shutil.copyfile(run.folder / "params.json", folder / "params.json")
     for name, stage in (("scvi_model", "integrate"), ("scanvi_model", "transfer")):
@@ -59,8 +63,26 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     if rule.active:
         n_rejected = int((predictions["predicted_label"] == UNKNOWN).sum())
         yield f"{n_rejected:,} of them are Unknown: their confidence is below {rule.confidence:g}"
+    if report:
+        yield from _hidden_lines(report)
     if reasons := trust["alarm"]["reasons"]:
         yield f"{ALARMS[trust['alarm']['level']]}: {' '.join(reasons)}"
+
+
+def _hidden_lines(report: dict[str, Any]) -> Iterator[str]:
+    """What became of the cells of a label that was hidden."""
+    judged = report["rules"]["both"]
+    most = report["swallowed_by"][0]
+    yield (
+        f"of the {judged['n_hidden']:,} reference cells of the hidden label {report['label']} {most['n_cells']:,} were "
+        f"called {most['predicted_label']}, more than any other"
+    )
+    rule = judged["rule"]
+    yield (
+        f"{judged['n_hidden_rejected']:,} of them are rejected by a confidence below {rule['confidence']:.3f} or a "
+        f"distance percentile beyond {rule['distance']:.1f}, at the loss of {judged['n_others_rejected']:,} of "
+        f"{judged['n_others']:,} held-out cells of other labels"
+    )
 
 
 def annotated(run: Run, path: Path) -> None:
