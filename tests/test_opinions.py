@@ -106,6 +106,11 @@ def soft_of(*rows: tuple[float, float]) -> pd.DataFrame:
     return pd.DataFrame(np.array(rows, np.float32), columns=NAMES)
 
 
+def table_of(softs: dict[str, pd.DataFrame], **temperatures: float) -> pd.DataFrame:
+    warmth = dict.fromkeys([*softs, "consensus"], 1.0) | temperatures
+    return opinions.opinion_table(softs, opinions.consensus_soft(softs, warmth), warmth)
+
+
 def test_the_table_counts_who_agrees_and_takes_the_mean() -> None:
     softs = {
         "scanvi": soft_of((0.9, 0.1), (0.6, 0.4)),
@@ -113,7 +118,7 @@ def test_the_table_counts_who_agrees_and_takes_the_mean() -> None:
         "forest": soft_of((0.7, 0.3), (0.2, 0.8)),
         "regression": soft_of((0.1, 0.9), (0.3, 0.7)),
     }
-    table = opinions.opinion_table(softs, dict.fromkeys(softs, 1.0))
+    table = table_of(softs)
     assert table["agreement"].tolist() == [3, 1]
     assert table["consensus_label"].tolist() == ["B", "T"]
     assert table["consensus_confidence"].tolist() == [pytest.approx(0.625), pytest.approx(0.7)]
@@ -124,7 +129,7 @@ def test_the_table_counts_who_agrees_and_takes_the_mean() -> None:
 
 def test_calibration_stands_beside_the_confidence_as_it_came() -> None:
     softs = {"scanvi": soft_of((0.99, 0.01))}
-    table = opinions.opinion_table(softs, {"scanvi": 2.0})
+    table = table_of(softs, scanvi=2.0)
     assert table["raw_confidence"].iat[0] == pytest.approx(0.99)
     assert table["confidence"].iat[0] == pytest.approx(99**0.5 / (1 + 99**0.5), abs=1e-4)
 

@@ -35,6 +35,7 @@ _COLUMNS = [
     "distance_percentile",
     "agreement",
     "consensus_label",
+    "ontology_verdict",
     "side",
     "technology",
     "batch",

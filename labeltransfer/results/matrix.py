@@ -22,11 +22,23 @@ MOST_COLUMNS_WITH_TEXT = 40
 
 _INK = "0, 114, 178"
 
+VERDICT_COLOURS = {
+    "exact": "#0072b2",
+    "more specific": "#009e73",
+    "more general": "#56b4e9",
+    "sibling": "#e69f00",
+    "unrelated": "#d55e00",
+    "not in the ontology": "#8c9298",
+}
+"""Okabe and Ito's colours, which colour-blind eyes can tell apart."""
+
 
 def confusion_chart(
     table: pd.DataFrame, *, normalize: Normalize = "observed", dark: bool = False
 ) -> alt.LayerChart | alt.FacetChart:
     """Clickable confusion matrix of :func:`.evaluate.confusion`.
+
+    Where the table has a column ``verdict``, that colours the tiles, and the share makes them stronger or fainter.
 
     A click selects one pair of labels under the name ``cell``, with the fields ``observed_label`` and
     ``predicted_label``. Rows are observed labels, those that the reference has first. ``dark`` says that it will
@@ -37,6 +49,7 @@ def confusion_chart(
         agrees=table["observed_label"] == table["predicted_label"],
         written=_cell_texts(table, normalize),
     )
+    by_verdict = "verdict" in table
     rows, columns = _order(table)
     click = alt.selection_point(name="cell", fields=["observed_label", "predicted_label"], toggle=False)
     base = alt.Chart(shown).encode(
@@ -47,15 +60,11 @@ def confusion_chart(
             alt.Tooltip("predicted_label:N", title="Predicted"),
             alt.Tooltip("n_cells:Q", title="Cells", format=","),
             alt.Tooltip("share:Q", title=SHARE_TITLES[normalize], format=".1%"),
+            *([alt.Tooltip("verdict:N", title="The prediction is")] if by_verdict else []),
         ],
     )
     tiles = base.mark_rect(cursor="pointer").encode(
-        color=alt.Color(
-            "share:Q",
-            title="Share",
-            scale=alt.Scale(domain=[0, max(float(table["share"].max()), 1e-9)], range=[_ink(0.05), _ink(1)]),
-            legend=alt.Legend(format=".0%", gradientLength=140),
-        ),
+        **(_by_verdict(shown) if by_verdict else _by_share(shown)),
         stroke=alt.condition(click, alt.value("#e69f00"), alt.value("#8c9298"), empty=False),
         strokeWidth=alt.condition(click, alt.value(3), alt.value(0.25), empty=False),
     )
@@ -73,6 +82,24 @@ def confusion_chart(
     step = 24 if len(rows) <= 40 else 16
     chart = alt.layer(*layers).properties(height=alt.Step(step))
     return chart if len(columns) <= MOST_COLUMNS_WITH_TEXT else chart.properties(width=alt.Step(16))
+
+
+def _by_share(table: pd.DataFrame) -> dict[str, Any]:
+    """Channels of tiles that are the stronger the larger their share."""
+    domain = [0, max(float(table["share"].max()), 1e-9)]
+    scale = alt.Scale(domain=domain, range=[_ink(0.05), _ink(1)])
+    legend = alt.Legend(format=".0%", gradientLength=140)
+    return {"color": alt.Color("share:Q", title="Share", scale=scale, legend=legend)}
+
+
+def _by_verdict(table: pd.DataFrame) -> dict[str, Any]:
+    """Channels of tiles coloured by verdict; the share sets how strongly."""
+    colours = alt.Scale(domain=list(VERDICT_COLOURS), range=list(VERDICT_COLOURS.values()))
+    strength = alt.Scale(domain=[0, max(float(table["share"].max()), 1e-9)], range=[0.02, 1])
+    return {
+        "color": alt.Color("verdict:N", title="The prediction is", scale=colours, legend=alt.Legend(labelLimit=200)),
+        "fillOpacity": alt.FillOpacity("share:Q", scale=strength, legend=None),
+    }
 
 
 def _order(table: pd.DataFrame) -> tuple[list[str], list[str]]:

@@ -61,46 +61,53 @@ def curve(found: Reliability) -> dict[str, Any]:
     }
 
 
-def opinion_table(softs: Mapping[str, pd.DataFrame], temperatures: Mapping[str, float]) -> pd.DataFrame:
+def consensus_soft(softs: Mapping[str, pd.DataFrame], temperatures: Mapping[str, float]) -> pd.DataFrame:
+    """Mean of the methods' calibrated probabilities, shape (n_cells, n_labels)."""
+    first = softs[SCANVI]
+    total = np.zeros(first.shape, np.float32)
+    for name, soft in softs.items():
+        total += calibrated(soft[first.columns], temperatures[name]).to_numpy()
+    return pd.DataFrame(total / len(softs), index=first.index, columns=first.columns)
+
+
+def opinion_table(
+    softs: dict[str, pd.DataFrame], consensus: pd.DataFrame, temperatures: Mapping[str, float]
+) -> pd.DataFrame:
     """Put the methods' probabilities together, cell by cell.
 
     Parameters
     ----------
     softs
         Probabilities of each method, scANVI among them: frames of shape (n_cells, n_labels), all with the same columns.
+    consensus
+        See :func:`consensus_soft`, likewise.
     temperatures
-        Temperature of each method.
+        Temperature of each method and of the consensus.
 
     Returns
     -------
     One row a cell: ``confidence`` and ``second_confidence``, scANVI's calibrated probabilities of its two likeliest
-    labels, and ``raw_confidence`` as it came; each other method's ``NAME_label`` and ``NAME_confidence``;
-    ``consensus_label`` and ``consensus_confidence``, from the mean of all calibrated probabilities; ``agreement``, how
-    many methods say what scANVI says, itself included (1 to the number of methods).
+    labels, and ``raw_confidence`` as it came; ``NAME_label`` and ``NAME_confidence`` of each other method and of the
+    consensus; ``agreement``, how many methods say what scANVI says, itself included (1 to the number of methods).
     """
-    columns = softs[SCANVI].columns
-    labels = names(softs[SCANVI])
-    table: dict[str, Any] = {}
-    total = np.zeros(softs[SCANVI].shape, np.float32)
-    own = softs[SCANVI].to_numpy().argmax(axis=1)
+    own = softs[SCANVI]
+    labels, said_by_scanvi = pd.Index(names(own)), own.to_numpy().argmax(axis=1)
+    two = np.sort(calibrated(own, temperatures[SCANVI]).to_numpy(), axis=1)[:, -2:]
+    table: dict[str, Any] = {
+        "raw_confidence": own.to_numpy(dtype=np.float32).max(axis=1),
+        "confidence": two[:, -1],
+        "second_confidence": two[:, 0] if own.shape[1] > 1 else np.float32(np.nan),
+    }
     agreement = np.zeros(len(own), np.int8)
-    for name, soft in softs.items():
-        values = calibrated(soft[columns], temperatures[name]).to_numpy()
-        total += values
+    for name, soft in (softs | {CONSENSUS: consensus}).items():
+        values = calibrated(soft[own.columns], temperatures[name]).to_numpy()
         said = values.argmax(axis=1)
-        agreement += said == own
-        if name == SCANVI:
-            table["raw_confidence"] = soft.to_numpy(dtype=np.float32).max(axis=1)
-            two = np.sort(values, axis=1)[:, -2:]
-            table["confidence"] = two[:, -1]
-            table["second_confidence"] = two[:, 0] if values.shape[1] > 1 else np.float32(np.nan)
-        else:
-            table[f"{name}_label"] = pd.Categorical.from_codes(said.tolist(), pd.Index(labels))
+        if name != CONSENSUS:
+            agreement += said == said_by_scanvi
+        if name != SCANVI:
+            table[f"{name}_label"] = pd.Categorical.from_codes(said.tolist(), labels)
             table[f"{name}_confidence"] = values[np.arange(len(said)), said]
-    table["agreement"] = agreement
-    table[f"{CONSENSUS}_label"] = pd.Categorical.from_codes(total.argmax(axis=1).tolist(), pd.Index(labels))
-    table[f"{CONSENSUS}_confidence"] = total.max(axis=1) / len(softs)
-    return pd.DataFrame(table)
+    return pd.DataFrame(table | {"agreement": agreement})
 
 
 def names(soft: pd.DataFrame) -> np.ndarray:

@@ -1,0 +1,150 @@
+"""Verdicts of the Cell Ontology, on its own terms."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from labeltransfer.results import ontology, relations
+from labeltransfer.results.ontology import Term, find_term, find_terms, verdict, verdict_column
+
+PAIRS = [
+    ("T cell", "CL:0000084", "T cell", "CL:0000084", "exact"),
+    ("T cell", "CL:0000084", "CD4-positive, alpha-beta T cell", "CL:0000624", "more specific"),
+    ("hematopoietic precursor cell", "CL:0008001", "hematopoietic stem cell", "CL:0000037", "more specific"),
+    ("CD4-positive, alpha-beta T cell", "CL:0000624", "T cell", "CL:0000084", "more general"),
+    ("basophil", "CL:0000767", "granulocyte", "CL:0000094", "more general"),
+    ("B cell", "CL:0000236", "natural killer cell", "CL:0000623", "unrelated"),
+    ("T cell", "CL:0000084", "natural killer cell", "CL:0000623", "sibling"),
+    ("monocyte", "CL:0000576", "macrophage", "CL:0000235", "sibling"),
+    ("naive B cell", "CL:0000788", "immature B cell", "CL:0000816", "sibling"),
+    ("T cell", "CL:0000084", "macrophage", "CL:0000235", "unrelated"),
+    ("erythroblast", "CL:0000765", "neuron", "CL:0000540", "unrelated"),
+]
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+@pytest.mark.parametrize(("observed", "observed_id", "predicted", "predicted_id", "expected"), PAIRS)
+def test_verdicts_by_id_and_by_name(
+    observed: str, observed_id: str, predicted: str, predicted_id: str, expected: str, by_id: bool
+) -> None:
+    pair = [
+        find_term(name, term if by_id else "") for name, term in ((observed, observed_id), (predicted, predicted_id))
+    ]
+    assert [term.id for term in pair] == [observed_id, predicted_id]
+    assert {term.source for term in pair} <= ({"id"} if by_id else {"name", "synonym"})
+    assert verdict(*pair) == expected
+
+
+@pytest.mark.parametrize(
+    ("label", "term"),
+    [
+        ("T cells", "CL:0000084"),
+        ("B-cell", "CL:0000236"),
+        ("natural_killer_cell", "CL:0000623"),
+        ("NK", "CL:0000623"),
+        ("mast", "CL:0000097"),
+        ("CD4-POSITIVE alpha-beta T lymphocytes", "CL:0000624"),
+    ],
+)
+def test_names_are_found_whatever_their_spelling(label: str, term: str) -> None:
+    assert find_term(label).id == term
+
+
+@pytest.mark.parametrize("label", ["alpha", "cluster 7", "", "beta"])
+def test_a_label_that_fits_no_term_or_too_many_is_left_alone(label: str) -> None:
+    assert find_term(label) == Term("", "", "none")
+
+
+def test_an_id_that_is_none_does_not_hide_the_name() -> None:
+    assert find_term("T cell", "CL:9999999").source == "name"
+
+
+def table(observed: list[str | None], predicted: list[str], **columns: list[str | None]) -> pd.DataFrame:
+    """A query's cells, after one reference cell of each predicted label."""
+    labels = sorted(set(predicted))
+    frame = pd.DataFrame(
+        {
+            "side": ["reference"] * len(labels) + ["query"] * len(observed),
+            "observed_label": pd.Categorical([*labels, *observed]),
+            "predicted_label": pd.Categorical([*labels, *predicted]),
+        }
+    )
+    for name, values in columns.items():
+        frame[f"obs.{name}"] = [*([None] * len(labels)), *values]
+    return frame
+
+
+def test_ids_of_the_file_win_over_names_where_they_agree_within_a_label() -> None:
+    ids = ["CL:0000084"] * 19 + ["CL:0000236"]
+    cells = table(["my lymphocytes"] * 20, ["B cell"] * 20, cell_ontology_id=ids)
+    assert find_terms(cells)["my lymphocytes"] == Term("CL:0000084", "T cell", "id")
+    mixed = table(["my lymphocytes"] * 20, ["B cell"] * 20, cell_ontology_id=ids[:10] + ["CL:0000236"] * 10)
+    assert find_terms(mixed)["my lymphocytes"].source == "none"
+
+
+def test_what_is_mended_by_hand_wins() -> None:
+    cells = table(["Mono_CD14"], ["B cell"])
+    assert find_terms(cells)["Mono_CD14"].id == ""
+    mended = find_terms(cells, by_hand={"Mono_CD14": "CL:0001054", "B cell": ""})
+    assert mended["Mono_CD14"] == Term("CL:0001054", "CD14-positive monocyte", "by hand")
+    assert mended["B cell"].id == ""
+
+
+def test_each_cell_has_the_verdict_of_its_pair() -> None:
+    cells = table(["T cell", "T cell", None, "odd", "B cell"], ["NK cell", "T cell", "T cell", "T cell", "B cell"])
+    verdicts = verdict_column(cells, find_terms(cells))
+    assert list(verdicts[:3]) == ["exact"] * 3  # the reference's own
+    assert [v if isinstance(v, str) else None for v in verdicts[3:]] == ["sibling", "exact", None, None, "exact"]
+
+
+def test_equal_labels_are_exact_even_where_the_ontology_knows_neither() -> None:
+    cells = table(["cluster 7"], ["cluster 7"])
+    assert list(verdict_column(cells, find_terms(cells))) == ["exact", "exact"]
+
+
+def test_a_finer_prediction_is_right_and_makes_a_coarse_label_scoreable() -> None:
+    cells = table(
+        ["T cell"] * 3 + ["NK cell", "neuron"],
+        ["CD4-positive, alpha-beta T cell"] * 2 + ["NK cell", "NK cell", "NK cell"],
+    )
+    terms = find_terms(cells)
+    scores = relations.ontology_scores(
+        relations.pair_verdicts(cells, terms), terms, ["CD4-positive, alpha-beta T cell", "NK cell"]
+    )
+    # The neuron cannot be scored: the reference has no kind of it.
+    assert (scores["n_scored"], scores["n_right"]) == (4, 3)
+    assert (scores["n_differ"], scores["n_finer"]) == (4, 2)
+    assert scores["verdicts"]["sibling"] == 1 and scores["verdicts"]["unrelated"] == 1
+
+
+def test_a_coarser_level_forgives_what_lies_within_it() -> None:
+    cells = table(["T cell", "B cell", "macrophage"], ["NK cell", "T cell", "T cell"])
+    terms = find_terms(cells)
+    pairs = relations.pair_verdicts(cells, terms)
+    assert relations.scores_at_level(pairs, terms, {"CL:0000542"}) == {"n_scored": 2, "n_right": 2, "accuracy": 1.0}
+    broad = relations.scores_at_level(pairs, terms, {"CL:0000542", "CL:0000763"})
+    assert (broad["n_scored"], broad["n_right"]) == (3, 2)
+
+
+def test_levels_on_offer_take_in_some_labels_but_not_all() -> None:
+    terms = {label: find_term(label) for label in ("T cell", "B cell", "NK cell", "macrophage", "monocyte")}
+    levels = ontology.common_levels(terms)
+    assert "CL:0000542" in levels and levels["CL:0000542"] == "lymphocyte"
+    assert "CL:0000000" not in levels
+
+
+def test_the_table_of_labels_tells_the_coarser_from_the_missing() -> None:
+    cells = table(["T cell", "neuron", "CD8-positive, alpha-beta T cell"], ["CD4-positive, alpha-beta T cell"] * 3)
+    rows = relations.label_table(cells, find_terms(cells)).set_index("label")
+    assert rows.loc["T cell", "relation_to_reference"] == "coarser"
+    assert rows.loc["neuron", "relation_to_reference"] == "missing"
+    assert rows.loc["CD4-positive, alpha-beta T cell", "relation_to_reference"] == "same"
+    assert rows.loc["neuron", "n_observed"] == 1 and np.isnan(rows.loc["neuron", "recall"])
+
+
+def test_a_query_without_observed_labels_has_no_verdict_and_no_score() -> None:
+    cells = table([None, None], ["T cell", "T cell"])
+    terms = find_terms(cells)
+    assert verdict_column(cells, terms)[1:].isna().all()
+    scores = relations.ontology_scores(relations.pair_verdicts(cells, terms), terms, ["T cell"])
+    assert scores["accuracy"] is None and scores["n_scored"] == 0
