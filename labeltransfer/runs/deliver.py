@@ -83,11 +83,12 @@ def _hidden_lines(report: dict[str, Any]) -> Iterator[str]:
         f"of the {judged['n_hidden']:,} reference cells of the hidden label {report['label']} {most['n_cells']:,} were "
         f"called {most['predicted_label']}, more than any other"
     )
-    rule = judged["rule"]
+    by_confidence, by_distance = (report["rules"][kind] for kind in ("confidence", "distance"))
     yield (
-        f"{judged['n_hidden_rejected']:,} of them are rejected by a confidence below {rule['confidence']:.3f} or a "
-        f"distance percentile beyond {rule['distance']:.1f}, at the loss of {judged['n_others_rejected']:,} of "
-        f"{judged['n_others']:,} held-out cells of other labels"
+        f"of them {by_confidence['n_hidden_rejected']:,} are rejected by a confidence below "
+        f"{by_confidence['rule']['confidence']:.3f}, {by_distance['n_hidden_rejected']:,} by a distance percentile "
+        f"beyond {by_distance['rule']['distance']:.1f}, {judged['n_hidden_rejected']:,} by thresholds on both, each "
+        f"at the loss of at most {hidden.LOSS:.0%} of {judged['n_others']:,} held-out cells of other labels"
     )
 
 

@@ -77,23 +77,25 @@ def show_tested(finished: Mapping[str, Run]) -> None:
     rows = []
     for label, run in finished.items():
         report = hidden_report(*table_of(run), label, 0.0, FARTHEST)
-        caught, most = report["rules"]["both"], report["swallowed_by"][0]
-        rows.append((label, caught["n_hidden"], caught["caught"], most["predicted_label"], most["share"]))
-    table = pd.DataFrame(rows, columns=["label", "n_hidden", "caught", "swallowed_by", "share"])
+        most, n_hidden = report["swallowed_by"][0], report["rules"]["both"]["n_hidden"]
+        caught = {kind: report["rules"][kind]["caught"] for kind in ("confidence", "distance", "both")}
+        called = {"swallowed_by": most["predicted_label"], "share": most["share"]}
+        rows.append({"label": label, "n_hidden": n_hidden, **called, **caught})
+    cost = "Share of its reference cells that are rejected, by a rule that costs at most 5 % of the other labels' "
     st.dataframe(
-        table.sort_values("caught"),
+        pd.DataFrame(rows).sort_values("both"),
         hide_index=True,
         column_config={
             "label": st.column_config.TextColumn("Hidden label", pinned=True),
             "n_hidden": st.column_config.NumberColumn("Its reference cells", format="localized"),
-            "caught": st.column_config.NumberColumn(
-                "Rejected",
-                format="percent",
-                help="Share of its reference cells that are rejected by confidence or distance, where the rule costs "
-                "at most 5 % of held-out cells of the other labels.",
-            ),
             "swallowed_by": st.column_config.TextColumn("Mostly called"),
             "share": st.column_config.NumberColumn("Share called so", format="percent"),
+            **{
+                kind: st.column_config.NumberColumn(
+                    f"Rejected by {words}", format="percent", help=f"{cost}held-out cells."
+                )
+                for kind, words in (("confidence", "confidence"), ("distance", "distance"), ("both", "either"))
+            },
         },
         alt="Labels that were hidden so far",
     )
