@@ -108,7 +108,7 @@ def soft_of(*rows: tuple[float, float]) -> pd.DataFrame:
 
 def table_of(softs: dict[str, pd.DataFrame], **temperatures: float) -> pd.DataFrame:
     warmth = dict.fromkeys([*softs, "consensus"], 1.0) | temperatures
-    return opinions.opinion_table(softs, opinions.consensus_soft(softs, warmth), warmth)
+    return opinions.opinion_table(softs, opinions.consensus_soft(softs, warmth, dict.fromkeys(softs)), warmth)
 
 
 def test_the_table_counts_who_agrees_and_takes_the_mean() -> None:
@@ -121,10 +121,20 @@ def test_the_table_counts_who_agrees_and_takes_the_mean() -> None:
     table = table_of(softs)
     assert table["agreement"].tolist() == [3, 1]
     assert table["consensus_label"].tolist() == ["B", "T"]
-    assert table["consensus_confidence"].tolist() == [pytest.approx(0.625), pytest.approx(0.7)]
+    # kNN and the forest share one vote: (0.9 + 0.75 + 0.1) / 3 and (0.4 + 0.85 + 0.7) / 3
+    assert table["consensus_confidence"].tolist() == [pytest.approx(1.75 / 3), pytest.approx(1.95 / 3)]
     assert table["regression_label"].tolist() == ["T", "T"]
     assert table["confidence"].tolist() == [pytest.approx(0.9), pytest.approx(0.6)]
     assert table["second_confidence"].tolist() == [pytest.approx(0.1), pytest.approx(0.4)]
+
+
+def test_a_method_that_fails_on_held_out_cells_hardly_counts() -> None:
+    softs = {"scanvi": soft_of((0.9, 0.1)), "regression": soft_of((0.3, 0.7))}
+    warmth = dict.fromkeys(softs, 1.0)
+    equal = opinions.consensus_soft(softs, warmth, {"scanvi": 0.9, "regression": 0.9})
+    unequal = opinions.consensus_soft(softs, warmth, {"scanvi": 0.5, "regression": 0.95})
+    assert equal["B"].iat[0] == pytest.approx(0.6)
+    assert unequal["B"].iat[0] < 0.31
 
 
 def test_calibration_stands_beside_the_confidence_as_it_came() -> None:

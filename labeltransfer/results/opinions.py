@@ -18,6 +18,14 @@ from labeltransfer.results.evaluate import CONSENSUS
 
 SCANVI = "scanvi"
 
+VOTES = {SCANVI: 1.0, "knn": 0.5, "forest": 0.5, "regression": 1.0}
+"""Votes in the consensus: kNN and the forest look at the same latent and share one."""
+
+EMPHASIS = 8
+"""Power of a method's held-out accuracy that its vote is weighed by: at 0.9 it keeps 0.43 of it, at 0.5 next to
+nothing. On two simulated shifts where scANVI was right in 0.50 and 0.36 of the cells, the consensus rose by it from
+0.69 and 0.56 to 0.75 and 0.70; on five good runs it moved by less than two points."""
+
 
 def held_out_report(soft: pd.DataFrame, labels: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
     """How well a method does on held-out reference cells, and what calibrating it changes there.
@@ -61,13 +69,28 @@ def curve(found: Reliability) -> dict[str, Any]:
     }
 
 
-def consensus_soft(softs: Mapping[str, pd.DataFrame], temperatures: Mapping[str, float]) -> pd.DataFrame:
-    """Mean of the methods' calibrated probabilities, shape (n_cells, n_labels)."""
+def consensus_soft(
+    softs: Mapping[str, pd.DataFrame], temperatures: Mapping[str, float], accuracies: Mapping[str, float | None]
+) -> pd.DataFrame:
+    """Weighted mean of the methods' calibrated probabilities, shape (n_cells, n_labels); rows sum to 1.
+
+    Parameters
+    ----------
+    softs
+        Probabilities of each method, frames of shape (n_cells, n_labels) with the same columns.
+    temperatures
+        Temperature of each method.
+    accuracies
+        Share of held-out reference cells that each method gets right; None where there are none.
+    """
     first = softs[SCANVI]
     total = np.zeros(first.shape, np.float32)
     for name, soft in softs.items():
-        total += calibrated(soft[first.columns], temperatures[name]).to_numpy()
-    return pd.DataFrame(total / len(softs), index=first.index, columns=first.columns)
+        accuracy = accuracies[name]
+        weight = VOTES[name] * (1.0 if accuracy is None else accuracy**EMPHASIS)
+        total += weight * calibrated(soft[first.columns], temperatures[name]).to_numpy()
+    total /= np.maximum(total.sum(axis=1, keepdims=True), np.float32(1e-12))
+    return pd.DataFrame(total, index=first.index, columns=first.columns)
 
 
 def opinion_table(

@@ -70,7 +70,11 @@ def ask_others(
         return opinions.held_out_report(soft.iloc[held_out], labels[held_out], seed=seed)
 
     reports = {name: report(soft) for name, soft in softs.items()}
-    consensus = opinions.consensus_soft(softs, {name: found["temperature"] for name, found in reports.items()})
+    consensus = opinions.consensus_soft(
+        softs,
+        {name: found["temperature"] for name, found in reports.items()},
+        {name: found["accuracy"] for name, found in reports.items()},
+    )
     reports[CONSENSUS] = report(consensus)
     table = opinions.opinion_table(softs, consensus, {name: found["temperature"] for name, found in reports.items()})
     table["held_out"] = np.isin(everyone, held_out)
