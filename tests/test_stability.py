@@ -19,6 +19,7 @@ from labeltransfer.runs import executors, pipeline, sisters
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import default_store
 from labeltransfer.training_labels import hidden_cells
+from pages.shared.run_facts import _rows
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -254,3 +255,11 @@ def test_the_demo_run_says_that_its_files_are_not_there(lt_home: Path) -> None:
     assert not at.exception
     assert "without its input files" in said(at)
     assert not [label for label in buttons(at) if label.startswith(("Hide ", "Run under"))]
+
+
+def test_settings_of_a_run_say_none_where_no_label_is_hidden(small_params: RunParams) -> None:
+    told = {title: value for _, title, value in _rows(small_params, "run")}
+    assert told["Hidden label"] == "none"
+    assert told["Gene-length table"] == str(small_params.prepare.gene_lengths)
+    hiding = sisters.hiding_params(small_params, "NK cell")
+    assert {title: value for _, title, value in _rows(hiding, "run")}["Hidden label"] == "NK cell"
