@@ -11,10 +11,13 @@ import pandas as pd
 from labeltransfer import home
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results import export, hidden
+from labeltransfer.results.edits import deciding, final_labels
 from labeltransfer.results.ontology import Term
 from labeltransfer.results.rejection import Rule
 from labeltransfer.results.relations import label_table
+from labeltransfer.runs.edits import read_edits
 from labeltransfer.runs.run import Run
+from labeltransfer.runs.supplement import report_html, script_of
 from labeltransfer.runs.timing import reused_stages, stage_seconds
 
 ALARMS = {"alarm": "these labels should not be believed as they are", "doubt": "look twice at these labels"}
@@ -35,13 +38,13 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     """Write a finished run's results to a folder; gives a line about each.
 
     Writes ``predictions.csv``, ``per_label.csv``, ``metrics.json``, ``trust.json``, ``cells.parquet``, ``params.json``,
-    ``scvi_model/`` and ``scanvi_model/``; where a label was hidden also ``hidden.json``, see
-    :func:`.hidden.hidden_report`.
+    ``report.html``, ``script.py``, ``scvi_model/`` and ``scanvi_model/``; where a label was hidden also
+    ``hidden.json``, see :func:`.hidden.hidden_report`.
     """
     cells_file = run.artefact("evaluate", "cells.parquet")
     cells = pd.read_parquet(cells_file)
     rule = Rule(confidence=run.params.reject_below or 0.0)
-    predictions = export.predictions(cells, run.id, rule=rule)
+    predictions = export.predictions(cells, run.id, rule=rule, edits=read_edits(run))
     home.write_atomic(folder / "predictions.csv", export.to_csv(predictions))
     metrics = run_metrics(run)
     home.write_json(folder / "metrics.json", metrics)
@@ -55,6 +58,9 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     shutil.copyfile(run.folder / "params.json", folder / "params.json")
     for name, stage in (("scvi_model", "integrate"), ("scanvi_model", "transfer")):
         shutil.copytree(run.artefact(stage, "model"), folder / name, dirs_exist_ok=True)
+
+    home.write_atomic(folder / "report.html", report_html(run))
+    home.write_atomic(folder / "script.py", script_of(run))
 
     query = metrics["query"]
     yield f"{len(predictions):,} query cells labelled: {folder / 'predictions.csv'}"
@@ -73,6 +79,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
         yield from _hidden_lines(report)
     if reasons := trust["alarm"]["reasons"]:
         yield f"{ALARMS[trust['alarm']['level']]}: {' '.join(reasons)}"
+    yield f"report for a supplement: {folder / 'report.html'}; script that repeats the run: {folder / 'script.py'}"
 
 
 def _hidden_lines(report: dict[str, Any]) -> Iterator[str]:
@@ -93,11 +100,15 @@ def _hidden_lines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def annotated(run: Run, path: Path) -> None:
-    """Write a finished run as one annotated h5ad."""
+    """Write a finished run as one annotated h5ad, with the labels after its edits where there are any."""
+    cells, edits = pd.read_parquet(run.artefact("evaluate", "cells.parquet")), read_edits(run)
+    if edits:
+        decided = deciding(edits, len(cells))
+        cells = pd.concat([cells, final_labels(cells["predicted_label"], edits, decided)], axis=1)
     export.write_annotated(
         path,
         prepared=run.artefact("prepare", "prepared.h5ad"),
-        cells=pd.read_parquet(run.artefact("evaluate", "cells.parquet")),
+        cells=cells,
         soft=pd.read_parquet(run.artefact("transfer", "soft.parquet")),
         latent_scvi=np.load(run.artefact("integrate", "latent.npy")),
         latent_scanvi=np.load(run.artefact("transfer", "latent.npy")),
