@@ -70,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, metavar="N", help="same seed, same machine: same predictions (default: 0)")
     rejects = "labels with a calibrated confidence below P are handed over as Unknown"
     run.add_argument("--reject-below", type=float, metavar="P", help=rejects)
+    hides = "a label of the reference that is not taught, to see what becomes of its cells"
+    run.add_argument("--hide-label", dest="hidden_label", metavar="LABEL", help=hides)
     run.add_argument("--params", type=Path, metavar="FILE.json", help="any setting; the options above win over it")
 
     inspect = commands.add_parser("inspect", help="print the input report of an h5ad file")

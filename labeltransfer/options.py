@@ -62,7 +62,7 @@ def settings_from_options(options: argparse.Namespace) -> RunParams:
     )
     put("integrate", max_epochs=options.scvi_epochs)
     put("transfer", max_epochs=options.scanvi_epochs)
-    for name in ("seed", "reject_below"):
+    for name in ("seed", "reject_below", "hidden_label"):
         if getattr(options, name) is not None:
             asked[name] = getattr(options, name)
     asked["last_stage"] = "evaluate"  # settings of a run that was only to prepare are welcome all the same

@@ -222,6 +222,12 @@ class RunParams(Settings):
         title="Reject below",
         description="Predictions with a smaller confidence are handed over as Unknown; empty keeps all.",
     )
+    hidden_label: str | None = Field(
+        None,
+        title="Hidden label",
+        description="A label of the reference that scANVI and the second opinions are not taught, to see what becomes "
+        "of its cells. scVI knows no labels, so its model is reused. Empty hides none.",
+    )
     last_stage: Literal["prepare", "evaluate"] = Field(
         "evaluate", title="Until", description="prepare stops before training, to look at counts and genes first."
     )

@@ -15,6 +15,7 @@ from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
 from pages.shared.frame import catching, guard, page_header, require_run
+from pages.shared.on_demand import on_demand_section
 from pages.shared.trust_view import agreement_columns, alarm_banner, trust_section
 from pages.shared.words import plain
 
@@ -201,3 +202,4 @@ with catching():
     if not genes:
         st.caption("This run was kept without its counts, so genes cannot be shown.")
     trust_section(run, cells)
+    on_demand_section(run, cells)

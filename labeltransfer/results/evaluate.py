@@ -86,8 +86,11 @@ def as_categorical(labels: pd.Series) -> pd.Series:
 
 
 def reference_labels(cells: pd.DataFrame) -> list[str]:
-    """Labels that reference cells have, in alphabetical order: the only ones that can be predicted."""
-    return sorted(map(str, cells.loc[cells["side"] == "reference", "observed_label"].dropna().unique()))
+    """Labels that reference cells have, in alphabetical order, less a hidden one: those that can be predicted."""
+    taught = cells["side"] == "reference"
+    if "hidden" in cells:  # in runs that hide a label
+        taught &= ~cells["hidden"]
+    return sorted(map(str, cells.loc[taught, "observed_label"].dropna().unique()))
 
 
 def pair_counts(cells: pd.DataFrame, *, side: Side = "query") -> pd.DataFrame:
@@ -157,7 +160,7 @@ def method_scores(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
     can be scored.
     """
     kept = ("accuracy", "macro_f1", "n_correct", "n_scored")
-    columns = ["side", "observed_label"]
+    columns = [name for name in ("side", "observed_label", "hidden") if name in cells]
     found = {}
     for method in (*METHODS, CONSENSUS):
         said = cells["predicted_label" if method == "scanvi" else f"{method}_label"]

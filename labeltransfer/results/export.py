@@ -21,6 +21,7 @@ from labeltransfer.results.edits import Edit, deciding, final_labels
 from labeltransfer.results.evaluate import OBS_PREFIX
 from labeltransfer.results.rejection import KEEP_ALL, Rule, rejected, with_unknown
 from labeltransfer.sparse import SparseWriter, Turner, cut
+from labeltransfer.training_labels import training_labels
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A spreadsheet reads a cell that begins so as a formula, or drops the character and then does."""
@@ -178,8 +179,9 @@ def write_annotated(
         The disk or the folder does not take the file.
     """
     with h5py.File(prepared) as source, built_aside(target) as building:
-        training_label = anndata.io.read_elem(source["obs/training_label"])
-        obs = _annotated_obs(cells).assign(training_label=training_label)  # the stored scANVI asks for it
+        stored = pd.DataFrame({"training_label": anndata.io.read_elem(source["obs/training_label"])})
+        taught = training_labels(stored, settings.get("hidden_label"))
+        obs = _annotated_obs(cells).assign(training_label=taught.array)  # the stored scANVI asks for it
         adata = anndata.AnnData(obs=obs, var=anndata.io.read_elem(source["var"]))
         adata.obsm["X_scVI"] = np.asarray(latent_scvi)
         adata.obsm["X_scANVI"] = np.asarray(latent_scanvi)

@@ -126,7 +126,7 @@ def script_settings(
         "gene_lengths": Path(lengths).name if lengths else tutorial_lengths,
         "n_top_genes": params.prepare.n_top_genes,
         "hvg_batch": params.prepare.hvg_batch,
-        "hidden_label": getattr(params, "hidden_label", None),
+        "hidden_label": params.hidden_label,
         "max_query_cells": params.prepare.max_query_cells,
         "scvi": {
             "architecture": first.model_dump(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from labeltransfer import home
 from labeltransfer.params import UNKNOWN
-from labeltransfer.results import export
+from labeltransfer.results import export, hidden
 from labeltransfer.results.edits import deciding, final_labels
 from labeltransfer.results.ontology import Term
 from labeltransfer.results.rejection import Rule
@@ -38,7 +38,8 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     """Write a finished run's results to a folder; gives a line about each.
 
     Writes ``predictions.csv``, ``per_label.csv``, ``metrics.json``, ``trust.json``, ``cells.parquet``, ``params.json``,
-    ``report.html``, ``script.py``, ``scvi_model/`` and ``scanvi_model/``.
+    ``report.html``, ``script.py``, ``scvi_model/`` and ``scanvi_model/``; where a label was hidden also
+    ``hidden.json``, see :func:`.hidden.hidden_report`.
     """
     cells_file = run.artefact("evaluate", "cells.parquet")
     cells = pd.read_parquet(cells_file)
@@ -51,6 +52,9 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     trust = home.read_json(run.artefact("evaluate", "trust.json"))
     home.write_json(folder / "trust.json", trust)
     shutil.copyfile(run.artefact("evaluate", "audit.csv"), folder / "audit.csv")
+    report = hidden.hidden_report(cells, run.params.hidden_label) if run.params.hidden_label else None
+    if report:
+        home.write_json(folder / "hidden.json", report)
     shutil.copyfile(cells_file, folder / "cells.parquet")
     shutil.copyfile(run.folder / "params.json", folder / "params.json")
     for name, stage in (("scvi_model", "integrate"), ("scanvi_model", "transfer")):
@@ -72,9 +76,28 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     if rule.active:
         n_rejected = int((predictions["predicted_label"] == UNKNOWN).sum())
         yield f"{n_rejected:,} of them are Unknown: their confidence is below {rule.confidence:g}"
+    if report:
+        yield from _hidden_lines(report)
     if reasons := trust["alarm"]["reasons"]:
         yield f"{ALARMS[trust['alarm']['level']]}: {' '.join(reasons)}"
     yield f"report for a supplement: {folder / 'report.html'}; script that repeats the run: {folder / 'script.py'}"
+
+
+def _hidden_lines(report: dict[str, Any]) -> Iterator[str]:
+    """What became of the cells of a label that was hidden."""
+    judged = report["rules"]["both"]
+    most = report["swallowed_by"][0]
+    yield (
+        f"of the {judged['n_hidden']:,} reference cells of the hidden label {report['label']} {most['n_cells']:,} were "
+        f"called {most['predicted_label']}, more than any other"
+    )
+    by_confidence, by_distance = (report["rules"][kind] for kind in ("confidence", "distance"))
+    yield (
+        f"of them {by_confidence['n_hidden_rejected']:,} are rejected by a confidence below "
+        f"{by_confidence['rule']['confidence']:.3f}, {by_distance['n_hidden_rejected']:,} by a distance percentile "
+        f"beyond {by_distance['rule']['distance']:.1f}, {judged['n_hidden_rejected']:,} by thresholds on both, each "
+        f"at the loss of at most {hidden.LOSS:.0%} of {judged['n_others']:,} held-out cells of other labels"
+    )
 
 
 def annotated(run: Run, path: Path) -> None:

@@ -14,10 +14,17 @@ from labeltransfer.params import UNKNOWN
 from labeltransfer.results import alarm, distance, opinions
 from labeltransfer.results.evaluate import CONSENSUS
 from labeltransfer.runs.run import Run
+from labeltransfer.training_labels import training_labels
 
 
 def ask_others(
-    run: Run, folder: Path, *, seed: int, say: Callable[[str], None], progress: Callable[[float], None]
+    run: Run,
+    folder: Path,
+    *,
+    hidden: str | None = None,
+    seed: int,
+    say: Callable[[str], None],
+    progress: Callable[[float], None],
 ) -> None:
     """Teach the second opinions on the reference, ask them of every cell, and weigh all by held-out reference cells.
 
@@ -31,6 +38,8 @@ def ask_others(
         A run whose counts are prepared and whose models are trained.
     folder
         Where to write.
+    hidden
+        A label that none is taught, see :func:`.training_labels.training_labels`.
     seed
         Seed of samples, trees and folds.
     say, progress
@@ -41,7 +50,7 @@ def ask_others(
     latent = np.load(run.artefact("integrate", "latent.npy"))
     scanvi = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
     held_out = np.load(run.artefact("transfer", "held_out.npy"))
-    labels, names = obs["training_label"].to_numpy(dtype=object), list(opinions.names(scanvi))
+    labels, names = training_labels(obs, hidden).to_numpy(dtype=object), list(opinions.names(scanvi))
     everyone, labelled = np.arange(len(obs)), np.flatnonzero(labels != UNKNOWN)
     taught = second_opinion.taught_on(labels, np.setdiff1d(labelled, held_out), seed=seed)
 

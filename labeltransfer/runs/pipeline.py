@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 FORMAT = 2
 """Raised whenever an artefact's content changes its meaning, so that older ones are made anew."""
 
+OFF_WHEN_EMPTY = ("hidden_label",)
+"""Settings that came later and change nothing while they are empty: artefacts from before them keep their keys."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -74,9 +77,11 @@ def _integrate(job: Job, folder: Path) -> None:
     from labeltransfer.data.prepared import all_counts, n_untrained, training_data
     from labeltransfer.models.integrate import latent, train_scvi
     from labeltransfer.models.label import stream_latent
+    from labeltransfer.training_labels import training_labels
 
     prepared = job.run.artefact("prepare", "prepared.h5ad")
     adata = training_data(prepared)
+    training_labels(adata.obs, job.params.hidden_label)  # raised before the long training, not after it
     job.reporter.say(f"Training scVI on {adata.n_obs:,} cells × {adata.n_vars:,} genes")
     model = train_scvi(
         adata, job.params.integrate, seed=job.params.seed, accelerator=job.device.accelerator, callback=job.callback()
@@ -99,9 +104,11 @@ def _transfer(job: Job, folder: Path) -> None:
     from labeltransfer.models.integrate import latent, load_scvi
     from labeltransfer.models.label import stream_soft
     from labeltransfer.models.transfer import held_out_cells, soft_predictions, train_scanvi
+    from labeltransfer.training_labels import training_labels
 
     prepared = job.run.artefact("prepare", "prepared.h5ad")
     adata = training_data(prepared)
+    adata.obs["training_label"] = training_labels(adata.obs, job.params.hidden_label)
     # Always from the stored model, so that a run that reuses it and a run that has just trained it agree exactly.
     scvi_model = load_scvi(job.run.artefact("integrate", "model"), adata)
     job.reporter.say(f"Training scANVI on {adata.n_obs:,} cells")
@@ -123,7 +130,8 @@ def _transfer(job: Job, folder: Path) -> None:
 def _opinions(job: Job, folder: Path) -> None:
     from labeltransfer.runs.opinions import ask_others
 
-    ask_others(job.run, folder, seed=job.params.seed, say=job.reporter.say, progress=job.progress)
+    hidden = job.params.hidden_label
+    ask_others(job.run, folder, hidden=hidden, seed=job.params.seed, say=job.reporter.say, progress=job.progress)
 
 
 def _embed(source: str) -> Callable[[Job, Path], None]:
@@ -166,7 +174,7 @@ STAGES: dict[str, Stage] = {
     "prepare": Stage("Prepare counts and genes", _prepare, (), ("reference", "query", "prepare")),
     "integrate": Stage("Train scVI", _integrate, ("prepare",), ("integrate", "seed")),
     "embed_scvi": Stage("Map the scVI latent", _embed("integrate"), ("integrate",), ("embed", "seed")),
-    "transfer": Stage("Train scANVI", _transfer, ("prepare", "integrate"), ("transfer", "seed")),
+    "transfer": Stage("Train scANVI", _transfer, ("prepare", "integrate"), ("transfer", "seed", "hidden_label")),
     "opinions": Stage("Ask other classifiers", _opinions, ("prepare", "integrate", "transfer"), ("seed",)),
     "embed_scanvi": Stage("Map the scANVI latent", _embed("transfer"), ("transfer",), ("embed", "seed")),
     "evaluate": Stage(
@@ -197,7 +205,8 @@ def stage_keys(params: RunParams) -> dict[str, str]:
     asked = params.model_dump(mode="json")
     keys: dict[str, str] = {}
     for name, stage in STAGES.items():
-        content: list[Any] = [FORMAT, name, {s: asked[s] for s in stage.settings}, [keys[i] for i in stage.inputs]]
+        settings = {s: asked[s] for s in stage.settings if s not in OFF_WHEN_EMPTY or asked[s] is not None}
+        content: list[Any] = [FORMAT, name, settings, [keys[i] for i in stage.inputs]]
         if name == "prepare":
             files = [params.reference.path, params.query.path, params.prepare.gene_lengths]
             content.append([_fingerprint(file) for file in files if file])

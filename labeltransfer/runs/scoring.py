@@ -14,15 +14,16 @@ from labeltransfer.results.audit import audit
 from labeltransfer.results.evaluate import cell_table, method_scores, metrics, reference_labels
 from labeltransfer.results.relabel import write_audit
 from labeltransfer.runs.run import Run
+from labeltransfer.training_labels import hidden_cells
 
 
 def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str], None]) -> None:
     """Put the table of cells together, and score and audit it.
 
     Writes ``cells.parquet`` (:func:`.evaluate.cell_table` with ``ontology_verdict``, ``audited_label`` and
-    ``audit_score``), ``metrics.json``, ``terms.json`` (what the labels mean in the Cell Ontology), ``audit.parquet``
-    and ``audit.csv``, and ``trust.json``: that of the stage before, with scores of the methods on the query and of
-    the Cell Ontology.
+    ``audit_score``, and ``hidden`` where a label was), ``metrics.json``, ``terms.json`` (what the labels mean in the
+    Cell Ontology), ``audit.parquet`` and ``audit.csv``, and ``trust.json``: that of the stage before, with scores of
+    the methods on the query and of the Cell Ontology.
 
     Parameters
     ----------
@@ -43,6 +44,8 @@ def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str],
         mde_scvi=np.load(run.artefact("embed_scvi", "mde.npy")),
         mde_scanvi=np.load(run.artefact("embed_scanvi", "mde.npy")),
     )
+    if run.params.hidden_label is not None:
+        cells["hidden"] = hidden_cells(cells, run.params.hidden_label)
     terms = ontology.find_terms(cells)
     cells["ontology_verdict"] = ontology.verdict_column(cells, terms)
     say("Auditing the observed labels")

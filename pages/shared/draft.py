@@ -102,7 +102,7 @@ def replace_draft(params: RunParams | None, **notes: Any) -> Draft:
     """Start anew from the settings of a run, or from nothing."""
     fresh = Draft(revision=draft().revision + 1, notes=notes)
     if params is not None:
-        fresh.settings = params.model_dump(mode="json", exclude={"name", "last_stage"})
+        fresh.settings = params.model_dump(mode="json", exclude={"name", "last_stage", "hidden_label"})
     st.session_state["draft_object"] = fresh
     fresh.save()
     return fresh

@@ -94,7 +94,8 @@ def _rows(settings: BaseModel, section: str) -> Iterator[tuple[str, str, str]]:
         if isinstance(value, Settings):
             yield from _rows(value, name)
         else:
-            yield section, field.title or name, _words(value)
+            off = value is None and section == "run"  # those of a single stage are chosen by it, these do nothing
+            yield section, field.title or name, "none" if off else _words(value)
 
 
 def _words(value: Any) -> str:

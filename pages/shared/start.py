@@ -12,11 +12,16 @@ from pages.shared.frame import catching, open_run
 from pages.shared.words import run_title
 
 
-def start_run(params: RunParams) -> NoReturn:
-    """Queue a run, start its worker, open it and show the page anew; raises RunError."""
+def queue_run(params: RunParams) -> Run:
+    """Queue a run and start its worker, and keep open what is; raises RunError."""
     run = default_store().create(params)
     executors.start(run)
-    open_run(run.id)
+    return run
+
+
+def start_run(params: RunParams) -> NoReturn:
+    """Queue a run, start its worker, open it and show the page anew; raises RunError."""
+    open_run(queue_run(params).id)
     st.rerun()
 
 
