@@ -10,7 +10,7 @@ from labeltransfer.params import Side
 from labeltransfer.results import display, figures, matrix
 from labeltransfer.results.evaluate import Normalize
 from labeltransfer.runs.run import Run
-from pages.shared import cached
+from pages.shared import cached, verdicts
 from pages.shared.cell_list import cell_list
 from pages.shared.frame import catching, guard, page_header, require_run
 from pages.shared.trust_view import alarm_banner
@@ -188,6 +188,7 @@ with catching():
             persist_state="session",
             help="Shares of a row (cells with the observed label), of a column (with the predicted one), or counts.",
         )
+        colour = verdicts.colour_choice()
     if side == "reference":
         st.warning(
             "scANVI was trained on these cells with their labels: the numbers say how well it fits, not how well it "
@@ -216,11 +217,12 @@ with catching():
         f"Rows: observed label. Columns: predicted label. {'Numbers' if written else 'On hover'}: {what[normalize]}. "
         "Click a tile to see its cells."
     )
+    draw = verdicts.verdict_chart if colour == "verdict" else cached.confusion_chart
     event = st.altair_chart(
-        cached.confusion_chart(run, side=side, normalize=normalize, dark=st.context.theme.type == "dark"),
+        draw(run, side=side, normalize=normalize, dark=st.context.theme.type == "dark"),
         on_select="rerun",
         selection_mode="cell",
-        key=f"compare-matrix-{run.id}-{side}-{normalize}",
+        key=f"compare-matrix-{run.id}-{side}-{normalize}" + ("-verdict" if colour == "verdict" else ""),
         alt=f"Confusion matrix of {table['n_cells'].sum():,} {side} cells: observed in rows, predicted in columns",
     )
     picked = event["selection"].get("cell") or []
@@ -241,3 +243,4 @@ with catching():
         height=min(38 + 35 * len(rows), 700),
         alt=f"Precision, recall, F1 and support of {len(rows)} labels",
     )
+    verdicts.verdict_section(run, side)
