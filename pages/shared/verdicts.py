@@ -196,5 +196,5 @@ def _known(_run: Run, stamp: Stamp) -> list[str]:
 def _chart(_run: Run, stamp: Stamp, hand: Hand, side: Side, normalize: Normalize, dark: bool) -> Any:
     terms, table = _terms(_run, stamp, hand), cached.confusion(_run, side=side, normalize=normalize)
     pairs = zip(table["observed_label"], table["predicted_label"], strict=True)
-    told: list[str | None] = [verdicts.verdict_of(observed, predicted, terms) for observed, predicted in pairs]
+    told = pd.Series([verdicts.verdict_of(observed, predicted, terms) for observed, predicted in pairs], table.index)
     return matrix.verdict_chart(table.assign(verdict=told), normalize=normalize, dark=dark)
