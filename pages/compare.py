@@ -229,6 +229,8 @@ with catching():
     if picked:
         show_pair(run, cells, side, picked[0]["observed_label"], picked[0]["predicted_label"])
 
+    verdicts.verdict_section(run, side)
+
     st.subheader(
         "Scores by label",
         anchor=False,
@@ -243,4 +245,3 @@ with catching():
         height=min(38 + 35 * len(rows), 700),
         alt=f"Precision, recall, F1 and support of {len(rows)} labels",
     )
-    verdicts.verdict_section(run, side)
