@@ -32,11 +32,19 @@ class Level:
 
 def candidates(terms: Mapping[str, LabelTerm]) -> list[str]:
     """Terms that at least two labels are kinds of but not all, which tell of kind; the broadest first."""
+    gathered, n_terms = _gathered(terms), len({term.id for term in terms.values() if term.id})
+    split = [a for a, own in gathered.items() if 2 <= len(own) < n_terms and a not in NO_KINSHIP]
     ontology = cell_ontology()
-    own = {term.id for term in terms.values() if term.id}
-    over = {a for term in own for a in (ontology.ancestors[term] | {term})} - set(NO_KINSHIP)
-    split = {a for a in over if 2 <= sum(ontology.is_kind_of(term, a) for term in own) < len(own)}
     return sorted(split, key=lambda a: (-ontology.n_below[a], ontology.names[a]))
+
+
+def _gathered(terms: Mapping[str, LabelTerm]) -> dict[str, set[str]]:
+    """Terms of labels by each term that they are a kind of, themselves included."""
+    ontology, found = cell_ontology(), dict[str, set[str]]()
+    for own in {term.id for term in terms.values() if term.id}:
+        for over in (own, *ontology.ancestors[own]):
+            found.setdefault(over, set()).add(own)
+    return found
 
 
 def levels(terms: Mapping[str, LabelTerm]) -> list[Level]:
@@ -45,19 +53,17 @@ def levels(terms: Mapping[str, LabelTerm]) -> list[Level]:
     For each of ``BREADTHS``, ancestors that are no broader are taken greedily: each time the one that gathers most of
     the labels that are not gathered yet, the narrowest of several. A level like an earlier one is left out.
     """
-    ontology = cell_ontology()
-    own, offered = {term.id for term in terms.values() if term.id}, candidates(terms)
+    ontology, gathered, offered = cell_ontology(), _gathered(terms), candidates(terms)
     found: list[Level] = []
     for breadth, name in zip(BREADTHS, ("Close families", "Families", "Lineages"), strict=True):
         narrow = [a for a in offered if ontology.is_narrow(a, breadth)]
-        left, chosen = set(own), []
+        done, chosen = set[str](), list[str]()
         while narrow:
-            gathered = {a: {term for term in left if ontology.is_kind_of(term, a)} for a in narrow}
-            best = min(narrow, key=lambda a: (-len(gathered[a]), ontology.n_below[a], a))
-            if len(gathered[best]) < 2:
+            best = min(narrow, key=lambda a: (-len(gathered[a] - done), ontology.n_below[a], a))
+            if len(gathered[best] - done) < 2:
                 break
             chosen.append(best)
-            left -= gathered[best]
+            done |= gathered[best]
         if chosen and all(set(chosen) != set(level.terms) for level in found):
             found.append(Level(name, tuple(chosen)))
     return found

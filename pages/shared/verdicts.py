@@ -72,12 +72,11 @@ def verdict_section(run: Run, side: Side) -> None:
 def _section(run: Run, side: Side) -> None:
     with catching():
         stamp, hand = _stamp(run), _hand(run)
-        terms, pairs, known = _terms(run, stamp, hand), _pairs(run, stamp, side), _known(run, stamp)
-        level = choose_level(run, terms)
-        scores = verdicts.score(*(roll_up(pairs, terms, known, level) if level else (pairs, terms, known)))
+        terms = _terms(run, stamp, hand)
+        scores = _scores(run, stamp, hand, side, choose_level(run, terms))
         show_scores(scores, side)
         show_verdicts(scores)
-        show_terms(run, terms, known)
+        show_terms(run, terms, _known(run, stamp))
 
 
 def choose_level(run: Run, terms: dict[str, LabelTerm]) -> Level | None:
@@ -134,7 +133,8 @@ def show_scores(scores: verdicts.Scores, side: Side) -> None:
                 border=True,
             )
     if scores.share_more_specific is None:
-        st.markdown(f"No predicted label differs from the observed one in {scores.n_cells:,} cells that can be judged.")
+        n_judged = scores.n_cells - scores.unmapped
+        st.markdown(f"No predicted label differs from the observed one in the {n_judged:,} cells that can be judged.")
         return
     n_finer = scores.verdicts["more specific"]
     st.markdown(
@@ -190,6 +190,12 @@ def _pairs(_run: Run, stamp: Stamp, side: Side) -> pd.DataFrame:
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _known(_run: Run, stamp: Stamp) -> list[str]:
     return reference_labels(cached.cells(_run))
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _scores(_run: Run, stamp: Stamp, hand: Hand, side: Side, level: Level | None) -> verdicts.Scores:
+    labels = _pairs(_run, stamp, side), _terms(_run, stamp, hand), _known(_run, stamp)
+    return verdicts.score(*(roll_up(*labels, level) if level else labels))
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
