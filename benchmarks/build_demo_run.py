@@ -24,7 +24,7 @@ TABLES = {
     "transfer": ["history.json", "stage.json"],
     "embed_scanvi": ["stage.json"],
     "opinions": ["stage.json"],
-    "evaluate": ["cells.parquet", "metrics.json", "trust.json", "stage.json"],
+    "evaluate": ["cells.parquet", "metrics.json", "trust.json", "terms.json", "stage.json"],
 }
 MOST_BYTES = 2_000_000
 

@@ -14,7 +14,7 @@ from labeltransfer.h5ad import write_h5ad
 from labeltransfer.home import write_json
 from labeltransfer.params import UNKNOWN, RunParams, SideParams
 from labeltransfer.results import evaluate
-from labeltransfer.results.opinions import opinion_table
+from labeltransfer.results.opinions import consensus_soft, opinion_table
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store
 
@@ -70,7 +70,9 @@ def _opinions(soft: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         name: soft if name == "scanvi" else soft * rng.uniform(0.2, 1, soft.shape).astype(np.float32)
         for name in evaluate.METHODS
     }
-    table = opinion_table({name: s.div(s.sum(axis=1), axis=0) for name, s in noisy.items()}, dict.fromkeys(noisy, 1.0))
+    softs = {name: s.div(s.sum(axis=1), axis=0) for name, s in noisy.items()}
+    temperatures = dict.fromkeys([*softs, evaluate.CONSENSUS], 1.0)
+    table = opinion_table(softs, consensus_soft(softs, temperatures, temperatures), temperatures)
     table["held_out"] = rng.random(len(soft)) < 0.1
     table["distance_percentile"] = rng.uniform(0, 100, len(soft)).astype(np.float32)
     return table

@@ -10,10 +10,11 @@ from labeltransfer.params import Side
 from labeltransfer.results import display, figures, matrix
 from labeltransfer.results.evaluate import Normalize
 from labeltransfer.runs.run import Run
-from pages.shared import cached, verdicts
+from pages.shared import cached
 from pages.shared.cell_list import cell_list
 from pages.shared.frame import catching, guard, page_header, require_run
-from pages.shared.trust_view import alarm_banner
+from pages.shared.trust_view import alarm_banner, reference_labels_of
+from pages.shared.verdicts import tile_verdicts, verdict_section
 from pages.shared.words import plain
 
 SIDES: dict[Side, str] = {"query": "Query", "reference": "Reference (scANVI was trained on these)"}
@@ -188,7 +189,13 @@ with catching():
             persist_state="session",
             help="Shares of a row (cells with the observed label), of a column (with the predicted one), or counts.",
         )
-        colour = verdicts.colour_choice()
+        by_verdict = st.toggle(
+            "Colour by verdict",
+            key="compare-verdict",
+            persist_state="session",
+            help="How a predicted label stands to the observed one in the Cell Ontology: the same, a kind of it, more "
+            "general, a near relative, or unrelated.",
+        )
     if side == "reference":
         st.warning(
             "scANVI was trained on these cells with their labels: the numbers say how well it fits, not how well it "
@@ -217,19 +224,22 @@ with catching():
         f"Rows: observed label. Columns: predicted label. {'Numbers' if written else 'On hover'}: {what[normalize]}. "
         "Click a tile to see its cells."
     )
-    draw = verdicts.verdict_chart if colour == "verdict" else cached.confusion_chart
     event = st.altair_chart(
-        draw(run, side=side, normalize=normalize, dark=st.context.theme.type == "dark"),
+        cached.confusion_chart(
+            run,
+            side=side,
+            normalize=normalize,
+            dark=st.context.theme.type == "dark",
+            verdicts=tile_verdicts(run, table) if by_verdict else (),
+        ),
         on_select="rerun",
         selection_mode="cell",
-        key=f"compare-matrix-{run.id}-{side}-{normalize}" + ("-verdict" if colour == "verdict" else ""),
+        key=f"compare-matrix-{run.id}-{side}-{normalize}{'-verdict' * by_verdict}",
         alt=f"Confusion matrix of {table['n_cells'].sum():,} {side} cells: observed in rows, predicted in columns",
     )
     picked = event["selection"].get("cell") or []
     if picked:
         show_pair(run, cells, side, picked[0]["observed_label"], picked[0]["predicted_label"])
-
-    verdicts.verdict_section(run, side)
 
     st.subheader(
         "Scores by label",
@@ -245,3 +255,5 @@ with catching():
         height=min(38 + 35 * len(rows), 700),
         alt=f"Precision, recall, F1 and support of {len(rows)} labels",
     )
+    if side == "query":
+        verdict_section(run, reference_labels_of(run))

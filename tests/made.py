@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.results.alarm import judge
-from labeltransfer.results.evaluate import METHODS, method_scores
-from labeltransfer.results.opinions import best_method, held_out_report, opinion_table
+from labeltransfer.results.evaluate import CONSENSUS, METHODS, method_scores
+from labeltransfer.results.opinions import best_method, consensus_soft, held_out_report, opinion_table
 
 
 def opinions_of(soft: pd.DataFrame, **others: pd.DataFrame) -> pd.DataFrame:
     """Opinions as a run makes them: every method says what scANVI says, but for those given by name."""
-    table = opinion_table({name: others.get(name, soft) for name in METHODS}, dict.fromkeys(METHODS, 1.0))
+    softs = {name: others.get(name, soft) for name in METHODS}
+    temperatures = dict.fromkeys([*METHODS, CONSENSUS], 1.0)
+    table = opinion_table(softs, consensus_soft(softs, temperatures, temperatures), temperatures)
     table["held_out"] = np.arange(len(soft)) % 10 == 0
     table["distance_percentile"] = np.linspace(0, 100, len(soft), dtype=np.float32)
     return table
@@ -22,7 +24,7 @@ def trust_of(cells: pd.DataFrame, soft: pd.DataFrame) -> dict[str, Any]:
     """``trust.json`` as a run writes it, from its table of cells."""
     held_out = cells["held_out"].to_numpy() & (cells["side"] == "reference").to_numpy()
     labels = cells["observed_label"].to_numpy(dtype=object)[held_out]
-    reports = {name: held_out_report(soft[held_out], labels) for name in METHODS}
+    reports = {name: held_out_report(soft[held_out], labels) for name in (*METHODS, CONSENSUS)}
     alarm = judge(cells, (cells["side"] == "query").to_numpy(), held_out, mixed=1.0)
     found = {"methods": reports, "best_method": best_method(reports), "alarm": alarm.as_dict()}
     return found | {"query": method_scores(cells)}

@@ -106,6 +106,11 @@ def soft_of(*rows: tuple[float, float]) -> pd.DataFrame:
     return pd.DataFrame(np.array(rows, np.float32), columns=NAMES)
 
 
+def table_of(softs: dict[str, pd.DataFrame], **temperatures: float) -> pd.DataFrame:
+    warmth = dict.fromkeys([*softs, "consensus"], 1.0) | temperatures
+    return opinions.opinion_table(softs, opinions.consensus_soft(softs, warmth, dict.fromkeys(softs)), warmth)
+
+
 def test_the_table_counts_who_agrees_and_takes_the_mean() -> None:
     softs = {
         "scanvi": soft_of((0.9, 0.1), (0.6, 0.4)),
@@ -113,18 +118,28 @@ def test_the_table_counts_who_agrees_and_takes_the_mean() -> None:
         "forest": soft_of((0.7, 0.3), (0.2, 0.8)),
         "regression": soft_of((0.1, 0.9), (0.3, 0.7)),
     }
-    table = opinions.opinion_table(softs, dict.fromkeys(softs, 1.0))
+    table = table_of(softs)
     assert table["agreement"].tolist() == [3, 1]
     assert table["consensus_label"].tolist() == ["B", "T"]
-    assert table["consensus_confidence"].tolist() == [pytest.approx(0.625), pytest.approx(0.7)]
+    # kNN and the forest share one vote: (0.9 + 0.75 + 0.1) / 3 and (0.4 + 0.85 + 0.7) / 3
+    assert table["consensus_confidence"].tolist() == [pytest.approx(1.75 / 3), pytest.approx(1.95 / 3)]
     assert table["regression_label"].tolist() == ["T", "T"]
     assert table["confidence"].tolist() == [pytest.approx(0.9), pytest.approx(0.6)]
     assert table["second_confidence"].tolist() == [pytest.approx(0.1), pytest.approx(0.4)]
 
 
+def test_a_method_that_fails_on_held_out_cells_hardly_counts() -> None:
+    softs = {"scanvi": soft_of((0.9, 0.1)), "regression": soft_of((0.3, 0.7))}
+    warmth = dict.fromkeys(softs, 1.0)
+    equal = opinions.consensus_soft(softs, warmth, {"scanvi": 0.9, "regression": 0.9})
+    unequal = opinions.consensus_soft(softs, warmth, {"scanvi": 0.5, "regression": 0.95})
+    assert equal["B"].iat[0] == pytest.approx(0.6)
+    assert unequal["B"].iat[0] < 0.31
+
+
 def test_calibration_stands_beside_the_confidence_as_it_came() -> None:
     softs = {"scanvi": soft_of((0.99, 0.01))}
-    table = opinions.opinion_table(softs, {"scanvi": 2.0})
+    table = table_of(softs, scanvi=2.0)
     assert table["raw_confidence"].iat[0] == pytest.approx(0.99)
     assert table["confidence"].iat[0] == pytest.approx(99**0.5 / (1 + 99**0.5), abs=1e-4)
 

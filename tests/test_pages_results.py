@@ -263,3 +263,60 @@ def test_export_without_counts_and_models_says_so(lt_home: Path) -> None:
     text = said(page("export", finished_run(counts=False)))
     assert "nothing to annotate" in text
     assert "without its models" in text
+
+
+def test_tiles_take_the_colour_of_their_verdict_and_stay_clickable(run: Run) -> None:
+    clicked = {"selection": {"cell": [{"observed_label": "T cell", "predicted_label": "B cell"}]}}
+    at = page("compare", run, {"compare-verdict": True, f"compare-matrix-{run.id}-query-observed-verdict": clicked})
+    assert "query cells observed as T cell, predicted as B cell" in said(at)
+    assert "sibling (both are near kinds of one term)" in said(at)
+
+
+def test_a_term_mended_by_hand_changes_the_verdicts_and_can_be_taken_back(run: Run) -> None:
+    home.write_json(run.folder / "terms_by_hand.json", {"B cell": "CL:0000540"})  # a neuron
+    at = page("compare", run)
+    assert "unrelated (none of these)" in said(at) and "sibling" not in said(at)
+    next(button for button in at.button if button.key == "verdict-undo").click().run()
+    assert "sibling (both are near kinds of one term)" in said(at)
+
+
+def test_explore_says_how_far_labels_can_be_believed(run: Run) -> None:
+    at = page("explore", run)
+    assert "How far can a label be believed?" in said(at)
+    assert {"Methods that agree", "Distance percentile", "Consensus label"} <= set(at.selectbox[0].options)
+    before = next(m for m in at.metric if m.label.startswith("Coverage"))
+    assert before.value == "100.0%"
+    at.slider(key=f"reject-confidence-{run.id}").set_value(0.85).run()
+    after = next(m for m in at.metric if m.label.startswith("Coverage"))
+    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    query = cells[cells["side"] == "query"]
+    kept = (query["confidence"] >= 0.85).sum()
+    assert after.label == f"Coverage: {kept:,} of {len(query):,} query cells"
+
+
+def test_what_is_rejected_on_explore_leaves_export_as_unknown(run: Run) -> None:
+    at = page("export", run, {f"reject-confidence-{run.id}": 0.85})
+    assert "is handed over as Unknown" in said(at)
+    shown = at.dataframe[0].value
+    assert (shown["predicted_label"] == "Unknown").any()
+    assert shown.loc[shown["predicted_label"] == "Unknown", "rejected_label"].notna().all()
+
+
+@pytest.mark.parametrize(("level", "words"), [("alarm", "should not be believed as they are"), ("doubt", "Look twice")])
+def test_a_run_that_should_not_be_believed_says_so_first(run: Run, level: str, words: str) -> None:
+    file = run.artefact("evaluate", "trust.json")
+    trust = home.read_json(file)
+    trust["alarm"] |= {"level": level, "reasons": ["The two sides hardly mix."]}
+    home.write_json(file, trust)
+    for name in ("explore", "compare"):
+        told = said(page(name, run))
+        assert words in told and "The two sides hardly mix." in told
+
+
+def test_a_run_that_is_older_than_the_checks_of_trust_opens_all_the_same(run: Run) -> None:
+    run.artefact("evaluate", "trust.json").unlink()
+    file = run.artefact("evaluate", "cells.parquet")
+    new = ["agreement", "distance_percentile", "consensus_label", "knn_label", "held_out"]
+    pd.read_parquet(file).drop(columns=new).to_parquet(file)
+    assert "older than the checks of trust" in said(page("explore", run))
+    assert not page("compare", run).error and not page("export", run).error

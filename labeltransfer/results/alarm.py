@@ -16,12 +16,15 @@ FAR = 99.0
 N_MIXED = 2000
 """Cells of each side that mixing is measured on, at most."""
 N_NEIGHBOURS = 15
-DOUBTED, FAILED = 0.15, 0.3
-"""Share of query cells on which scANVI and logistic regression differ: worth a word, and worth an alarm."""
+DOUBTED, FAILED = 0.3, 0.4
+"""Share of query cells on which scANVI and logistic regression differ: worth a word, and worth an alarm. Labels that
+the reference lacks bring it to 0.2 in good runs; in simulated shifts where scANVI was right in 0.50 and 0.36 of the
+cells it was 0.53 and 0.66."""
 APART = 0.5
-"""Share of query cells beyond ``FAR`` from which they say that the query lies apart."""
+"""Share of query cells beyond ``FAR`` from which the query lies apart: 0.06 in good runs, 0.98 to 1 in those two. It is
+no alarm alone, for scANVI can bridge what scVI did not."""
 UNMIXED = 0.2
-"""Mixing below which the two sides lie apart; 1 is as mixed as at random."""
+"""Mixing below which the sides lie apart. It gives no alarm either: a composition of its own does the same."""
 
 
 @dataclass(frozen=True)
@@ -90,20 +93,21 @@ def judge(table: pd.DataFrame, is_query: np.ndarray, held_out: np.ndarray, *, mi
     far = table["distance_percentile"].to_numpy() > FAR
     query, reference = float(differ[is_query].mean()), _mean(differ[held_out])
     beyond = float(far[is_query].mean())
-    excess = query - (0 if np.isnan(reference) else reference)
     reasons = []
-    if excess > DOUBTED:
+    if query > DOUBTED:
         reasons.append(
             f"scANVI and logistic regression on the genes differ on {query:.0%} of the query cells"
             + ("." if np.isnan(reference) else f", on held-out reference cells on {reference:.0%}.")
         )
-    if beyond > APART:
+    apart = beyond > APART
+    if apart:
         reasons.append(
             f"{beyond:.0%} of the query cells lie farther from labelled cells than 99 % of the reference cells do."
         )
-    if mixed < UNMIXED:
+    if reasons and mixed < UNMIXED:
         reasons.append(f"The two sides hardly mix in the scVI latent: {mixed:.2f}, where 1 is as at random.")
-    level = "alarm" if excess > FAILED or len(reasons) > 1 else "doubt" if reasons else "ok"
+    failed = query > FAILED or (query > DOUBTED and apart)
+    level = "alarm" if failed else "doubt" if reasons else "ok"
     return Alarm(level, tuple(reasons), query, reference, beyond, mixed)
 
 

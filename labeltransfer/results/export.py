@@ -34,6 +34,7 @@ _COLUMNS = [
     "distance_percentile",
     "agreement",
     "consensus_label",
+    "ontology_verdict",
     "side",
     "technology",
     "batch",

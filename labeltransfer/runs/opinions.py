@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from labeltransfer.data.prepared import all_counts, read_cells
 from labeltransfer.models import second_opinion
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results import alarm, distance, opinions
+from labeltransfer.results.evaluate import CONSENSUS
 from labeltransfer.runs.run import Run
 
 
@@ -55,10 +57,17 @@ def ask_others(
         counts, obs["n_counts"].to_numpy(), labels, taught, names, progress=lambda share: progress(0.4 + share / 2)
     )
 
-    reports = {
-        name: opinions.held_out_report(soft.iloc[held_out], labels[held_out], seed=seed) for name, soft in softs.items()
-    }
-    table = opinions.opinion_table(softs, {name: report["temperature"] for name, report in reports.items()})
+    def report(soft: pd.DataFrame) -> dict[str, Any]:
+        return opinions.held_out_report(soft.iloc[held_out], labels[held_out], seed=seed)
+
+    reports = {name: report(soft) for name, soft in softs.items()}
+    consensus = opinions.consensus_soft(
+        softs,
+        {name: found["temperature"] for name, found in reports.items()},
+        {name: found["accuracy"] for name, found in reports.items()},
+    )
+    reports[CONSENSUS] = report(consensus)
+    table = opinions.opinion_table(softs, consensus, {name: found["temperature"] for name, found in reports.items()})
     table["held_out"] = np.isin(everyone, held_out)
     table["distance_percentile"] = distance.distance_percentile(near, np.isin(everyone, taught))
     is_query = (obs["side"] == "query").to_numpy()

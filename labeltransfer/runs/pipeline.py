@@ -151,7 +151,8 @@ def _evaluate(job: Job, folder: Path) -> None:
     import pandas as pd
 
     from labeltransfer.data.prepared import read_cells
-    from labeltransfer.results.evaluate import cell_table, method_scores, metrics
+    from labeltransfer.results import ontology, relations
+    from labeltransfer.results.evaluate import cell_table, method_scores, metrics, reference_labels
 
     cells = cell_table(
         read_cells(job.run.artefact("prepare", "prepared.h5ad")),
@@ -160,10 +161,14 @@ def _evaluate(job: Job, folder: Path) -> None:
         mde_scvi=np.load(job.run.artefact("embed_scvi", "mde.npy")),
         mde_scanvi=np.load(job.run.artefact("embed_scanvi", "mde.npy")),
     )
+    terms = ontology.find_terms(cells)
+    cells["ontology_verdict"] = ontology.verdict_column(cells, terms)
     cells.to_parquet(folder / "cells.parquet")
     home.write_json(folder / "metrics.json", metrics(cells))
+    home.write_json(folder / "terms.json", {label: asdict(term) for label, term in terms.items()})
     trust = home.read_json(job.run.artefact("opinions", "trust.json"))
-    home.write_json(folder / "trust.json", trust | {"query": method_scores(cells)})
+    scores = relations.ontology_scores(relations.pair_verdicts(cells, terms), terms, reference_labels(cells))
+    home.write_json(folder / "trust.json", trust | {"query": method_scores(cells), "ontology": scores})
 
 
 @dataclass(frozen=True)

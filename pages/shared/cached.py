@@ -46,9 +46,12 @@ def confusion(run: Run, *, side: Side, normalize: Normalize) -> pd.DataFrame:
     return _confusion(*_table(run), side, normalize)
 
 
-def confusion_chart(run: Run, *, side: Side, normalize: Normalize, dark: bool) -> Any:
-    """The matrix as a clickable chart, see :func:`.matrix.confusion_chart`; to build it takes as long as a page."""
-    return _confusion_chart(*_table(run), side, normalize, dark)
+def confusion_chart(run: Run, *, side: Side, normalize: Normalize, dark: bool, verdicts: Sequence[str] = ()) -> Any:
+    """The matrix as a clickable chart, see :func:`.matrix.confusion_chart`; to build it takes as long as a page.
+
+    ``verdicts`` of the rows of :func:`confusion` colour the tiles, where any are given.
+    """
+    return _confusion_chart(*_table(run), side, normalize, dark, tuple(verdicts))
 
 
 def per_label(run: Run, *, side: Side) -> pd.DataFrame:
@@ -123,8 +126,13 @@ def _confusion(path: str, mtime: int, side: Side, normalize: Normalize) -> pd.Da
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _confusion_chart(path: str, mtime: int, side: Side, normalize: Normalize, dark: bool) -> Any:
-    return figures.confusion_chart(_confusion(path, mtime, side, normalize), normalize=normalize, dark=dark)
+def _confusion_chart(
+    path: str, mtime: int, side: Side, normalize: Normalize, dark: bool, verdicts: tuple[str, ...]
+) -> Any:
+    table = _confusion(path, mtime, side, normalize)
+    return figures.confusion_chart(
+        table.assign(verdict=verdicts) if verdicts else table, normalize=normalize, dark=dark
+    )
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -1,206 +1,153 @@
-"""What the Cell Ontology says of observed against predicted labels, as Compare shows it."""
+"""Observed and predicted labels in the Cell Ontology: verdicts in the matrix, scores, and mending by hand."""
 
-from typing import Any, Literal
+import json
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from labeltransfer.params import Side
-from labeltransfer.results import matrix, verdicts
-from labeltransfer.results.evaluate import Normalize, pair_counts, reference_labels
-from labeltransfer.results.label_terms import LabelTerm, read_by_hand, terms_of
-from labeltransfer.results.levels import Level, candidates, levels, roll_up
-from labeltransfer.results.ontology import Verdict, cell_ontology
+from labeltransfer import home
+from labeltransfer.results import ontology, relations
+from labeltransfer.results.ontology import Term
 from labeltransfer.runs.run import Run
 from pages.shared import cached
-from pages.shared.frame import catching
-from pages.shared.term_table import show_terms
+from pages.shared.words import plain
 
-Colour = Literal["share", "verdict"]
+BY_HAND = "terms_by_hand.json"
+"""Label to id of the Cell Ontology as somebody mended it, beside the run's other files."""
 
-COLOURS: dict[Colour, str] = {"share": "Share", "verdict": "Ontology verdict"}
-MEANINGS: dict[Verdict, str] = {
-    "exact": "the same label, or another name of it",
-    "more specific": "the predicted label is a kind of the observed one",
-    "more general": "the observed label is a kind of the predicted one",
-    "sibling": "both are of one narrow family, such as T cell or myeloid leukocyte",
-    "unrelated": "nothing narrower than, say, leukocyte or epithelial cell holds both",
+MEANINGS = {
+    "exact": "the same term",
+    "more specific": "the prediction is a kind of the observed label",
+    "more general": "the observed label is a kind of the prediction",
+    "sibling": "both are near kinds of one term",
+    "unrelated": "none of these",
+    relations.UNMAPPED: "one of the labels is no known term",
 }
-AS_LABELLED, OWN_LEVEL = "As labelled", "Terms of my choice"
-
-Stamp = tuple[str, int]
-Hand = tuple[tuple[str, str | None], ...]
 
 
-def colour_choice() -> Colour:
-    """Ask what the matrix is coloured by."""
-    return st.segmented_control(
-        "Colour",
-        list(COLOURS),
-        default="share",
-        format_func=lambda key: COLOURS[key],
-        required=True,
-        key="compare-colour",
-        persist_state="session",
-        help="By share, or by how the predicted label stands to the observed one in the Cell Ontology: exact, more "
-        "specific, more general, sibling or unrelated.",
-    )
+def terms_of(run: Run) -> dict[str, Term]:
+    """What a run's labels mean, mended ones as they were mended."""
+    return _terms(cached.cells(run), run.id, run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns, mended(run))
 
 
-def verdict_chart(run: Run, *, side: Side, normalize: Normalize, dark: bool) -> Any:
-    """The confusion matrix coloured by verdict, see :func:`.matrix.verdict_chart`."""
-    st.caption(
-        "Marks: " + ", ".join(f"{mark} {name}" for name, mark in matrix.MARKS.items()).replace("~", "\\~") + ". Tiles "
-        "stand in full colour where they hold at least a tenth of what the largest holds."
-    )
-    return _chart(run, _stamp(run), _hand(run), side, normalize, dark)
+@st.cache_data(max_entries=32, show_spinner=False)
+def _terms(_cells: pd.DataFrame, run_id: str, stamp: int, by_hand: Mapping[str, str]) -> dict[str, Term]:
+    return ontology.find_terms(_cells, by_hand=by_hand)
 
 
-def verdict_section(run: Run, side: Side) -> None:
-    """The section of Compare: scores that know of kinds, the verdicts counted, and which term each label has."""
+def mended(run: Run) -> dict[str, str]:
+    """Ids that somebody gave labels by hand; none where the file is not there or damaged."""
+    try:
+        found = json.loads((run.folder / BY_HAND).read_text())
+    except (OSError, ValueError):
+        return {}
+    return {str(label): str(term) for label, term in found.items()} if isinstance(found, dict) else {}
+
+
+def tile_verdicts(run: Run, table: pd.DataFrame) -> list[str]:
+    """Verdict of each row of a confusion table."""
+    found = ontology.verdicts(terms_of(run), table["observed_label"], table["predicted_label"])
+    return [verdict or relations.UNMAPPED for verdict in found]
+
+
+def verdict_section(run: Run, known: list[str]) -> None:
+    """Scores that take a finer label for right, at a level of choice, and the terms behind them."""
     st.subheader(
-        "By the Cell Ontology",
+        "In the Cell Ontology",
         anchor=False,
-        help="The Cell Ontology is a dictionary of cell types that says which is a kind of which. Here a prediction "
-        "that is finer than the observed label is no error.",
+        help="The ontology knows which cell types are kinds of which. Labels are looked up by the id that came with "
+        "them, else by name or synonym. Only 'is a kind of' is followed: a progenitor is no kind of what it becomes.",
     )
-    with catching():
-        _section(run, side)
+    terms = terms_of(run)
+    pairs = relations.pair_verdicts(cached.cells(run)[["side", "observed_label", "predicted_label"]], terms)
+    scores = relations.ontology_scores(pairs, terms, known)
+    show_scores(run, scores, pairs, terms)
+    unmapped = [label for label, term in terms.items() if not term.id]
+    with st.expander(f"{len(terms)} labels, {len(unmapped)} of them without a term", icon=":material/account_tree:"):
+        mend(run, terms)
 
 
-@st.fragment
-def _section(run: Run, side: Side) -> None:
-    with catching():
-        stamp, hand = _stamp(run), _hand(run)
-        terms = _terms(run, stamp, hand)
-        scores = _scores(run, stamp, hand, side, choose_level(run, terms))
-        show_scores(scores, side)
-        show_verdicts(scores)
-        show_terms(run, terms, _known(run, stamp))
-
-
-def choose_level(run: Run, terms: dict[str, LabelTerm]) -> Level | None:
-    """Ask at which level labels are compared; None as they stand."""
-    offered = {level.name: level for level in levels(terms)}
-    if not offered:
-        st.caption("No two labels of this run are of one kind, so there is no coarser level to compare them at.")
-        return None
-    chosen = st.selectbox(
-        "Compare labels at the level of",
-        [AS_LABELLED, *offered, OWN_LEVEL],
-        format_func=lambda name: f"{name}: {', '.join(offered[name].groups())}" if name in offered else name,
-        key=f"compare-level-{run.id}",
-        persist_state="session",
-        help="Labels that are kinds of one of these terms count as that term; others stay as they are.",
+def show_scores(run: Run, scores: Mapping[str, Any], pairs: pd.DataFrame, terms: Mapping[str, Term]) -> None:
+    """Accuracy with finer labels right, what the differing labels are, and accuracy at a coarser level."""
+    levels = ontology.common_levels(terms)
+    chosen = st.multiselect(
+        "Compare at the level of",
+        list(levels),
+        format_func=lambda term: levels[term],
+        placeholder="The labels themselves",
+        key=f"verdict-levels-{run.id}",
+        help="Both labels are rolled up to the nearest of these terms before they are compared.",
     )
-    if chosen == OWN_LEVEL:
-        names = cell_ontology().names
-        wanted = st.multiselect(
-            "Terms that labels are rolled up to",
-            candidates(terms),
-            format_func=lambda term: names.get(term, term),
-            placeholder="Choose terms",
-            key=f"compare-level-terms-{run.id}",
-            help="Terms of the Cell Ontology that several labels of this run are kinds of, the broadest first.",
+    with st.container(horizontal=True):
+        st.metric(
+            f"Right, finer labels too: {scores['n_right']:,} of {scores['n_scored']:,} cells",
+            "–" if scores["accuracy"] is None else f"{scores['accuracy']:.1%}",
+            help="Over the query cells whose observed label the reference has or has kinds of. A prediction that is a "
+            "kind of the observed label counts as right.",
+            border=True,
         )
-        return Level(OWN_LEVEL, tuple(wanted)) if wanted else None
-    return offered.get(chosen)
+        if scores["n_differ"]:
+            st.metric(
+                f"Of {scores['n_differ']:,} cells whose label differs",
+                f"{scores['n_finer'] / scores['n_differ']:.1%} finer",
+                help="Predictions that are a kind of the observed label, of all that differ from it and whose labels "
+                "are known terms: how far the transferred labels are subsets of the observed ones.",
+                border=True,
+            )
+        if chosen:
+            rolled = relations.scores_at_level(pairs, terms, set(chosen))
+            st.metric(
+                f"At that level: {rolled['n_right']:,} of {rolled['n_scored']:,} cells",
+                "–" if rolled["accuracy"] is None else f"{rolled['accuracy']:.1%}",
+                help="Over the cells whose observed and predicted label are both kinds of a chosen term.",
+                border=True,
+            )
+    told = [f"{n:,} {verdict} ({MEANINGS[verdict]})" for verdict, n in scores["verdicts"].items() if n]
+    st.caption(f"Query cells with an observed label by verdict: {'; '.join(told)}.")
 
 
-def show_scores(scores: verdicts.Scores, side: Side) -> None:
-    """Accuracy and macro-F1, strict and by kinds, with what they are taken over."""
-    kinds = {
-        "Strict": (scores.strict, "The predicted label is the observed one, or another name of the same term."),
-        "By kinds": (
-            scores.aware,
-            "A prediction that is a kind of the observed label is right too. Scored are also cells whose label the "
-            "reference has only in finer kinds.",
-        ),
+def mend(run: Run, terms: Mapping[str, Term]) -> None:
+    """The terms of all labels; an id can be changed or taken away."""
+    shown = pd.DataFrame(
+        [{"label": label, "id": term.id, "name": term.name, "source": term.source} for label, term in terms.items()]
+    )
+    edited = st.data_editor(
+        shown.sort_values(["id", "label"], ignore_index=True),
+        hide_index=True,
+        disabled=["label", "name", "source"],
+        key=f"verdict-terms-{run.id}-{len(mended(run))}",
+        column_config={
+            "label": st.column_config.TextColumn("Label"),
+            "id": st.column_config.TextColumn(
+                "Cell Ontology id", validate=r"^(CL:\d{7})?$", help="Such as CL:0000084."
+            ),
+            "name": st.column_config.TextColumn("Name there"),
+            "source": st.column_config.TextColumn("Found by"),
+        },
+    )
+    before = {label: term.id for label, term in terms.items()}
+    changed = {
+        label: term or ""
+        for label, term in zip(edited["label"], edited["id"], strict=True)
+        if (term or "") != before[label]
     }
     with st.container(horizontal=True):
-        for name, (score, about) in kinds.items():
-            accuracy, f1 = score.accuracy, score.macro_f1
-            st.metric(
-                f"{name}: {score.n_correct:,} of {score.n_scored:,} {side} cells",
-                "–" if accuracy is None else f"{accuracy:.1%}",
-                help=about,
-                border=True,
-            )
-            st.metric(
-                f"{name}, macro-F1: mean over {score.n_labels} labels",
-                "–" if f1 is None else f"{f1:.3f}",
-                help=about,
-                border=True,
-            )
-    if scores.share_more_specific is None:
-        n_judged = scores.n_cells - scores.unmapped
-        st.markdown(f"No predicted label differs from the observed one in the {n_judged:,} cells that can be judged.")
+        if st.button("Keep these ids", disabled=not changed, icon=":material/save:", key="verdict-keep"):
+            unknown = [term for term in changed.values() if term and not ontology.is_term(term)]
+            if unknown:
+                st.error(f"{plain(unknown[0])} is no term of the Cell Ontology: look it up and correct it.")
+            else:
+                _keep(run, mended(run) | changed)
+        if mended(run) and st.button("Back to what was found", icon=":material/undo:", key="verdict-undo"):
+            _keep(run, {})
+
+
+def _keep(run: Run, by_hand: dict[str, str]) -> None:
+    try:
+        home.write_json(run.folder / BY_HAND, by_hand)
+    except OSError as error:
+        st.error(f"The ids cannot be kept beside this run ({error.strerror}).")
         return
-    n_finer = scores.verdicts["more specific"]
-    st.markdown(
-        f"Of the **{scores.n_differ:,}** cells whose label differs from the observed one, "
-        f"**{scores.share_more_specific:.1%}** ({n_finer:,}) were given a more specific one: a subset of what was "
-        "observed."
-    )
-
-
-def show_verdicts(scores: verdicts.Scores) -> None:
-    """Cells by verdict, of all that have an observed label."""
-    told: list[tuple[str, int, str]] = [(verdict, n, MEANINGS[verdict]) for verdict, n in scores.verdicts.items()]
-    told.append((matrix.NO_VERDICT, scores.unmapped, "the labels differ, and one of them has no term"))
-    rows = [(matrix.MARKS[verdict], verdict, n, meaning) for verdict, n, meaning in told]
-    table = pd.DataFrame(rows, columns=["Mark", "Verdict", "Cells", "Meaning"])
-    table.insert(3, "Share", table["Cells"] / max(scores.n_cells, 1))
-    st.dataframe(
-        table,
-        hide_index=True,
-        column_config={
-            "Mark": st.column_config.TextColumn("", width=30),
-            "Cells": st.column_config.NumberColumn(format="localized"),
-            "Share": st.column_config.NumberColumn(
-                format="percent", help=f"Of {scores.n_cells:,} cells with an observed label."
-            ),
-        },
-        alt="Number and share of cells by verdict",
-    )
-
-
-def _stamp(run: Run) -> Stamp:
-    path = run.artefact("evaluate", "cells.parquet")
-    return str(path), path.stat().st_mtime_ns
-
-
-def _hand(run: Run) -> Hand:
-    return tuple(sorted(read_by_hand(run.folder)[0].items()))
-
-
-# A run is named by the stamp of its table; the run itself says where to read.
-
-
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _terms(_run: Run, stamp: Stamp, hand: Hand) -> dict[str, LabelTerm]:
-    return terms_of(cached.cells(_run), by_hand=dict(hand))
-
-
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _pairs(_run: Run, stamp: Stamp, side: Side) -> pd.DataFrame:
-    return pair_counts(cached.cells(_run), side=side)
-
-
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _known(_run: Run, stamp: Stamp) -> list[str]:
-    return reference_labels(cached.cells(_run))
-
-
-@st.cache_resource(max_entries=128, show_spinner=False)
-def _scores(_run: Run, stamp: Stamp, hand: Hand, side: Side, level: Level | None) -> verdicts.Scores:
-    labels = _pairs(_run, stamp, side), _terms(_run, stamp, hand), _known(_run, stamp)
-    return verdicts.score(*(roll_up(*labels, level) if level else labels))
-
-
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _chart(_run: Run, stamp: Stamp, hand: Hand, side: Side, normalize: Normalize, dark: bool) -> Any:
-    terms, table = _terms(_run, stamp, hand), cached.confusion(_run, side=side, normalize=normalize)
-    pairs = zip(table["observed_label"], table["predicted_label"], strict=True)
-    told = pd.Series([verdicts.verdict_of(observed, predicted, terms) for observed, predicted in pairs], table.index)
-    return matrix.verdict_chart(table.assign(verdict=told), normalize=normalize, dark=dark)
+    st.rerun()
