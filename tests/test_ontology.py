@@ -1,11 +1,20 @@
 """Verdicts of the Cell Ontology, on its own terms."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from labeltransfer.results import ontology, relations
+from labeltransfer.results.evaluate import confusion
+from labeltransfer.results.kinship import NO_KINSHIP
+from labeltransfer.results.matrix import VERDICT_MARKS, confusion_chart
 from labeltransfer.results.ontology import Term, find_term, find_terms, verdict, verdict_column
+
+ROOT = Path(__file__).resolve().parents[1]
 
 PAIRS = [
     ("T cell", "CL:0000084", "T cell", "CL:0000084", "exact"),
@@ -19,6 +28,12 @@ PAIRS = [
     ("naive B cell", "CL:0000788", "immature B cell", "CL:0000816", "sibling"),
     ("T cell", "CL:0000084", "macrophage", "CL:0000235", "unrelated"),
     ("erythroblast", "CL:0000765", "neuron", "CL:0000540", "unrelated"),
+    # Both are stem cells, the next two cells of the heart: what cells do makes no kin, nor where they lie.
+    ("hematopoietic stem cell", "CL:0000037", "epithelial stem cell", "CL:0000036", "unrelated"),
+    ("cardiac muscle cell", "CL:0000746", "cardiac endothelial cell", "CL:0010008", "unrelated"),
+    ("late pro-B cell", "CL:0002048", "precursor B cell", "CL:0000817", "more general"),
+    ("granulocyte", "CL:0000094", "basophil", "CL:0000767", "more specific"),
+    ("type B pancreatic cell", "CL:0000169", "pancreatic A cell", "CL:0000171", "sibling"),
 ]
 
 
@@ -53,6 +68,62 @@ def test_names_are_found_whatever_their_spelling(label: str, term: str) -> None:
 @pytest.mark.parametrize("label", ["alpha", "cluster 7", "", "beta"])
 def test_a_label_that_fits_no_term_or_too_many_is_left_alone(label: str) -> None:
     assert find_term(label) == Term("", "", "none")
+
+
+@pytest.mark.parametrize(
+    ("label", "term"),
+    [("Müller cell", "CL:0000636"), ("alveolus of lung epithelial cell", "CL:0000322"), ("obsolete native cell", "")],
+)
+def test_obsolete_terms_are_not_found_nor_hide_present_ones(label: str, term: str) -> None:
+    assert find_term(label).id == term
+
+
+@pytest.mark.parametrize(
+    ("given", "term"), [("CL:0000044", "CL:0000051"), ("CL_0000084", "CL:0000084"), ("CL:0000002", ""), ("CL:1", "")]
+)
+def test_ids_lead_to_present_terms(given: str, term: str) -> None:
+    assert find_term("cluster 7", given).id == term
+    assert ontology.is_term(given) == (given == term)
+
+
+def test_what_makes_no_kin_is_in_the_ontology_by_that_name() -> None:
+    assert {term: find_term("", term).name for term in NO_KINSHIP} == NO_KINSHIP
+
+
+def test_what_a_cell_develops_from_is_not_what_it_is() -> None:
+    assert verdict(find_term("immature B cell"), find_term("naive B cell")) == "sibling"
+    assert verdict(find_term("hematopoietic stem cell"), find_term("immature B cell")) == "unrelated"
+
+
+def test_the_ontology_needs_no_network() -> None:
+    code = (
+        "import socket\n"
+        "def refuse(*args, **kwargs): raise OSError('no network')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+        "from labeltransfer.results.ontology import find_term\n"
+        "print(find_term('T cells').id)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert told.stdout.strip() == "CL:0000084"
+
+
+@pytest.mark.parametrize("n_columns", [2, 60])
+def test_tiles_say_their_verdict_with_a_mark_too(n_columns: int) -> None:
+    others = [f"cluster {i}" for i in range(n_columns - 2)]
+    predicted = ["CD4-positive, alpha-beta T cell", "macrophage", *others]
+    cells = table(["T cell", "T cell", *others], predicted)
+    rows = confusion(cells)
+    verdicts = ontology.verdicts(find_terms(cells), rows["observed_label"], rows["predicted_label"])
+    judged = rows.assign(verdict=[verdict or relations.UNMAPPED for verdict in verdicts])
+    spec = confusion_chart(judged).to_dict()
+    tiles = pd.DataFrame(next(iter(spec["datasets"].values()))).set_index(["observed_label", "predicted_label"])
+    number = " 50" if n_columns == 2 else ""
+    finer = tiles.loc[("T cell", "CD4-positive, alpha-beta T cell")]
+    assert (finer["written"], finer["said"]) == (f"↓{number}", "↓ more specific")
+    assert tiles.loc[("T cell", "macrophage"), "written"] == f"×{number}"
+    assert (tiles.loc[tiles["n_cells"] == 0, "written"] == "").all()
+    assert len(set(VERDICT_MARKS.values())) == len(VERDICT_MARKS)
+    assert any(layer["mark"]["type"] == "text" for layer in spec["layer"])
 
 
 def test_an_id_that_is_none_does_not_hide_the_name() -> None:
@@ -130,7 +201,8 @@ def test_levels_on_offer_take_in_some_labels_but_not_all() -> None:
     terms = {label: find_term(label) for label in ("T cell", "B cell", "NK cell", "macrophage", "monocyte")}
     levels = ontology.common_levels(terms)
     assert "CL:0000542" in levels and levels["CL:0000542"] == "lymphocyte"
-    assert "CL:0000000" not in levels
+    assert not set(levels) & set(NO_KINSHIP)
+    assert ontology.common_levels({}) == {}
 
 
 def test_the_table_of_labels_tells_the_coarser_from_the_missing() -> None:
