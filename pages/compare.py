@@ -241,6 +241,9 @@ with catching():
     if picked:
         show_pair(run, cells, side, picked[0]["observed_label"], picked[0]["predicted_label"])
 
+    if side == "query":
+        verdict_section(run, reference_labels_of(run))
+
     st.subheader(
         "Scores by label",
         anchor=False,
@@ -255,5 +258,3 @@ with catching():
         height=min(38 + 35 * len(rows), 700),
         alt=f"Precision, recall, F1 and support of {len(rows)} labels",
     )
-    if side == "query":
-        verdict_section(run, reference_labels_of(run))

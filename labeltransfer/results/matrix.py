@@ -86,9 +86,9 @@ def confusion_chart(
     if has_room or by_verdict:
         # Dark text can be read on every verdict's full colour, white on the blue of a large share.
         strong = alt.datum.strength == 1 if by_verdict else alt.datum.share > 0.55 * float(table["share"].max())
-        text = {"fontSize": 10, "color": INK if by_verdict else "white"}
+        bright = INK if by_verdict else "white"
         layers += [
-            base.transform_filter(strong).mark_text(**text).encode(text="written:N"),
+            base.transform_filter(strong).mark_text(fontSize=10, color=bright).encode(text="written:N"),
             base.transform_filter(~strong).mark_text(fontSize=10, color=ink).encode(text="written:N"),
         ]
     step = 24 if len(rows) <= 40 else 16

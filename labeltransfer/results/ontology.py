@@ -57,8 +57,19 @@ def _ancestors(term: str) -> Mapping[str, int]:
     return _parser().get_term_ancestors_with_distances(term)
 
 
+def lineage(term: str) -> set[str]:
+    """A term and all that it is a kind of."""
+    return {term, *_ancestors(term)}
+
+
+def term_name(term: str) -> str:
+    """Name of a term, by its id."""
+    return _parser().get_term_label(term) or term
+
+
 @cache
-def _n_kinds(term: str) -> int:
+def n_kinds(term: str) -> int:
+    """How many terms are kinds of a term."""
     return len(_parser().get_term_descendants(term))
 
 
@@ -98,6 +109,15 @@ def present_id(term: str) -> str:
 def is_term(term: str) -> bool:
     """Whether an id is one of the Cell Ontology's, and not obsolete."""
     return bool(term) and present_id(term) == term
+
+
+@cache
+def spelt_terms() -> Mapping[str, str]:
+    """How each present term is called, by id, its synonyms with it: one types what one knows."""
+    names = {t: n for n, t in _parser().get_term_label_to_id_map("CL").items() if not _parser().is_term_deprecated(t)}
+    also = {term: ", ".join(_parser().get_term_synonyms(term)) for term in names}
+    found = {term: f"{name} ({term})" + (f", also {also[term]}" if also[term] else "") for term, name in names.items()}
+    return dict(sorted(found.items(), key=lambda item: item[1].lower()))
 
 
 def find_term(label: str, given: str = "") -> Term:
@@ -172,7 +192,7 @@ def verdict(observed: Term, predicted: Term) -> Verdict | None:
         return "more general"
     others = _ancestors(predicted.id)
     near = [a for a, steps in _ancestors(observed.id).items() if a in others and steps + others[a] <= NEAR]
-    kin = (a for a in near if a not in NO_KINSHIP and _n_kinds(a) <= MOST_KINDS)
+    kin = (a for a in near if a not in NO_KINSHIP and n_kinds(a) <= MOST_KINDS)
     return "sibling" if any(kin) else "unrelated"
 
 
@@ -217,23 +237,6 @@ def kinds_of(term: Term, among: Mapping[str, Term]) -> list[str]:
         for label, other in among.items()
         if term.id and other.id and (other.id == term.id or term.id in _ancestors(other.id))
     ]
-
-
-def common_levels(terms: Mapping[str, Term], *, n_most: int = 12) -> dict[str, str]:
-    """Ancestors to roll labels up to, id to name: those that at least two labels share, the most telling first.
-
-    An ancestor tells most where it takes in about half of the labels; of those that take in the same, the nearest.
-    """
-    ids = [term.id for term in terms.values() if term.id]
-    lines = {term: {term, *_ancestors(term)} for term in ids}
-    taken: dict[frozenset[str], str] = {}
-    shared = set().union(*lines.values()) - set(NO_KINSHIP)
-    for ancestor in sorted(shared, key=lambda a: (-len(_ancestors(a)), a)):
-        members = frozenset(label for label in ids if ancestor in lines[label])
-        if 1 < len(members) < len(set(ids)):
-            taken.setdefault(members, ancestor)
-    best = sorted(taken.items(), key=lambda item: abs(len(item[0]) - len(ids) / 2))[:n_most]
-    return {ancestor: _parser().get_term_label(ancestor) or ancestor for _, ancestor in best}
 
 
 def rolled_up(term: Term, levels: set[str]) -> str:
