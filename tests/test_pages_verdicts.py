@@ -109,11 +109,11 @@ def test_a_level_that_goes_with_a_term_set_by_hand_leaves_the_labels(of_t_cells:
     assert f"The same: {n_same(of_t_cells)} of 24 cells" in shown(at)
 
 
-def test_a_damaged_file_of_terms_is_said(run: Run) -> None:
+def test_a_damaged_file_of_terms_is_said_and_the_rest_stays(run: Run) -> None:
     (run.folder / BY_HAND).write_text("{")
     at = page("compare", run)
-    assert "is damaged: delete it" in at.error[0].value
-    assert "Scored, of 30 query cells" in shown(at)
+    assert "is damaged: delete it" in said(at)
+    assert "Scores by label" in said(at)
 
 
 def test_the_terms_of_the_demo_run_are_left_alone() -> None:

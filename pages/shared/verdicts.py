@@ -11,6 +11,7 @@ from labeltransfer.results.mended import mend_terms, mended_terms, undo_mending
 from labeltransfer.results.ontology import Term
 from labeltransfer.runs.run import Run
 from pages.shared import cached
+from pages.shared.frame import catching
 
 AS_LABELLED, OWN_LEVEL = "The labels themselves", "Terms of my choice"
 
@@ -58,15 +59,15 @@ def verdict_section(run: Run, known: list[str]) -> None:
         help="The ontology knows which cell types are kinds of which. Labels are looked up by the id that came with "
         "them, else by name or synonym. Only 'is a kind of' is followed: a progenitor is no kind of what it becomes.",
     )
-    terms = terms_of(run)
-    pairs = _pairs(cached.cells(run), run.id, _stamp(run), mended_terms(run.folder))
-    level = choose_level(run, terms)
-    show_scores(
-        relations.ontology_scores(*(levels.at_level(pairs, terms, known, level) if level else (pairs, terms, known)))
-    )
-    unmapped = [label for label, term in terms.items() if not term.id]
-    with st.expander(f"{len(terms)} labels, {len(unmapped)} of them without a term", icon=":material/account_tree:"):
-        mend(run, terms)
+    with catching():  # what cannot be read here takes nothing else off the page
+        terms = terms_of(run)
+        pairs = _pairs(cached.cells(run), run.id, _stamp(run), mended_terms(run.folder))
+        level = choose_level(run, terms)
+        judged = levels.at_level(pairs, terms, known, level) if level else (pairs, terms, known)
+        show_scores(relations.ontology_scores(*judged))
+        n_without = sum(not term.id for term in terms.values())
+        with st.expander(f"{len(terms)} labels, {n_without} of them without a term", icon=":material/account_tree:"):
+            mend(run, terms)
 
 
 def choose_level(run: Run, terms: Mapping[str, Term]) -> set[str]:
