@@ -26,7 +26,7 @@ from benchmarks.report import keep, spread, table
 from labeltransfer.data.demo import LABELS_KEY, LENGTHS, QUERY, REFERENCE, simulate
 from labeltransfer.results.confidence import reliability, risk_coverage
 
-N_REFERENCE, N_QUERY, N_GENES = 900, 900, 2500
+N_REFERENCE, N_QUERY, N_GENES = 900, 900, 1500
 SUFFICIENT, FAILED = 0.9, 0.75
 """scANVI's accuracy above which a run went well, and below which it failed."""
 

@@ -86,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     annotate.set_defaults(command=_annotate)
     annotate.add_argument("run_id", metavar="RUN_ID")
     annotate.add_argument("--out", required=True, type=Path, metavar="FILE.h5ad")
+
+    supplement = commands.add_parser("supplement", help="write a finished run as one zip: labels, report, script, models")
+    supplement.set_defaults(command=_supplement)
+    supplement.add_argument("run_id", metavar="RUN_ID")
+    supplement.add_argument("--out", required=True, type=Path, metavar="FILE.zip")
     return parser
 
 
@@ -148,4 +153,12 @@ def _annotate(options: argparse.Namespace) -> None:
     from labeltransfer.runs.store import find_run
 
     annotated(find_run(options.run_id), options.out)
+    print(options.out)
+
+
+def _supplement(options: argparse.Namespace) -> None:
+    from labeltransfer.runs.store import find_run
+    from labeltransfer.runs.supplement import write_supplement
+
+    write_supplement(find_run(options.run_id), options.out)
     print(options.out)

@@ -1,7 +1,5 @@
 """What leaves the app: labels, the annotated data, the models, the figures and the settings."""
 
-import subprocess
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,25 +8,19 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.errors import RunError
-from labeltransfer.processes import start_module
 from labeltransfer.results import export, figures
 from labeltransfer.results.maps import Basis
 from labeltransfer.results.rejection import FARTHEST
 from labeltransfer.runs.run import Run
+from labeltransfer.runs.supplement import ANNOTATED, report_html, script_of
 from pages.shared import cached
 from pages.shared.frame import catching, guard, page_header, require_run
 from pages.shared.trust_view import METHOD_NAMES, rejection_rule
-from pages.shared.words import duration, size
+from pages.shared.words import size
+from pages.shared.writers import SUPPLEMENT, offer, show_written
 
 BASES: dict[Basis, str] = {"scanvi": "scANVI", "scvi": "scVI"}
 PREVIEW_ROWS = 200
-ANNOTATED = "annotated.h5ad"
-
-
-@st.cache_resource
-def writers() -> dict[str, tuple[subprocess.Popen, float]]:
-    """Processes of this app that write an annotated file, with their starts, by run id."""
-    return {}
 
 
 def show_predictions(run: Run) -> None:
@@ -109,72 +101,6 @@ def label_counts(_cells: pd.DataFrame, run_id: str, stamp: int) -> dict[str, int
     return {str(label): int(n) for label, n in counts.items() if n}
 
 
-def show_annotated(run: Run) -> None:
-    """The annotated AnnData: written by a process of its own, for it holds all counts, and kept with the run."""
-    target = run.folder / "exports" / ANNOTATED
-    if target.exists():
-        offer_file(target, f"{run.id}.h5ad")
-        return
-    try:
-        for stage, name in (("prepare", "prepared.h5ad"), ("integrate", "latent.npy"), ("transfer", "soft.parquet")):
-            run.artefact(stage, name)
-    except RunError:
-        st.caption("This run was kept without its counts, so there is nothing to annotate.")
-        return
-    process, started = writers().get(run.id, (None, 0.0))
-    if process is not None and process.poll() is None:
-        watch_writer(run, started)
-        return
-    if process is not None:
-        writers().pop(run.id)
-        log = target.with_suffix(".log").read_text(errors="replace").strip().splitlines()
-        st.error(f"The file could not be written: {log[-1] if log else 'the process was stopped'}")
-    if st.button("Write the file", icon=":material/deployed_code:", key="export-write"):
-        start_writer(run, target)
-        st.rerun()
-    n_bytes = run.artefact("prepare", "prepared.h5ad").stat().st_size
-    st.caption(f"It takes a while and some {size(3 * n_bytes)} of disk; you can leave this page meanwhile.")
-
-
-@st.fragment(run_every=2.0)
-def watch_writer(run: Run, started: float) -> None:
-    """How long the file has been in the making; ends itself when it is there."""
-    process, _ = writers().get(run.id, (None, 0.0))
-    if process is None or process.poll() is not None:
-        st.rerun()
-    st.info(
-        f"Writing the file for {duration(time.time() - started)} now. Leaving is safe: it goes on, and is kept.",
-        icon=":material/hourglass_top:",
-    )
-
-
-def start_writer(run: Run, target: Path) -> None:
-    """Start the process that writes the annotated file."""
-    try:
-        target.parent.mkdir(exist_ok=True)
-        log = target.with_suffix(".log")
-        log.unlink(missing_ok=True)  # what an earlier try said
-        process = start_module("labeltransfer", "annotate", run.id, "--out", str(target), log=log)
-    except OSError as error:
-        raise RunError(f"{target} cannot be written ({error.strerror}): free some space.") from error
-    writers()[run.id] = (process, time.time())
-
-
-def offer_file(path: Path, file_name: str) -> None:
-    """Download of a file that lies ready."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.download_button(
-            f"Download {size(path.stat().st_size)}",
-            lambda: path.open("rb"),
-            file_name=file_name,
-            mime="application/octet-stream",
-            icon=":material/download:",
-            on_click="ignore",
-            key=f"export-{path.name}",
-        )
-        st.caption(f"On this server: `{path}`")
-
-
 def show_models(run: Run) -> None:
     """Both model folders as one zip."""
     try:
@@ -186,6 +112,42 @@ def show_models(run: Run) -> None:
     offer("Download both models", lambda: models_zip(target, folders), f"models-{run.id}.zip")
     st.caption("In Python, with the annotated file as `adata`:")
     st.code("adata = adata[:, adata.var['highly_variable']].copy()\nscvi.model.SCANVI.load('scanvi_model', adata)")
+
+
+def show_report(run: Run) -> None:
+    """The report, the script that repeats the run, and everything as one zip."""
+    with st.container(horizontal=True):
+        offer("Download the report", lambda: report_html(run), f"report-{run.id}.html")
+        try:
+            run.artefact("prepare", "summary.json")
+            offer("Download the script", lambda: script_of(run), f"script-{run.id}.py")
+        except RunError:
+            st.caption("This run was kept without its counts, so no script can repeat it.")
+    st.caption(
+        "The report is one HTML file that opens anywhere, without a network, and prints. The script repeats the run "
+        "with plain scvi-tools, scanpy and anndata; its first lines say how close it comes."
+    )
+    with st.container(border=True):
+        st.write("**Everything as one zip**: predictions, report, script, models, settings, scores.")
+        written = (run.folder / ANNOTATED).exists()
+        st.caption("The annotated h5ad goes in too." if written else "To have the annotated h5ad in it, write it first.")
+        show_written(run, "supplement", SUPPLEMENT, f"everything-{run.id}.zip", label="Make the zip")
+
+
+def show_annotated(run: Run) -> None:
+    """The annotated AnnData: written by a process of its own, for it holds all counts, and kept with the run."""
+    target = run.folder / ANNOTATED
+    try:
+        for stage, name in (("prepare", "prepared.h5ad"), ("integrate", "latent.npy"), ("transfer", "soft.parquet")):
+            run.artefact(stage, name)
+    except RunError:
+        if not target.exists():
+            st.caption("This run was kept without its counts, so there is nothing to annotate.")
+            return
+    show_written(run, "annotate", ANNOTATED, f"{run.id}.h5ad", label="Write the file")
+    if not target.exists():
+        n_bytes = run.artefact("prepare", "prepared.h5ad").stat().st_size
+        st.caption(f"It takes a while and some {size(3 * n_bytes)} of disk; you can leave this page meanwhile.")
 
 
 def models_zip(target: Path, folders: dict[str, Path]) -> bytes:
@@ -219,13 +181,6 @@ def show_figures(run: Run) -> None:
     )
 
 
-def offer(label: str, make: Callable[[], str | bytes], file_name: str) -> None:
-    """Download that is made when somebody clicks."""
-    st.download_button(
-        label, make, file_name=file_name, icon=":material/download:", on_click="ignore", key=f"export-{label}"
-    )
-
-
 def map_html(run: Run, basis: Basis, column: str) -> str:
     """Both sides' map as one HTML page."""
     cells = cached.cells(run)
@@ -246,6 +201,14 @@ run = require_run("evaluate")
 with catching():
     st.subheader("Predictions", anchor=False, help="One row a query cell.")
     show_predictions(run)
+
+    with st.container(border=True):
+        st.subheader("Report", anchor=False)
+        st.write(
+            "For the supplement of a paper: what went in, settings, versions, scores, maps, calibration, verdicts, and a "
+            "methods paragraph with citations."
+        )
+        show_report(run)
 
     left, right = st.columns(2)
     with left, st.container(border=True):

@@ -1,6 +1,7 @@
 """Explore, Compare and Export, as a visitor of a finished run uses them."""
 
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from labeltransfer.params import RunParams, SideParams
 from labeltransfer.results import evaluate, maps
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import default_store
+from labeltransfer.runs.supplement import write_supplement
 
 ROOT = Path(__file__).resolve().parents[1]
 N_REFERENCE, N_QUERY = 20, 30
@@ -259,9 +261,56 @@ def test_export_writes_the_annotated_file_in_a_process_of_its_own(run: Run) -> N
     assert "Download" in "".join(button.label for button in at.run().get("download_button"))
 
 
+def test_export_offers_report_script_and_everything_as_one_zip(run: Run) -> None:
+    sides = {"reference": {"n_cells": N_REFERENCE}, "query": {"n_cells": N_QUERY}}
+    told = {"technology": "10x", "counts": "X", "n_cells_in_file": 99, "n_labelled": 9, "n_genes_in_file": 4}
+    home.write_json(run.artefact("prepare") / "summary.json", {side: n | told for side, n in sides.items()})
+    at = page("export", run)
+    labels = [button.label for button in at.get("download_button")]
+    assert {"Download the report", "Download the script"} <= set(labels)
+    assert "supplement of a paper" in said(at)
+    next(button for button in at.button if button.label == "Make the zip").click().run()
+    assert "Leaving is safe" in said(at)
+    target = run.folder / "exports" / "everything.zip"
+    deadline = time.monotonic() + 60
+    while not target.exists() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    with zipfile.ZipFile(target) as archive:
+        names = set(archive.namelist())
+        assert archive.testzip() is None
+        assert len(archive.read("predictions.csv").splitlines()) == N_QUERY + 1
+        assert archive.read("report.html").startswith(b"<!doctype html>")
+    assert {"predictions.csv", "report.html", "script.py", "params.json", "metrics.json", "trust.json"} <= names
+    assert not any(name.startswith("/") for name in names)
+
+
+def test_a_zip_that_cannot_be_made_says_why(run: Run) -> None:
+    run.artefact("evaluate", "metrics.json").parent.joinpath("trust.json").unlink()
+    (run.folder / "edits.json").write_text("{broken")
+    at = page("export", run)
+    next(button for button in at.button if button.label == "Make the zip").click().run()
+    deadline = time.monotonic() + 60
+    while not (text := said(at.run())).count("could not be written") and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert "The file could not be written: edits.json of run" in text
+    assert not (run.folder / "exports" / "everything.zip").exists()
+
+
+def test_a_zip_holds_what_was_made_before_it(run: Run) -> None:
+    (run.folder / "exports").mkdir()
+    (run.folder / "exports" / "annotated.h5ad").write_bytes(b"x" * 2000)
+    (run.artefact("transfer", "model") / "model.pt").write_bytes(b"weights")
+    home.write_json(run.folder / "edits.json", [{"name": "mine", "action": "exclude", "n_cells": 3, "who": "me"}])
+    write_supplement(run, run.folder / "exports" / "everything.zip")
+    with zipfile.ZipFile(run.folder / "exports" / "everything.zip") as archive:
+        assert {"annotated.h5ad", "scanvi_model/model.pt", "edits.json"} <= set(archive.namelist())
+        assert b"Edits by hand" in archive.read("report.html")
+
+
 def test_export_without_counts_and_models_says_so(lt_home: Path) -> None:
     text = said(page("export", finished_run(counts=False)))
     assert "nothing to annotate" in text
+    assert "no script can repeat it" in text
     assert "without its models" in text
 
 

@@ -95,10 +95,10 @@ def to_csv(frame: pd.DataFrame) -> str:
     Text, and column names, that a spreadsheet would take for a formula get an apostrophe in front, as OWASP advises
     ("CSV injection"). Numbers keep six digits.
     """
-    return "".join(_csv_blocks(frame))
+    return "".join(csv_blocks(frame))
 
 
-def _csv_blocks(frame: pd.DataFrame) -> Iterator[str]:
+def csv_blocks(frame: pd.DataFrame) -> Iterator[str]:
     """The CSV in pieces of ``BLOCK`` rows; the header stands in the first."""
     for start in range(0, max(len(frame), 1), BLOCK):
         part = frame.iloc[start : start + BLOCK]
@@ -161,7 +161,7 @@ def write_annotated(
     RunError
         The disk or the folder does not take the file.
     """
-    with h5py.File(prepared) as source, _built_aside(target) as building:
+    with h5py.File(prepared) as source, built_aside(target) as building:
         training_label = anndata.io.read_elem(source["obs/training_label"])
         obs = _annotated_obs(cells).assign(training_label=training_label)  # the stored scANVI asks for it
         adata = anndata.AnnData(obs=obs, var=anndata.io.read_elem(source["var"]))
@@ -236,7 +236,7 @@ def zip_models(target: Path, folders: Mapping[str, Path]) -> Path:
         The disk or the folder does not take the file.
     """
     with (
-        _built_aside(target) as building,
+        built_aside(target) as building,
         zipfile.ZipFile(building, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
     ):
         for name, folder in folders.items():
@@ -246,7 +246,7 @@ def zip_models(target: Path, folders: Mapping[str, Path]) -> Path:
 
 
 @contextmanager
-def _built_aside(target: Path) -> Iterator[Path]:
+def built_aside(target: Path) -> Iterator[Path]:
     """A path to write to, which becomes ``target`` when all went well, and is gone when not."""
     building = target.with_name(f".{target.stem}~{os.getpid()}{target.suffix}")
     try:

@@ -15,6 +15,7 @@ from labeltransfer.results.ontology import Term
 from labeltransfer.results.rejection import Rule
 from labeltransfer.results.relations import label_table
 from labeltransfer.runs.run import Run
+from labeltransfer.runs.supplement import report_html, script_of
 from labeltransfer.runs.timing import reused_stages, stage_seconds
 
 ALARMS = {"alarm": "these labels should not be believed as they are", "doubt": "look twice at these labels"}
@@ -35,7 +36,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     """Write a finished run's results to a folder; gives a line about each.
 
     Writes ``predictions.csv``, ``per_label.csv``, ``metrics.json``, ``trust.json``, ``cells.parquet``, ``params.json``,
-    ``scvi_model/`` and ``scanvi_model/``.
+    ``report.html``, ``script.py``, ``scvi_model/`` and ``scanvi_model/``.
     """
     cells_file = run.artefact("evaluate", "cells.parquet")
     cells = pd.read_parquet(cells_file)
@@ -52,6 +53,9 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     for name, stage in (("scvi_model", "integrate"), ("scanvi_model", "transfer")):
         shutil.copytree(run.artefact(stage, "model"), folder / name, dirs_exist_ok=True)
 
+    home.write_atomic(folder / "report.html", report_html(run))
+    home.write_atomic(folder / "script.py", script_of(run))
+
     query = metrics["query"]
     yield f"{len(predictions):,} query cells labelled: {folder / 'predictions.csv'}"
     n_trained_on = int(cells.loc[cells["side"] == "query", "trained_on"].sum())
@@ -67,6 +71,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
         yield f"{n_rejected:,} of them are Unknown: their confidence is below {rule.confidence:g}"
     if reasons := trust["alarm"]["reasons"]:
         yield f"{ALARMS[trust['alarm']['level']]}: {' '.join(reasons)}"
+    yield f"report for a supplement: {folder / 'report.html'}; script that repeats the run: {folder / 'script.py'}"
 
 
 def annotated(run: Run, path: Path) -> None:

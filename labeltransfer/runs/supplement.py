@@ -1,0 +1,160 @@
+"""What a finished run adds to a paper's supplement: its report, the script that repeats it, and all of it as one zip."""
+
+import json
+import shutil
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from labeltransfer import home
+from labeltransfer.data.gene_lengths import TUTORIAL_URL
+from labeltransfer.errors import RunError
+from labeltransfer.results import export
+from labeltransfer.results.cells import read_cells
+from labeltransfer.results.rejection import Rule
+from labeltransfer.results.report import Material, render
+from labeltransfer.results.script import script_text
+from labeltransfer.runs.pipeline import STAGE_TITLES
+from labeltransfer.runs.run import Run
+from labeltransfer.runs.timing import training_history
+
+ANNOTATED = Path("exports") / "annotated.h5ad"
+"""Where a run keeps its annotated file, below its own folder."""
+
+
+def report_html(run: Run) -> str:
+    """The report of a finished run, see :func:`.report.render`.
+
+    Raises
+    ------
+    RunError
+        The run has no scores yet.
+    """
+    status = run.status()
+    stages = {name: _json(run, name, "stage.json") for name in run.stage_keys()}
+    versions: dict[str, str] = {}
+    for stage in stages.values():
+        versions |= stage.get("versions", {})
+    material = Material(
+        run_id=run.id,
+        params=run.params,
+        cells=read_cells(run.artefact("evaluate", "cells.parquet")),
+        summary=_json(run, "prepare", "summary.json"),
+        metrics=_json(run, "evaluate", "metrics.json"),
+        trust=_json(run, "evaluate", "trust.json"),
+        history=_history(run),
+        versions=versions,
+        seconds={STAGE_TITLES.get(s, s): float(facts["seconds"]) for s, facts in stages.items() if "seconds" in facts},
+        device=next((facts["device"] for facts in stages.values() if facts.get("device")), status.device),
+        audit=_audit(run),
+        edits=_edits(run),
+        made=time.strftime("%Y-%m-%d", time.localtime(status.finished or status.created)),
+    )
+    return render(material)
+
+
+def script_of(run: Run) -> str:
+    """The script that repeats a finished run, see :func:`.script.script_text`.
+
+    Raises
+    ------
+    RunError
+        The run was kept without what its preparation counted, or with too little of it.
+    """
+    own = (_json(run, "evaluate", "trust.json").get("methods") or {}).get("scanvi") or {}
+    summary = home.read_json(run.artefact("prepare", "summary.json"))
+    if not all({"counts", "technology", "n_cells"} <= set(summary.get(side, {})) for side in ("reference", "query")):
+        raise RunError(f"summary.json of run {run.id} says too little to repeat it: start the run again.")
+    return script_text(
+        run.params,
+        summary=summary,
+        history=_history(run),
+        tutorial_lengths=TUTORIAL_URL,
+        temperature=own.get("temperature") or 1.0,
+        versions=_json(run, "transfer", "stage.json").get("versions"),
+    )
+
+
+def write_supplement(run: Run, target: Path) -> None:
+    """Write everything of a finished run into one zip, which appears when it is whole.
+
+    It holds ``predictions.csv``, ``report.html``, ``script.py``, ``params.json``, ``metrics.json`` and, where the run
+    has them, ``trust.json``, ``audit.csv``, ``edits.json``, ``annotated.h5ad`` and both models.
+
+    Raises
+    ------
+    RunError
+        The disk or the folder does not take the file.
+    """
+    with (
+        export.built_aside(target) as building,
+        zipfile.ZipFile(building, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+    ):
+        rule = Rule(confidence=run.params.reject_below or 0.0)
+        cells = read_cells(run.artefact("evaluate", "cells.parquet"))
+        with archive.open("predictions.csv", "w", force_zip64=True) as file:
+            for block in export.csv_blocks(export.predictions(cells, run.id, rule=rule)):
+                file.write(block.encode())
+        archive.writestr("report.html", report_html(run))
+        with suppress(RunError):
+            archive.writestr("script.py", script_of(run))
+        for name, path in _files(run):
+            with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as file:
+                shutil.copyfileobj(source, file)
+
+
+def _files(run: Run) -> Iterator[tuple[str, Path]]:
+    """Files that go into the zip as they are, each with its name there; those that the run lacks are left out."""
+    yield "params.json", run.folder / "params.json"
+    for name in ("metrics.json", "trust.json", "audit.csv"):
+        with suppress(RunError):
+            yield name, run.artefact("evaluate", name)
+    for path in (run.folder / ANNOTATED, run.folder / "edits.json"):
+        if path.exists():
+            yield path.name, path
+    for name, stage in (("scvi_model", "integrate"), ("scanvi_model", "transfer")):
+        with suppress(RunError):
+            folder = run.artefact(stage, "model")
+            yield from (
+                (f"{name}/{path.relative_to(folder)}", path) for path in sorted(folder.rglob("*")) if path.is_file()
+            )
+
+
+def _history(run: Run) -> list[dict[str, Any]]:
+    """Events of both trainings; none of one that was not kept."""
+    with suppress(RunError, KeyError):
+        return training_history(run)
+    return []
+
+
+def _json(run: Run, stage: str, name: str) -> dict[str, Any]:
+    """A JSON file of a stage; empty where the run lacks it."""
+    try:
+        found = home.read_json(run.artefact(stage, name))
+    except RunError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _audit(run: Run) -> pd.DataFrame | None:
+    """Table of the label audit; None where the run has none."""
+    with suppress(RunError):
+        return pd.read_csv(run.artefact("evaluate", "audit.csv"))
+    return None
+
+
+def _edits(run: Run) -> list[dict[str, Any]]:
+    """What was changed by hand in this run."""
+    try:
+        found = json.loads((run.folder / "edits.json").read_text())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise RunError(f"edits.json of run {run.id} cannot be read ({error}): undo the last edit.") from error
+    own = found.get("edits", []) if isinstance(found, dict) else found
+    return [edit for edit in own if isinstance(edit, dict)] if isinstance(own, list) else []
