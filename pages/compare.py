@@ -2,17 +2,18 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from labeltransfer.params import Side
-from labeltransfer.results import display, figures, matrix
+from labeltransfer.results import figures, matrix
 from labeltransfer.results.evaluate import Normalize
 from labeltransfer.runs.run import Run
 from pages.shared import cached
-from pages.shared.cell_list import cell_list
+from pages.shared.cached_pairs import warm_up
+from pages.shared.edit_view import show_edits
 from pages.shared.frame import catching, guard, page_header, require_run
+from pages.shared.pair_view import show_pair
 from pages.shared.trust_view import alarm_banner, reference_labels_of
 from pages.shared.verdicts import tile_verdicts, verdict_section
 from pages.shared.words import plain
@@ -103,44 +104,6 @@ def show_unlabelled(run: Run, query: pd.DataFrame) -> None:
         },
         alt="Cells and confidence by predicted label",
     )
-
-
-def show_pair(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicted: str) -> None:
-    """The cells behind one tile: as a table, on the map against the rest, and as CSV."""
-    chosen = (
-        (cells["side"] == side) & (cells["observed_label"] == observed) & (cells["predicted_label"] == predicted)
-    ).to_numpy()
-    rows = np.flatnonzero(chosen)
-    st.subheader(
-        f"{len(rows):,} {side} cells observed as {plain(observed)}, predicted as {plain(predicted)}", anchor=False
-    )
-    if not len(rows):
-        st.caption("No cell stands here.")
-        return
-    low, median, high = np.quantile(cells["confidence"].to_numpy()[rows], [0.25, 0.5, 0.75])
-    st.caption(f"Median confidence {median:.2f}; half of them lie between {low:.2f} and {high:.2f}.")
-    left, right = st.columns([2, 3])
-    with left:
-        show_on_map(run, cells, chosen)
-    with right:
-        cell_list(run, cells, rows, key="compare", file_name=f"{run.id}-observed-predicted.csv")
-
-
-def show_on_map(run: Run, cells: pd.DataFrame, chosen: np.ndarray) -> None:
-    """Some cells on the map against the others; of very many, a sample that says so."""
-    drawn = display.around(cached.drawn_rows(run, list(SIDES)), chosen, n_most=display.MOST_DRAWN // 2)
-    n_chosen, n_drawn = int(chosen.sum()), int(chosen[drawn].sum())
-    n_others = len(cells) - n_chosen
-    part = cells.iloc[drawn]
-    st.plotly_chart(
-        figures.highlight(part, chosen[drawn], part["observed_label"], colours=cached.colours(run), n_others=n_others),
-        key="compare-map",
-        config={"displaylogo": False, "scrollZoom": True},
-        alt=f"scANVI map with {n_drawn:,} of these {n_chosen:,} cells in colour and others in grey",
-    )
-    if len(drawn) < len(cells):
-        these = f"all {n_chosen:,}" if n_drawn == n_chosen else f"{n_drawn:,} of the {n_chosen:,}"
-        st.caption(f"Drawn are {these} cells of this tile and {len(drawn) - n_drawn:,} of the {n_others:,} others.")
 
 
 guard()
@@ -240,9 +203,7 @@ with catching():
     picked = event["selection"].get("cell") or []
     if picked:
         show_pair(run, cells, side, picked[0]["observed_label"], picked[0]["predicted_label"])
-
-    if side == "query":
-        verdict_section(run, reference_labels_of(run))
+    show_edits(run, len(cells))
 
     st.subheader(
         "Scores by label",
@@ -258,3 +219,6 @@ with catching():
         height=min(38 + 35 * len(rows), 700),
         alt=f"Precision, recall, F1 and support of {len(rows)} labels",
     )
+    if side == "query":
+        verdict_section(run, reference_labels_of(run))
+    warm_up(run)
