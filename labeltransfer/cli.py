@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     annotate.add_argument("run_id", metavar="RUN_ID")
     annotate.add_argument("--out", required=True, type=Path, metavar="FILE.h5ad")
 
-    supplement = commands.add_parser("supplement", help="write a finished run as one zip: labels, report, script, models")
+    supplement = commands.add_parser("supplement", help="write a finished run as one zip, report and script included")
     supplement.set_defaults(command=_supplement)
     supplement.add_argument("run_id", metavar="RUN_ID")
     supplement.add_argument("--out", required=True, type=Path, metavar="FILE.zip")

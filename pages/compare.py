@@ -10,6 +10,7 @@ from labeltransfer.results import figures, matrix
 from labeltransfer.results.evaluate import Normalize
 from labeltransfer.runs.run import Run
 from pages.shared import cached
+from pages.shared.audit_view import audit_section
 from pages.shared.cached_pairs import warm_up
 from pages.shared.edit_view import show_edits
 from pages.shared.frame import catching, guard, page_header, require_run
@@ -221,4 +222,5 @@ with catching():
     )
     if side == "query":
         verdict_section(run, reference_labels_of(run))
+        audit_section(run, cells)
     warm_up(run)

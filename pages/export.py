@@ -1,6 +1,5 @@
 """What leaves the app: labels, the annotated data, the models, the figures and the settings."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from labeltransfer.results.maps import Basis
 from labeltransfer.results.rejection import FARTHEST
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.supplement import ANNOTATED, report_html, script_of
-from pages.shared import cached
+from pages.shared import cached, cached_pairs
+from pages.shared.edit_view import edits_caption
 from pages.shared.frame import catching, guard, page_header, require_run
 from pages.shared.trust_view import METHOD_NAMES, rejection_rule
 from pages.shared.words import size
@@ -56,8 +56,9 @@ def show_predictions(run: Run) -> None:
         key=f"export-method-{run.id}",
         help="Whose label stands as predicted_label in the CSV; of any but scANVI's the column method says so.",
     )
+    edits = cached_pairs.edits(run)
     rule, label = rejection_rule(run), "predicted_label" if method == "scanvi" else f"{method}_label"
-    offered = partial(export.predictions, cells, run.id, rule=rule, label=label)
+    offered = partial(export.predictions, cells, run.id, rule=rule, label=label, edits=edits)
     keep = cells["confidence"].to_numpy()[query] >= least
     if wanted:
         keep &= cells["predicted_label"].isin(wanted).to_numpy()[query]
@@ -86,6 +87,7 @@ def show_predictions(run: Run) -> None:
         )
         preview = f"; the first {PREVIEW_ROWS} are shown" if len(rows) > PREVIEW_ROWS else ""
         st.caption(f"{len(rows):,} of {len(query):,} query cells{preview}.")
+    edits_caption(edits, len(cells))
     if rule.active:
         far = f" or lies beyond the {rule.distance:g}th percentile of distances" if rule.distance < FARTHEST else ""
         st.caption(
@@ -130,7 +132,7 @@ def show_report(run: Run) -> None:
     with st.container(border=True):
         st.write("**Everything as one zip**: predictions, report, script, models, settings, scores.")
         written = (run.folder / ANNOTATED).exists()
-        st.caption("The annotated h5ad goes in too." if written else "To have the annotated h5ad in it, write it first.")
+        st.caption("The annotated h5ad goes in too." if written else "The annotated h5ad goes in once it is written.")
         show_written(run, "supplement", SUPPLEMENT, f"everything-{run.id}.zip", label="Make the zip")
 
 
@@ -205,8 +207,8 @@ with catching():
     with st.container(border=True):
         st.subheader("Report", anchor=False)
         st.write(
-            "For the supplement of a paper: what went in, settings, versions, scores, maps, calibration, verdicts, and a "
-            "methods paragraph with citations."
+            "For the supplement of a paper: what went in, settings, versions, scores, maps, calibration, verdicts, and "
+            "a methods paragraph with citations."
         )
         show_report(run)
 

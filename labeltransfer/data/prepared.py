@@ -61,6 +61,30 @@ def expression(path: Path, gene: str) -> np.ndarray:
     return np.log1p(counts / n_counts * SCALE).astype(np.float32)
 
 
+def chosen_expression(path: Path, rows: np.ndarray) -> tuple[sp.csr_matrix, pd.Index]:
+    """Log-normalised expression of the chosen genes in some cells, CSR float32 of shape (n_rows, n_chosen), and genes.
+
+    Values as :func:`expression` gives them; ``rows`` are ascending. In memory are those cells and a block of genes.
+    """
+    with h5py.File(path) as file:
+        genes = ad.io.read_elem(file["var"])
+        chosen = np.flatnonzero(genes["highly_variable"].to_numpy())
+        n_counts = file["obs/n_counts"][:]
+        place = np.full(len(n_counts), -1, np.int32)  # of each cell among ``rows``
+        place[rows] = np.arange(len(rows))
+        parts = []
+        for _, part in _column_parts(file, chosen):
+            own = place[part.indices]
+            gene = np.repeat(np.arange(part.shape[1]), np.diff(part.indptr))
+            kept = own >= 0
+            stored = part.data[kept], (own[kept], gene[kept])
+            parts.append(sp.coo_matrix(stored, shape=(len(rows), part.shape[1])))
+    counts = sp.hstack(parts, format="csr", dtype=np.float32)
+    scale = np.repeat(SCALE / n_counts[rows], np.diff(counts.indptr))
+    counts.data = np.log1p(counts.data * scale).astype(np.float32)
+    return counts, genes.index[chosen]
+
+
 def training_data(path: Path) -> ad.AnnData:
     """Cells trained on by chosen genes, in the file's order, with ``layers["counts"]`` as CSR float32 and no ``X``."""
     with h5py.File(path) as file:

@@ -3,7 +3,7 @@
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from labeltransfer.errors import RunError
 from labeltransfer.h5ad import new_h5ad, write_table
 from labeltransfer.params import Side
+from labeltransfer.results.edits import Edit, deciding, final_labels
 from labeltransfer.results.evaluate import OBS_PREFIX
 from labeltransfer.results.rejection import KEEP_ALL, Rule, rejected, with_unknown
 from labeltransfer.sparse import SparseWriter, Turner, cut
@@ -53,6 +54,7 @@ def predictions(
     rows: np.ndarray | None = None,
     rule: Rule = KEEP_ALL,
     label: str = "predicted_label",
+    edits: Sequence[Edit] = (),
 ) -> pd.DataFrame:
     """Predictions as they leave the app: a row a cell of one side (None: of both), the run's id in the last column.
 
@@ -73,6 +75,9 @@ def predictions(
     label
         Column of the label to hand over as predicted: scANVI's, that of another method, or the consensus. Where it is
         another, its name without ``_label`` stands in the column ``method``.
+    edits
+        Where there are any, ``final_label`` is what they make of the predicted label, and ``edit``, ``edit_action`` and
+        ``edited_by`` say which edit decided; the predicted label stays what it is.
     """
     names = [name for name in _COLUMNS if name in cells]
     chosen = cells if rows is None else cells.iloc[rows]
@@ -86,7 +91,18 @@ def predictions(
         out = rejected(table, rule)
         table["rejected_label"] = table["predicted_label"].astype(object).where(out)
         table["predicted_label"] = with_unknown(table["predicted_label"], out)
+    if edits:
+        decided = deciding(edits, len(cells))
+        decided = decided if rows is None else decided[rows]
+        decided = decided if side is None else decided[_of_side(cells, side, rows)]
+        table = pd.concat([table, final_labels(table["predicted_label"], edits, decided)], axis=1)
     return table.assign(run_id=run_id).reset_index(drop=True)
+
+
+def _of_side(cells: pd.DataFrame, side: Side, rows: np.ndarray | None) -> np.ndarray:
+    """Which of the chosen cells are of a side."""
+    own = (cells["side"] == side).to_numpy()
+    return own if rows is None else own[rows]
 
 
 def to_csv(frame: pd.DataFrame) -> str:

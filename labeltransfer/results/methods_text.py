@@ -73,8 +73,8 @@ def methods(
     parts += _training(params, summary, history, tools, cite)
     parts.append(
         f"Each latent was laid out in two dimensions by minimum-distortion embedding ({cite('mde')}) with "
-        f"{params.embed.n_neighbors} neighbours per cell and {params.embed.repulsive_fraction:g} pairs pushed apart per "
-        "pair kept close."
+        f"{params.embed.n_neighbors} neighbours per cell and {params.embed.repulsive_fraction:g} pairs pushed apart "
+        "per pair kept close."
     )
     parts += _trust(trust, cite)
     if params.reject_below:
@@ -93,10 +93,12 @@ def _data(params: RunParams, summary: Mapping[str, Any], cite: Any) -> list[str]
     ):
         kept = f" {side['n_cells']:,} of {side['n_cells_in_file']:,} cells" if side else " the cells"
         by = "; ".join(f"{column} = {' or '.join(values)}" for column, values in asked.filters.items())
-        technology = f", {side.get('technology') or asked.technology}" if side.get("technology") or asked.technology else ""
+        named = side.get("technology") or asked.technology
+        technology = f", {named}" if named else ""
         senis = any(mark in asked.path for mark in SENIS)
         atlas = f" from Tabula Muris Senis ({cite('senis')})" if senis else ""
-        parts.append(f"{title} ({Path(asked.path).name}{technology}){atlas} contributed{kept}{f' ({by})' if by else ''}.")
+        what = f"{title} ({Path(asked.path).name}{technology}){atlas}"
+        parts.append(f"{what} contributed{kept}{f' ({by})' if by else ''}.")
     return parts
 
 

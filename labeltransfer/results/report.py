@@ -98,6 +98,7 @@ def _content(material: Material) -> dict[str, Any]:
         "methods": list(_methods(trust)),
         "best_method": METHOD_NAMES.get(trust.get("best_method") or "", ""),
         "alarm": trust.get("alarm") or {},
+        "n_sure": _n_sure(cells),
         "ontology": trust.get("ontology") or {},
         "audit": None if material.audit is None else material.audit.head(MOST_AUDITED).to_dict("records"),
         "n_audit": 0 if material.audit is None else len(material.audit),
@@ -107,7 +108,7 @@ def _content(material: Material) -> dict[str, Any]:
     }
 
 
-def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, str, str, str]], list[tuple[str, str, str]]]:
+def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, ...]], list[tuple[str, ...]]]:
     """The preset that a run is nearest to, and its settings: those that differ from it, and the others.
 
     Returns
@@ -119,7 +120,9 @@ def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, str,
 
     def n_different(preset: str) -> int:
         own = PRESETS[preset]  # type: ignore[index]
-        return sum(getattr(asked[s], name) != getattr(own[s], name) for s in asked for name in type(own[s]).model_fields)
+        return sum(
+            getattr(asked[s], name) != getattr(own[s], name) for s in asked for name in type(own[s]).model_fields
+        )
 
     preset = min(PRESETS, key=n_different)
     sections: dict[str, tuple[Settings, Settings]] = {
@@ -128,7 +131,8 @@ def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, str,
         "scANVI": (params.transfer, PRESETS[preset]["transfer"]),
         "Maps": (params.embed, EmbedParams()),
     }
-    changed, same = [], []
+    changed: list[tuple[str, ...]] = []
+    same: list[tuple[str, ...]] = []
     for section, (own, other) in sections.items():
         for name, about in type(own).model_fields.items():
             value, before = words(getattr(own, name)), words(getattr(other, name))
@@ -173,8 +177,17 @@ def _gene_lengths(params: RunParams) -> str:
     return f"Counts of the {side} were divided by gene length, matched by name; lengths come from {source}."
 
 
+def _n_sure(cells: pd.DataFrame) -> int:
+    """Query cells that logistic regression is sure of: what the alarm's disagreement is a share of."""
+    if "regression_confidence" not in cells:
+        return 0
+    from labeltransfer.results.alarm import SURE  # brings scikit-learn, which a page need not wait for
+
+    return int(((cells["side"] == "query") & (cells["regression_confidence"] >= SURE)).sum())
+
+
 def _calibration(trust: Mapping[str, Any]) -> dict[str, Any]:
-    """scANVI's calibration where trust.json has all of it, else nothing."""
+    """Calibration of scANVI where trust.json has all of it, else nothing."""
     own = (trust.get("methods") or {}).get("scanvi") or {}
     before, after = own.get("before") or {}, own.get("after") or {}
     if not own.get("n_cells") or before.get("ece") is None or after.get("ece") is None:

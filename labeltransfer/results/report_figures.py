@@ -110,7 +110,8 @@ def matrix(cells: pd.DataFrame) -> tuple[list[str], list[list[Tile]], set[str]]:
 @dataclass(frozen=True)
 class LabelScore:
     """Scores of one label as ratios: ``n_right`` of ``n_called`` scored cells is its precision, of ``n_observed`` its
-    recall; ``n_given`` counts all query cells that were given it."""
+    recall; ``n_given`` counts all query cells that were given it.
+    """
 
     label: str
     n_right: int

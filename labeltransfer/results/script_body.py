@@ -5,6 +5,7 @@ import re
 from math import ceil
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import anndata as ad
 import numpy as np
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("query", type=Path, nargs="?", default=SETTINGS["query"]["file"])
     parser.add_argument("--gene-lengths", default=SETTINGS["gene_lengths"], help="file or address of the table")
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"))
-    parser.add_argument("--accelerator", default="cpu", choices=["cpu", "gpu"])
+    parser.add_argument("--accelerator", default="cpu")
     options = parser.parse_args()
 
     lengths = read_lengths(options.gene_lengths) if SETTINGS["length_normalize"] != "none" else None
@@ -45,12 +46,8 @@ def main() -> None:
 
 def read_lengths(source: str) -> pd.Series:
     """Table of gene lengths: a gene and a length on each line, separated by spaces, a tab or a comma."""
-    if source.startswith(("http://", "https://")):
-        from urllib.request import urlopen
-
-        text = urlopen(source).read().decode("utf-8-sig")
-    else:
-        text = Path(source).read_text(encoding="utf-8-sig")
+    is_address = source.startswith(("http://", "https://"))
+    text = (urlopen(source).read() if is_address else Path(source).read_bytes()).decode("utf-8-sig")
     lines = [line for line in text.splitlines() if line.strip()]
     separator = next((mark for mark in "\t," if mark in lines[0]), None)
     found: dict[str, float] = {}
@@ -166,8 +163,8 @@ def choose_genes(cells: ad.AnnData) -> np.ndarray:
     groups = np.full(cells.n_obs, "all", dtype=object) if group == "none" else cells.obs[group].to_numpy()
     ranked = ad.AnnData(cells.layers["counts"], obs=pd.DataFrame({"group": groups}, index=cells.obs_names))
     ranked.var_names = cells.var_names
-    settings: dict[str, Any] = {"n_top_genes": SETTINGS["n_top_genes"], "inplace": False, "check_values": False}
-    table = sc.pp.highly_variable_genes(ranked, flavor="seurat_v3", batch_key="group", **settings)
+    ask: dict[str, Any] = {"n_top_genes": SETTINGS["n_top_genes"], "inplace": False, "check_values": False}
+    table = sc.pp.highly_variable_genes(ranked, flavor="seurat_v3", batch_key="group", **ask)
     return table["highly_variable"].to_numpy()
 
 
@@ -179,17 +176,14 @@ def train(cells: ad.AnnData, everyone: ad.AnnData, accelerator: str) -> pd.DataF
     common = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": False}
     first, second = SETTINGS["scvi"], SETTINGS["scanvi"]
 
+    def fit(model: Any, settings: dict[str, Any], split: list[np.ndarray] | None) -> None:
+        own = {"train_size": settings["train_size"], "plan_kwargs": settings["plan"]} | settings["training"]
+        model.train(**common, **own, datasplitter_kwargs={"external_indexing": split} if split else None)
+
     scvi.settings.seed = SETTINGS["seed"]
     scvi.model.SCVI.setup_anndata(cells, layer="counts", batch_key="batch")
     model = scvi.model.SCVI(cells, **first["architecture"])
-    split = stratified_split(labels, first["train_size"] or 0.9) if first["stratified_split"] else None
-    model.train(
-        **common,
-        **first["training"],
-        train_size=first["train_size"],
-        datasplitter_kwargs={"external_indexing": split} if split else None,
-        plan_kwargs=first["plan"],
-    )
+    fit(model, first, stratified_split(labels, first["train_size"] or 0.9) if first["stratified_split"] else None)
 
     if SETTINGS["hidden_label"] is not None:
         hidden = (cells.obs["training_label"] == SETTINGS["hidden_label"]).to_numpy()
@@ -197,14 +191,7 @@ def train(cells: ad.AnnData, everyone: ad.AnnData, accelerator: str) -> pd.DataF
         labels = cells.obs["training_label"].to_numpy(dtype=object)
     scvi.settings.seed = SETTINGS["seed"]
     scanvi = scvi.model.SCANVI.from_scvi_model(model, labels_key="training_label", unlabeled_category=UNKNOWN)
-    split = scanvi_split(labels, second)
-    scanvi.train(
-        **common,
-        **second["training"],
-        train_size=second["train_size"],
-        datasplitter_kwargs={"external_indexing": split} if split else None,
-        plan_kwargs=second["plan"],
-    )
+    fit(scanvi, second, scanvi_split(labels, second))
     everyone.obs["training_label"] = UNKNOWN  # what is known of a cell does not steer its prediction
     return scanvi.predict(None if cells.n_obs == everyone.n_obs else everyone, soft=True)
 

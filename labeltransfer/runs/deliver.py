@@ -11,9 +11,11 @@ import pandas as pd
 from labeltransfer import home
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results import export
+from labeltransfer.results.edits import deciding, final_labels
 from labeltransfer.results.ontology import Term
 from labeltransfer.results.rejection import Rule
 from labeltransfer.results.relations import label_table
+from labeltransfer.runs.edits import read_edits
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.supplement import report_html, script_of
 from labeltransfer.runs.timing import reused_stages, stage_seconds
@@ -41,7 +43,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     cells_file = run.artefact("evaluate", "cells.parquet")
     cells = pd.read_parquet(cells_file)
     rule = Rule(confidence=run.params.reject_below or 0.0)
-    predictions = export.predictions(cells, run.id, rule=rule)
+    predictions = export.predictions(cells, run.id, rule=rule, edits=read_edits(run))
     home.write_atomic(folder / "predictions.csv", export.to_csv(predictions))
     metrics = run_metrics(run)
     home.write_json(folder / "metrics.json", metrics)
@@ -75,11 +77,15 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
 
 
 def annotated(run: Run, path: Path) -> None:
-    """Write a finished run as one annotated h5ad."""
+    """Write a finished run as one annotated h5ad, with the labels after its edits where there are any."""
+    cells, edits = pd.read_parquet(run.artefact("evaluate", "cells.parquet")), read_edits(run)
+    if edits:
+        decided = deciding(edits, len(cells))
+        cells = pd.concat([cells, final_labels(cells["predicted_label"], edits, decided)], axis=1)
     export.write_annotated(
         path,
         prepared=run.artefact("prepare", "prepared.h5ad"),
-        cells=pd.read_parquet(run.artefact("evaluate", "cells.parquet")),
+        cells=cells,
         soft=pd.read_parquet(run.artefact("transfer", "soft.parquet")),
         latent_scvi=np.load(run.artefact("integrate", "latent.npy")),
         latent_scanvi=np.load(run.artefact("transfer", "latent.npy")),

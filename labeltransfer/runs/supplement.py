@@ -1,4 +1,4 @@
-"""What a finished run adds to a paper's supplement: its report, the script that repeats it, and all of it as one zip."""
+"""What a finished run adds to a paper's supplement: its report, the script that repeats it, and all as one zip."""
 
 import json
 import shutil

@@ -5,8 +5,10 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.results import export
+from labeltransfer.results.edits import deciding, final_labels
 from labeltransfer.results.evaluate import OBS_PREFIX
 from labeltransfer.runs.run import Run
+from pages.shared import cached_pairs
 
 ROW_LIMIT = 5_000
 """Rows that travel to the browser; the CSV has all."""
@@ -29,26 +31,37 @@ _COLUMNS = {
     "n_genes": st.column_config.NumberColumn("Genes", help="Shared genes with at least one count.", format="%.0f"),
 }
 
+_EDIT_COLUMNS = {
+    "final_label": st.column_config.TextColumn("Final label", help="After all edits; empty where excluded."),
+    "edit": st.column_config.TextColumn("Edit"),
+    "edit_action": st.column_config.TextColumn("What it did"),
+    "edited_by": st.column_config.TextColumn("Edited by"),
+}
+
 
 def cell_list(run: Run, cells: pd.DataFrame, rows: np.ndarray, *, key: str, file_name: str) -> None:
     """Show some rows of the table of cells, the surest predictions first, and offer all of them as CSV."""
     surest = np.argsort(-cells["confidence"].to_numpy()[rows], kind="stable")[:ROW_LIMIT]
     inputs = [name for name in cells.columns if name.startswith(OBS_PREFIX)]
     shown = cells[[*_COLUMNS, *inputs]].iloc[rows[surest]]
+    edits = cached_pairs.edits(run)
+    if edits:
+        decided = deciding(edits, len(cells))[rows[surest]]
+        shown = pd.concat([shown, final_labels(shown["predicted_label"], edits, decided)], axis=1)
     # Else every category of the run would travel to the browser with each table.
     few = {name: shown[name].cat.remove_unused_categories() for name in shown.columns[shown.dtypes == "category"]}
     st.dataframe(
         shown.assign(**few),
         hide_index=True,
         height=min(38 + 35 * max(len(shown), 1), 320),
-        column_config={**_COLUMNS, **{name: name.removeprefix(OBS_PREFIX) for name in inputs}},
+        column_config={**_COLUMNS, **_EDIT_COLUMNS, **{name: name.removeprefix(OBS_PREFIX) for name in inputs}},
         alt=f"Table of {len(shown):,} cells with their labels and confidence",
         key=f"{key}-table",
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             f"Download {len(rows):,} cells as CSV",
-            lambda: export.to_csv(export.predictions(cells, run.id, side=None, rows=rows)),
+            lambda: export.to_csv(export.predictions(cells, run.id, side=None, rows=rows, edits=edits)),
             file_name=file_name,
             mime="text/csv",
             icon=":material/download:",

@@ -9,6 +9,7 @@ import streamlit as st
 
 from labeltransfer.errors import RunError
 from labeltransfer.processes import start_module
+from labeltransfer.runs.edits import edits_file
 from labeltransfer.runs.run import Run
 from pages.shared.words import duration, size
 
@@ -50,13 +51,23 @@ def show_written(run: Run, command: str, place: Path, file_name: str, *, label: 
             st.error(f"The file could not be written: {log[-1] if log else 'the process was stopped'}")
     if target.exists():
         offer_file(target, file_name)
-        if command == "supplement" and st.button("Make it anew", key=f"again-{place.name}", type="tertiary"):
+        stale = edited_since(run, target)
+        if stale:
+            st.caption("It was written before the last change of edits, and does not know of it.")
+        again = stale or command == "supplement"
+        if again and st.button("Make it anew", key=f"again-{place.name}", type="tertiary"):
             start_writer(run, command, target)
             st.rerun()
         return
     if st.button(label, icon=":material/deployed_code:", key=f"write-{place.name}"):
         start_writer(run, command, target)
         st.rerun()
+
+
+def edited_since(run: Run, path: Path) -> bool:
+    """Whether the run's edits have changed since a file was written."""
+    own = edits_file(run)
+    return own.exists() and own.stat().st_mtime_ns > path.stat().st_mtime_ns
 
 
 @st.fragment(run_every=2.0)

@@ -1,0 +1,128 @@
+"""Edits of labels by hand: the form behind a tile, and the list with its way back."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from labeltransfer.params import Side
+from labeltransfer.results.edits import LONGEST, Action, Edit, deciding
+from labeltransfer.runs.edits import add_edit, can_edit, undo_edit
+from labeltransfer.runs.run import Run
+from pages.shared import cached, cached_pairs
+from pages.shared.words import plain, when
+
+ACTIONS: dict[Action, str] = {
+    "accept": "Accept the predicted label",
+    "relabel": "Give another label",
+    "exclude": "Exclude",
+}
+ICONS: dict[Action, str] = {
+    "accept": ":material/check:",
+    "relabel": ":material/edit:",
+    "exclude": ":material/block:",
+}
+DEMO_STAYS = "The demo run comes with the app and stays as it is: train the demo data yourself to edit its labels."
+
+
+def edit_form(run: Run, cells: pd.DataFrame, rows: np.ndarray, side: Side, observed: str, predicted: str) -> None:
+    """Decide about the cells of a tile."""
+    if not can_edit(run):
+        st.caption(DEMO_STAYS)
+        return
+    st.caption(
+        "An edit has a name and can be undone. Predictions stay as they are: the label that follows from all edits "
+        "stands beside them, in the column final_label of every download of this run, with the edit and who made it. "
+        "Excluded cells stay in the download, without a final label. Everybody who opens this run sees its edits."
+    )
+    tile = f"{run.id}-{side}-{observed}-{predicted}"
+    action: Action = st.segmented_control(
+        f"These {len(rows):,} cells",
+        list(get_args(Action)),
+        default="accept",
+        format_func=lambda key: ACTIONS[key],
+        required=True,
+        key=f"edit-action-{tile}",
+    )
+    label = {"accept": predicted, "exclude": ""}.get(action)
+    if label is None:
+        known = [name for name in sorted(cached.colours(run), key=str.lower) if name != "no label"]
+        label = st.selectbox(
+            "New label",
+            known,
+            index=known.index(observed) if observed in known else None,
+            accept_new_options=True,
+            placeholder="Choose a label, or write one",
+            key=f"edit-label-{tile}",
+            help="Any label of this run, at first the observed one; a new one can be written.",
+        )
+    said = {"accept": "accepted", "exclude": "excluded"}.get(action, f"now {label}")
+    name = st.text_input(
+        "Name of the edit",
+        f"{observed} → {predicted}: {said}"[:LONGEST],
+        max_chars=LONGEST,
+        key=f"edit-name-{tile}-{said}",
+    )
+    if st.button("Keep this edit", icon=ICONS[action], key=f"edit-keep-{tile}", disabled=label is None):
+        add_edit(
+            run,
+            Edit(
+                id="",
+                name=name,
+                action=action,
+                label=label or "",
+                side=side,
+                observed=observed,
+                predicted=predicted,
+                rows=tuple(rows.tolist()),
+                who=visitor(),
+            ),
+        )
+        st.rerun()
+
+
+def show_edits(run: Run, n_cells: int) -> None:
+    """All edits of a run in order, each with its way back; nothing where there is none."""
+    edits = cached_pairs.edits(run)
+    if not edits:
+        return
+    st.subheader(
+        "Edits",
+        anchor=False,
+        help="Oldest first; where two are about the same cell, the later one decides. Scores and the matrix above are "
+        "those of the predictions, which no edit touches.",
+    )
+    decides = np.bincount(deciding(edits, n_cells) + 1, minlength=len(edits) + 1)[1:]
+    for edit, n_decided in zip(edits, decides.tolist(), strict=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"{ICONS[edit.action]} **{plain(edit.name)}**  \n{edit_words(edit, n_decided)}")
+            if st.button("Undo", icon=":material/undo:", key=f"edit-undo-{edit.id}"):
+                undo_edit(run, edit.id)
+                st.rerun()
+
+
+def edit_words(edit: Edit, n_decided: int) -> str:
+    """What an edit did, to how many cells, by whom and when."""
+    done = "excluded" if edit.action == "exclude" else f"called {plain(edit.label)}"
+    over = len(edit.rows) - n_decided
+    later = f" ({over:,} of them decided anew by a later edit)" if over else ""
+    who = f" by {plain(edit.who)}" if edit.who else ""
+    return f"{len(edit.rows):,} {edit.side} cells {done}{later}{who}, {when(edit.when)}"
+
+
+def edits_caption(edits: Sequence[Edit], n_cells: int) -> None:
+    """Say beside a download what edits do to it."""
+    if edits:
+        n_edited = int((deciding(edits, n_cells) >= 0).sum())
+        st.caption(
+            f"{len(edits)} {'edit decides' if len(edits) == 1 else 'edits decide'} about {n_edited:,} of {n_cells:,} "
+            "cells of both sides: the column final_label has the outcome; edit, edit_action and edited_by say whose "
+            "it is. They are listed, and undone, on Compare."
+        )
+
+
+def visitor() -> str:
+    """E-mail address of who has signed in; empty where nobody has."""
+    return str(st.user.get("email") or "") if st.user.get("is_logged_in", False) else ""
