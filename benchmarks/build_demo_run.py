@@ -24,7 +24,15 @@ TABLES = {
     "transfer": ["history.json", "stage.json"],
     "embed_scanvi": ["stage.json"],
     "opinions": ["stage.json"],
-    "evaluate": ["cells.parquet", "metrics.json", "trust.json", "terms.json", "stage.json"],
+    "evaluate": [
+        "cells.parquet",
+        "metrics.json",
+        "trust.json",
+        "terms.json",
+        "audit.parquet",
+        "audit.csv",
+        "stage.json",
+    ],
 }
 MOST_BYTES = 2_000_000
 

@@ -242,7 +242,7 @@ def _judge_step(
     known = set(evidence.reference.names)
     if label not in known:  # the reference lacks it: what it is by votes is all that can be said
         share = float(evidence.agreed.loc[label, partner])
-        words = f"{_votes(evidence, label, partner)} The reference lacks {label}, and {partner}'s own cells are not {partner}."
+        words = f"{_votes(evidence, label, partner)} The reference lacks {label}, and cells called {partner} are no {partner}."
         return (share, words) if share >= CARRIED else None
     meant = partner if partner in known else _best_other(evidence, label)
     # Cells under `before` carry this label: they and the class itself must stand the other way round.
@@ -315,8 +315,8 @@ def _one_way(evidence: Evidence, big: set[str], compatible: Compatible, genes: n
         if other in big and in_order(evidence, label, other, label, other) > DIFFERENT:
             continue  # the query itself tells the two apart as the reference does: the methods are confused
         words = (
-            f"{_votes(evidence, label, other)} {int(pair.other_side.sum())} of {len(pair.genes)} genes that tell the two "
-            f"apart in the reference stand with {other}."
+            f"{_votes(evidence, label, other)} {int(pair.other_side.sum())} of {len(pair.genes)} genes that tell the "
+            f"two apart in the reference stand with {other}."
         ) + _named(evidence, label, other, genes)
         moved[label] = (other, "mislabelled", float(np.mean([share, pair.share])), words)
     return moved

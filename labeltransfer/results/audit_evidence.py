@@ -235,7 +235,8 @@ def in_order(evidence: Evidence, first: str, second: str, own: str, other: str) 
     """Share of the genes telling ``own`` from ``other`` that differ the same way between two classes of the query.
 
     Both classes are of one technology, so nothing has to be corrected for. Near 1, the class ``first`` is to ``second``
-    as ``own`` is to ``other``; near 0 they are the other way round; about a half, they do not differ. NaN without genes.
+    as ``own`` is to ``other``; near 0 they are the other way round; about a half, they do not differ. NaN without
+    genes.
     """
     up, down = telling_genes(evidence, own, other)
     query = evidence.query

@@ -196,8 +196,14 @@ def verdict(observed: Term, predicted: Term) -> Verdict | None:
     return "sibling" if any(kin) else "unrelated"
 
 
+def pair_verdict(terms: Mapping[str, Term], observed: str, predicted: str) -> Verdict | None:
+    """Verdict of one pair of labels; equal labels are exact even where they are no known term."""
+    nobody = Term("", "", "none")
+    return "exact" if observed == predicted else verdict(terms.get(observed, nobody), terms.get(predicted, nobody))
+
+
 def verdicts(terms: Mapping[str, Term], observed: pd.Series, predicted: pd.Series) -> list[Verdict | None]:
-    """Verdict of each pair of labels; equal labels are exact even where they are no known term.
+    """Verdict of each pair of labels, see :func:`pair_verdict`.
 
     Parameters
     ----------
@@ -206,11 +212,8 @@ def verdicts(terms: Mapping[str, Term], observed: pd.Series, predicted: pd.Serie
     observed, predicted
         Labels, each of shape (n_pairs,).
     """
-    unknown = Term("", "", "none")
-    return [
-        "exact" if o == p else verdict(terms.get(o, unknown), terms.get(p, unknown))
-        for o, p in zip(observed.astype(str), predicted.astype(str), strict=True)
-    ]
+    pairs = zip(observed.astype(str), predicted.astype(str), strict=True)
+    return [pair_verdict(terms, *pair) for pair in pairs]
 
 
 def verdict_column(cells: pd.DataFrame, terms: Mapping[str, Term]) -> pd.Categorical:

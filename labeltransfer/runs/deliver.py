@@ -50,6 +50,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     home.write_atomic(folder / "per_label.csv", export.to_csv(label_table(cells, run_terms(run))))
     trust = home.read_json(run.artefact("evaluate", "trust.json"))
     home.write_json(folder / "trust.json", trust)
+    shutil.copyfile(run.artefact("evaluate", "audit.csv"), folder / "audit.csv")
     shutil.copyfile(cells_file, folder / "cells.parquet")
     shutil.copyfile(run.folder / "params.json", folder / "params.json")
     for name, stage in (("scvi_model", "integrate"), ("scanvi_model", "transfer")):

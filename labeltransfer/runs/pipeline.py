@@ -147,28 +147,9 @@ def _embed(source: str) -> Callable[[Job, Path], None]:
 
 
 def _evaluate(job: Job, folder: Path) -> None:
-    import numpy as np
-    import pandas as pd
+    from labeltransfer.runs.scoring import score_and_collect
 
-    from labeltransfer.data.prepared import read_cells
-    from labeltransfer.results import ontology, relations
-    from labeltransfer.results.evaluate import cell_table, method_scores, metrics, reference_labels
-
-    cells = cell_table(
-        read_cells(job.run.artefact("prepare", "prepared.h5ad")),
-        pd.read_parquet(job.run.artefact("transfer", "soft.parquet")),
-        pd.read_parquet(job.run.artefact("opinions", "opinions.parquet")),
-        mde_scvi=np.load(job.run.artefact("embed_scvi", "mde.npy")),
-        mde_scanvi=np.load(job.run.artefact("embed_scanvi", "mde.npy")),
-    )
-    terms = ontology.find_terms(cells)
-    cells["ontology_verdict"] = ontology.verdict_column(cells, terms)
-    cells.to_parquet(folder / "cells.parquet")
-    home.write_json(folder / "metrics.json", metrics(cells))
-    home.write_json(folder / "terms.json", {label: asdict(term) for label, term in terms.items()})
-    trust = home.read_json(job.run.artefact("opinions", "trust.json"))
-    scores = relations.ontology_scores(relations.pair_verdicts(cells, terms), terms, reference_labels(cells))
-    home.write_json(folder / "trust.json", trust | {"query": method_scores(cells), "ontology": scores})
+    score_and_collect(job.run, folder, seed=job.params.seed, say=job.reporter.say)
 
 
 @dataclass(frozen=True)
@@ -189,7 +170,10 @@ STAGES: dict[str, Stage] = {
     "opinions": Stage("Ask other classifiers", _opinions, ("prepare", "integrate", "transfer"), ("seed",)),
     "embed_scanvi": Stage("Map the scANVI latent", _embed("transfer"), ("transfer",), ("embed", "seed")),
     "evaluate": Stage(
-        "Score and collect", _evaluate, ("prepare", "transfer", "opinions", "embed_scvi", "embed_scanvi")
+        "Score, audit and collect",
+        _evaluate,
+        ("prepare", "integrate", "transfer", "opinions", "embed_scvi", "embed_scanvi"),
+        ("seed",),
     ),
 }
 

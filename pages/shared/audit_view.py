@@ -50,7 +50,7 @@ def audit_section(run: Run, cells: pd.DataFrame) -> None:
         "Label audit",
         anchor=False,
         help="Observed labels of the query that their own cells contradict. No method has seen these labels. Labels "
-        "that the reference lacks, or that are only coarser or finer than its own, are no errors and do not stand here.",
+        "that the reference lacks, or that are only coarser or finer than its own, are no errors and not listed here.",
     )
     table = audit_table(run)
     if table is None or "audited_label" not in cells:
@@ -126,8 +126,8 @@ def show_suspicion(run: Run, cells: pd.DataFrame, table: pd.DataFrame, row: int)
             ),
             key="audit-map",
             config={"displaylogo": False, "scrollZoom": True},
-            alt=f"scANVI map with {int(chosen[drawn].sum()):,} of these {len(rows):,} cells, coloured by the label that "
-            "the evidence points to, and others in grey",
+            alt=f"scANVI map with {int(chosen[drawn].sum()):,} of these {len(rows):,} cells, coloured by the label "
+            "that the evidence points to, and others in grey",
         )
     with right:
         cell_list(run, cells, rows, key="audit-cells", file_name=f"{run.id}-audit-cells.csv")
@@ -171,8 +171,8 @@ def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
                 alt="Scores of scANVI against published and against audited labels",
             )
             st.caption(
-                "The audited labels were found with the help of these predictions, so a higher score against them is no "
-                "independent proof."
+                "The audited labels were found with the help of these predictions, so a higher score against them is "
+                "no independent proof."
             )
             with st.container(horizontal=True):
                 st.download_button(
