@@ -3,9 +3,11 @@
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from labeltransfer.results.colours import INK, INK_ON_DARK
 from labeltransfer.results.evaluate import Normalize
 
 MISSING_MARK = " (not in reference)"
@@ -23,14 +25,20 @@ MOST_COLUMNS_WITH_TEXT = 40
 _INK = "0, 114, 178"
 
 VERDICT_COLOURS = {
-    "exact": "#0072b2",
-    "more specific": "#009e73",
-    "more general": "#56b4e9",
+    "exact": "#009e73",
+    "more specific": "#56b4e9",
+    "more general": "#cc79a7",
     "sibling": "#e69f00",
     "unrelated": "#d55e00",
-    "not in the ontology": "#8c9298",
+    "not in the ontology": "#9aa0a6",
 }
-"""Okabe and Ito's colours, which colour-blind eyes can tell apart."""
+"""Okabe and Ito's colours, which colour-blind eyes can tell apart; dark text can be read on each."""
+
+VERDICT_MARKS = dict(zip(VERDICT_COLOURS, "=↓↑~×?", strict=True))
+"""What stands for each verdict in a tile, so that none is told by colour alone."""
+
+STRONG = 0.1
+"""Tiles with this part of the largest share, or more, stand in full colour, other tiles with cells in a faint one."""
 
 
 def confusion_chart(
@@ -38,7 +46,8 @@ def confusion_chart(
 ) -> alt.LayerChart | alt.FacetChart:
     """Clickable confusion matrix of :func:`.evaluate.confusion`.
 
-    Where the table has a column ``verdict``, that colours the tiles, and the share makes them stronger or fainter.
+    Where the table has a column ``verdict``, that colours the tiles and puts a mark into each that holds cells; tiles
+    that hold little are fainter.
 
     A click selects one pair of labels under the name ``cell``, with the fields ``observed_label`` and
     ``predicted_label``. Rows are observed labels, those that the reference has first. ``dark`` says that it will
@@ -51,6 +60,9 @@ def confusion_chart(
     )
     by_verdict = "verdict" in table
     rows, columns = _order(table)
+    has_room, ink = len(columns) <= MOST_COLUMNS_WITH_TEXT, INK_ON_DARK if dark else INK
+    if by_verdict:
+        shown = _with_marks(shown, has_room)
     click = alt.selection_point(name="cell", fields=["observed_label", "predicted_label"], toggle=False)
     base = alt.Chart(shown).encode(
         x=alt.X("predicted_label:N", title="Predicted label", sort=columns, axis=label_axis(labelAngle=-50)),
@@ -60,28 +72,28 @@ def confusion_chart(
             alt.Tooltip("predicted_label:N", title="Predicted"),
             alt.Tooltip("n_cells:Q", title="Cells", format=","),
             alt.Tooltip("share:Q", title=SHARE_TITLES[normalize], format=".1%"),
-            *([alt.Tooltip("verdict:N", title="The prediction is")] if by_verdict else []),
+            *([alt.Tooltip("said:N", title="The prediction is")] if by_verdict else []),
         ],
     )
     tiles = base.mark_rect(cursor="pointer").encode(
         **(_by_verdict(shown) if by_verdict else _by_share(shown)),
-        stroke=alt.condition(click, alt.value("#e69f00"), alt.value("#8c9298"), empty=False),
+        stroke=alt.condition(click, alt.value(ink if by_verdict else "#e69f00"), alt.value("#8c9298"), empty=False),
         strokeWidth=alt.condition(click, alt.value(3), alt.value(0.25), empty=False),
     )
     # Alone it would go unseen that equal labels meet: no colour says so.
     diagonal = base.transform_filter("datum.agrees").mark_rect(filled=False, stroke="#8c9298", strokeWidth=1.5)
     layers = [tiles.add_params(click), diagonal]
-    if len(columns) <= MOST_COLUMNS_WITH_TEXT:
-        strong = alt.datum.share > 0.55 * float(table["share"].max())
+    if has_room or by_verdict:
+        # Dark text can be read on every verdict's full colour, white on the blue of a large share.
+        strong = alt.datum.strength == 1 if by_verdict else alt.datum.share > 0.55 * float(table["share"].max())
+        bright = INK if by_verdict else "white"
         layers += [
-            base.transform_filter(strong).mark_text(fontSize=10, color="white").encode(text="written:N"),
-            base.transform_filter(~strong)
-            .mark_text(fontSize=10, color="#e4eaea" if dark else "#1d2b2b")
-            .encode(text="written:N"),
+            base.transform_filter(strong).mark_text(fontSize=10, color=bright).encode(text="written:N"),
+            base.transform_filter(~strong).mark_text(fontSize=10, color=ink).encode(text="written:N"),
         ]
     step = 24 if len(rows) <= 40 else 16
     chart = alt.layer(*layers).properties(height=alt.Step(step))
-    return chart if len(columns) <= MOST_COLUMNS_WITH_TEXT else chart.properties(width=alt.Step(16))
+    return chart if has_room else chart.properties(width=alt.Step(16))
 
 
 def _by_share(table: pd.DataFrame) -> dict[str, Any]:
@@ -93,13 +105,24 @@ def _by_share(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _by_verdict(table: pd.DataFrame) -> dict[str, Any]:
-    """Channels of tiles coloured by verdict; the share sets how strongly."""
-    colours = alt.Scale(domain=list(VERDICT_COLOURS), range=list(VERDICT_COLOURS.values()))
-    strength = alt.Scale(domain=[0, max(float(table["share"].max()), 1e-9)], range=[0.02, 1])
+    """Channels of tiles coloured by verdict; how much they hold sets how strongly."""
+    said = [f"{VERDICT_MARKS[verdict]} {verdict}" for verdict in VERDICT_COLOURS]
+    colours = alt.Scale(domain=said, range=list(VERDICT_COLOURS.values()))
     return {
-        "color": alt.Color("verdict:N", title="The prediction is", scale=colours, legend=alt.Legend(labelLimit=200)),
-        "fillOpacity": alt.FillOpacity("share:Q", scale=strength, legend=None),
+        "color": alt.Color("said:N", title="The prediction is", scale=colours, legend=alt.Legend(labelLimit=200)),
+        "fillOpacity": alt.FillOpacity("strength:Q", scale=None, legend=None),
     }
+
+
+def _with_marks(table: pd.DataFrame, has_room: bool) -> pd.DataFrame:
+    """A table with what each tile says of its verdict, and how strongly it is coloured; numbers where they fit."""
+    marks, least = table["verdict"].map(VERDICT_MARKS).astype(str), STRONG * float(table["share"].max())
+    full, some = table["share"] >= least, table["n_cells"] > 0
+    return table.assign(
+        said=marks + " " + table["verdict"].astype(str),
+        strength=np.where(some & full, 1.0, np.where(some, 0.4, 0.12)),
+        written=np.where(some, marks + (" " + table["written"] if has_room else ""), ""),
+    )
 
 
 def _order(table: pd.DataFrame) -> tuple[list[str], list[str]]:

@@ -17,6 +17,8 @@ from typing import Literal
 import pandas as pd
 from cellxgene_ontology_guide.ontology_parser import OntologyParser
 
+from labeltransfer.results.kinship import NO_KINSHIP
+
 Verdict = Literal["exact", "more specific", "more general", "sibling", "unrelated"]
 VERDICTS: tuple[Verdict, ...] = ("exact", "more specific", "more general", "sibling", "unrelated")
 """How a predicted label stands to the observed one; more specific means that the prediction is a kind of it."""
@@ -27,11 +29,12 @@ NEAR = 4
 """Steps from one term up to a common ancestor and down to the other, at most, that make siblings of them: B cell and
 natural killer cell are both lymphocytes."""
 MOST_KINDS = 400
-"""Kinds that this ancestor may have: of 3,500 terms nearly all are kinds of a nucleate cell. A lymphocyte has 347."""
+"""Kinds that this ancestor may have: of 3,300 terms nearly all are kinds of a eukaryotic cell. A lymphocyte has 347.
+Nor may it be one of ``NO_KINSHIP``, which gather by function or place."""
 SAME_ID = 0.9
 """Share of a label's cells that must have one id for the id to be the label's."""
 
-_ID = re.compile(r"CL:\d{7}")
+_ID = re.compile(r"CL[:_]\d{7}")
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,19 @@ def _ancestors(term: str) -> Mapping[str, int]:
     return _parser().get_term_ancestors_with_distances(term)
 
 
+def lineage(term: str) -> set[str]:
+    """A term and all that it is a kind of."""
+    return {term, *_ancestors(term)}
+
+
+def term_name(term: str) -> str:
+    """Name of a term, by its id."""
+    return _parser().get_term_label(term) or term
+
+
 @cache
-def _n_kinds(term: str) -> int:
+def n_kinds(term: str) -> int:
+    """How many terms are kinds of a term."""
     return len(_parser().get_term_descendants(term))
 
 
@@ -63,9 +77,11 @@ def _n_kinds(term: str) -> int:
 def _ids_by_words() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Ids of the terms by their plain words, and by those of their synonyms where these fit one term alone."""
     parser = _parser()
-    names = {_words(name): term for name, term in parser.get_term_label_to_id_map("CL").items()}
+    # Obsolete terms stay in the ontology, some with names and synonyms that a present term has too.
+    present = {t: name for name, t in parser.get_term_label_to_id_map("CL").items() if not parser.is_term_deprecated(t)}
+    names = {_words(name): term for term, name in present.items()}
     synonyms: dict[str, set[str]] = {}
-    for term in names.values():
+    for term in present:
         for synonym in parser.get_term_synonyms(term):
             synonyms.setdefault(_words(synonym), set()).add(term)
     return names, {words: next(iter(terms)) for words, terms in synonyms.items() if len(terms) == 1}
@@ -77,9 +93,31 @@ def _words(label: str) -> str:
     return re.sub(r"\b(cell|lymphocyte|thymocyte|monocyte|macrophage|granulocyte|neutrophil)s\b", r"\1", plain)
 
 
+def present_id(term: str) -> str:
+    """Id of a term as it stands today: an obsolete one gives way to its successor; empty where there is none.
+
+    Files write ``CL:0000084`` or ``CL_0000084``.
+    """
+    if not _ID.fullmatch(term) or not _parser().is_valid_term_id(asked := term.replace("_", ":"), "CL"):
+        return ""
+    if not _parser().is_term_deprecated(asked):
+        return asked
+    successor = _parser().get_term_replacement(asked) or ""
+    return successor if _ID.fullmatch(successor) else ""
+
+
 def is_term(term: str) -> bool:
-    """Whether an id is one of the Cell Ontology's."""
-    return bool(_ID.fullmatch(term)) and _parser().is_valid_term_id(term, "CL")
+    """Whether an id is one of the Cell Ontology's, and not obsolete."""
+    return bool(term) and present_id(term) == term
+
+
+@cache
+def spelt_terms() -> Mapping[str, str]:
+    """How each present term is called, by id, its synonyms with it: one types what one knows."""
+    names = {t: n for n, t in _parser().get_term_label_to_id_map("CL").items() if not _parser().is_term_deprecated(t)}
+    also = {term: ", ".join(_parser().get_term_synonyms(term)) for term in names}
+    found = {term: f"{name} ({term})" + (f", also {also[term]}" if also[term] else "") for term, name in names.items()}
+    return dict(sorted(found.items(), key=lambda item: item[1].lower()))
 
 
 def find_term(label: str, given: str = "") -> Term:
@@ -88,8 +126,8 @@ def find_term(label: str, given: str = "") -> Term:
     Names are compared without case, punctuation and plural, and once more with ``cell`` behind them (``mast``); against
     synonyms only where the label is an abbreviation (``NK``), for a lone word fits too much (``alpha``).
     """
-    if is_term(given):
-        return Term(given, _parser().get_term_label(given) or "", "id")
+    if term := present_id(given):
+        return Term(term, _parser().get_term_label(term) or "", "id")
     names, synonyms = _ids_by_words()
     words = _words(label)
     longer = f"{words} cell" if words else ""
@@ -154,7 +192,8 @@ def verdict(observed: Term, predicted: Term) -> Verdict | None:
         return "more general"
     others = _ancestors(predicted.id)
     near = [a for a, steps in _ancestors(observed.id).items() if a in others and steps + others[a] <= NEAR]
-    return "sibling" if any(_n_kinds(ancestor) <= MOST_KINDS for ancestor in near) else "unrelated"
+    kin = (a for a in near if a not in NO_KINSHIP and n_kinds(a) <= MOST_KINDS)
+    return "sibling" if any(kin) else "unrelated"
 
 
 def pair_verdict(terms: Mapping[str, Term], observed: str, predicted: str) -> Verdict | None:
@@ -201,22 +240,6 @@ def kinds_of(term: Term, among: Mapping[str, Term]) -> list[str]:
         for label, other in among.items()
         if term.id and other.id and (other.id == term.id or term.id in _ancestors(other.id))
     ]
-
-
-def common_levels(terms: Mapping[str, Term], *, n_most: int = 12) -> dict[str, str]:
-    """Ancestors to roll labels up to, id to name: those that at least two labels share, the most telling first.
-
-    An ancestor tells most where it takes in about half of the labels; of those that take in the same, the nearest.
-    """
-    ids = [term.id for term in terms.values() if term.id]
-    lines = {term: {term, *_ancestors(term)} for term in ids}
-    taken: dict[frozenset[str], str] = {}
-    for ancestor in sorted(set().union(*lines.values()) if lines else set(), key=lambda a: -len(_ancestors(a))):
-        members = frozenset(label for label in ids if ancestor in lines[label])
-        if 1 < len(members) < len(set(ids)):
-            taken.setdefault(members, ancestor)
-    best = sorted(taken.items(), key=lambda item: abs(len(item[0]) - len(ids) / 2))[:n_most]
-    return {ancestor: _parser().get_term_label(ancestor) or ancestor for _, ancestor in best}
 
 
 def rolled_up(term: Term, levels: set[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from labeltransfer.results.evaluate import pair_counts, per_label, reference_labels
-from labeltransfer.results.ontology import VERDICTS, Term, kinds_of, rolled_up, verdicts
+from labeltransfer.results.ontology import VERDICTS, Term, kinds_of, verdicts
 
 UNMAPPED = "not in the ontology"
 """Stands for a verdict where a label is no known term."""
@@ -50,7 +50,8 @@ def ontology_scores(pairs: pd.DataFrame, terms: Mapping[str, Term], known: list[
     Returns
     -------
     ``verdicts`` (cells by verdict, all query cells with an observed label); ``n_scored`` (cells whose observed label a
-    label of the reference equals or is a kind of), ``n_right`` of them by verdict ``RIGHT``, ``accuracy``;
+    label of the reference equals or is a kind of), ``n_right`` of them by verdict ``RIGHT``, ``accuracy``; ``strict``
+    with the same three, of the cells whose observed label, or its term, the reference has, right if exact;
     ``n_differ`` (cells whose label differs in words, both labels known terms) and ``n_finer`` of them whose prediction
     is a kind of the observed label.
     """
@@ -64,35 +65,24 @@ def ontology_scores(pairs: pd.DataFrame, terms: Mapping[str, Term], known: list[
     scored = pairs[pairs["observed_label"].map(reachable).astype(bool)]
     n_scored = int(scored["n_cells"].sum())
     n_right = int(scored.loc[scored["verdict"].isin(RIGHT), "n_cells"].sum())
+    own = {term.id for term in among.values() if term.id}
+    has = pairs["observed_label"].map(lambda label: label in known or terms.get(label, nobody).id in own).astype(bool)
+    n_strict = int(pairs.loc[has, "n_cells"].sum())
+    n_same = int(pairs.loc[has & (pairs["verdict"] == "exact"), "n_cells"].sum())
     differ = pairs[(pairs["observed_label"] != pairs["predicted_label"]) & (pairs["verdict"] != UNMAPPED)]
     return {
         "verdicts": {v: int(by_verdict.get(v, 0)) for v in (*VERDICTS, UNMAPPED)},
         "n_scored": n_scored,
         "n_right": n_right,
         "accuracy": n_right / n_scored if n_scored else None,
+        "strict": {
+            "n_scored": n_strict,
+            "n_right": n_same,
+            "accuracy": n_same / n_strict if n_strict else None,
+        },
         "n_differ": int(differ["n_cells"].sum()),
         "n_finer": int(differ.loc[differ["verdict"] == "more specific", "n_cells"].sum()),
     }
-
-
-def scores_at_level(pairs: pd.DataFrame, terms: Mapping[str, Term], levels: set[str]) -> dict[str, Any]:
-    """Accuracy after both labels were rolled up to the nearest of some ancestors.
-
-    Returns
-    -------
-    ``n_scored`` (cells whose both labels are kinds of one of ``levels``), ``n_right`` (the same one) and ``accuracy``.
-    """
-    nobody = Term("", "", "none")
-    ups = {
-        label: rolled_up(terms.get(label, nobody), levels)
-        for label in set(pairs["observed_label"]) | set(pairs["predicted_label"])
-    }
-    both = pd.DataFrame({name: pairs[f"{name}_label"].map(ups) for name in ("observed", "predicted")})
-    judged = both.isin(levels).all(axis=1)
-    n_cells = pairs["n_cells"].to_numpy(dtype=int)
-    n_scored = int(n_cells[judged].sum())
-    n_right = int(n_cells[judged & (both["observed"] == both["predicted"])].sum())
-    return {"n_scored": n_scored, "n_right": n_right, "accuracy": n_right / n_scored if n_scored else None}
 
 
 def label_table(cells: pd.DataFrame, terms: Mapping[str, Term]) -> pd.DataFrame:

@@ -1,21 +1,19 @@
 """Observed and predicted labels in the Cell Ontology: verdicts in the matrix, scores, and mending by hand."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from labeltransfer import home
-from labeltransfer.results import ontology, relations
+from labeltransfer.results import levels, ontology, relations
+from labeltransfer.results.mended import mend_terms, mended_terms, undo_mending
 from labeltransfer.results.ontology import Term
 from labeltransfer.runs.run import Run
 from pages.shared import cached
-from pages.shared.words import plain
+from pages.shared.frame import catching
 
-BY_HAND = "terms_by_hand.json"
-"""Label to id of the Cell Ontology as somebody mended it, beside the run's other files."""
+AS_LABELLED, OWN_LEVEL = "The labels themselves", "Terms of my choice"
 
 MEANINGS = {
     "exact": "the same term",
@@ -29,7 +27,7 @@ MEANINGS = {
 
 def terms_of(run: Run) -> dict[str, Term]:
     """What a run's labels mean, mended ones as they were mended."""
-    return _terms(cached.cells(run), run.id, run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns, mended(run))
+    return _terms(cached.cells(run), run.id, _stamp(run), mended_terms(run.folder))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -37,13 +35,14 @@ def _terms(_cells: pd.DataFrame, run_id: str, stamp: int, by_hand: Mapping[str, 
     return ontology.find_terms(_cells, by_hand=by_hand)
 
 
-def mended(run: Run) -> dict[str, str]:
-    """Ids that somebody gave labels by hand; none where the file is not there or damaged."""
-    try:
-        found = json.loads((run.folder / BY_HAND).read_text())
-    except (OSError, ValueError):
-        return {}
-    return {str(label): str(term) for label, term in found.items()} if isinstance(found, dict) else {}
+@st.cache_data(max_entries=32, show_spinner=False)
+def _pairs(_cells: pd.DataFrame, run_id: str, stamp: int, by_hand: Mapping[str, str]) -> pd.DataFrame:
+    terms = _terms(_cells, run_id, stamp, by_hand)
+    return relations.pair_verdicts(_cells[["side", "observed_label", "predicted_label"]], terms)
+
+
+def _stamp(run: Run) -> int:
+    return run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns
 
 
 def tile_verdicts(run: Run, table: pd.DataFrame) -> list[str]:
@@ -60,27 +59,54 @@ def verdict_section(run: Run, known: list[str]) -> None:
         help="The ontology knows which cell types are kinds of which. Labels are looked up by the id that came with "
         "them, else by name or synonym. Only 'is a kind of' is followed: a progenitor is no kind of what it becomes.",
     )
-    terms = terms_of(run)
-    pairs = relations.pair_verdicts(cached.cells(run)[["side", "observed_label", "predicted_label"]], terms)
-    scores = relations.ontology_scores(pairs, terms, known)
-    show_scores(run, scores, pairs, terms)
-    unmapped = [label for label, term in terms.items() if not term.id]
-    with st.expander(f"{len(terms)} labels, {len(unmapped)} of them without a term", icon=":material/account_tree:"):
-        mend(run, terms)
+    with catching():  # what cannot be read here takes nothing else off the page
+        terms = terms_of(run)
+        pairs = _pairs(cached.cells(run), run.id, _stamp(run), mended_terms(run.folder))
+        level = choose_level(run, terms)
+        judged = levels.at_level(pairs, terms, known, level) if level else (pairs, terms, known)
+        show_scores(relations.ontology_scores(*judged))
+        n_without = sum(not term.id for term in terms.values())
+        with st.expander(f"{len(terms)} labels, {n_without} of them without a term", icon=":material/account_tree:"):
+            mend(run, terms)
 
 
-def show_scores(run: Run, scores: Mapping[str, Any], pairs: pd.DataFrame, terms: Mapping[str, Term]) -> None:
-    """Accuracy with finer labels right, what the differing labels are, and accuracy at a coarser level."""
-    levels = ontology.common_levels(terms)
-    chosen = st.multiselect(
+def choose_level(run: Run, terms: Mapping[str, Term]) -> set[str]:
+    """Ask for the terms that labels are rolled up to before they are compared; none as they stand."""
+    sets, offered = levels.level_sets(terms), levels.common_levels(terms)
+    if not offered:
+        return set()
+    chosen = st.selectbox(
         "Compare at the level of",
-        list(levels),
-        format_func=lambda term: levels[term],
-        placeholder="The labels themselves",
-        key=f"verdict-levels-{run.id}",
-        help="Both labels are rolled up to the nearest of these terms before they are compared.",
+        [AS_LABELLED, *sets, OWN_LEVEL],
+        format_func=lambda name: f"{name}: {', '.join(map(ontology.term_name, sets[name]))}" if name in sets else name,
+        key=f"verdict-level-{run.id}",
+        help="Labels that are kinds of one of these terms count as that term; others stay as they are.",
     )
+    if chosen != OWN_LEVEL:
+        return set(sets.get(chosen, ()))
+    return set(
+        st.multiselect(
+            "Terms",
+            list(offered),
+            format_func=lambda term: offered.get(term, term),
+            placeholder="Choose terms",
+            key=f"verdict-levels-{run.id}",
+            help="Both labels are rolled up to the nearest of these terms before they are compared.",
+        )
+    )
+
+
+def show_scores(scores: Mapping[str, Any]) -> None:
+    """Accuracy, strict and with finer labels right, and what the differing labels are."""
+    strict = scores["strict"]
     with st.container(horizontal=True):
+        st.metric(
+            f"The same: {strict['n_right']:,} of {strict['n_scored']:,} cells",
+            "–" if strict["accuracy"] is None else f"{strict['accuracy']:.1%}",
+            help="Over the query cells whose observed label the reference has, if by another name. Right is the same "
+            "label, or another name of its term.",
+            border=True,
+        )
         st.metric(
             f"Right, finer labels too: {scores['n_right']:,} of {scores['n_scored']:,} cells",
             "–" if scores["accuracy"] is None else f"{scores['accuracy']:.1%}",
@@ -96,58 +122,45 @@ def show_scores(run: Run, scores: Mapping[str, Any], pairs: pd.DataFrame, terms:
                 "are known terms: how far the transferred labels are subsets of the observed ones.",
                 border=True,
             )
-        if chosen:
-            rolled = relations.scores_at_level(pairs, terms, set(chosen))
-            st.metric(
-                f"At that level: {rolled['n_right']:,} of {rolled['n_scored']:,} cells",
-                "–" if rolled["accuracy"] is None else f"{rolled['accuracy']:.1%}",
-                help="Over the cells whose observed and predicted label are both kinds of a chosen term.",
-                border=True,
-            )
     told = [f"{n:,} {verdict} ({MEANINGS[verdict]})" for verdict, n in scores["verdicts"].items() if n]
     st.caption(f"Query cells with an observed label by verdict: {'; '.join(told)}.")
 
 
 def mend(run: Run, terms: Mapping[str, Term]) -> None:
-    """The terms of all labels; an id can be changed or taken away."""
+    """The terms of all labels; the term of one can be set or taken away, and each change undone."""
     shown = pd.DataFrame(
         [{"label": label, "id": term.id, "name": term.name, "source": term.source} for label, term in terms.items()]
     )
-    edited = st.data_editor(
-        shown.sort_values(["id", "label"], ignore_index=True),
+    st.dataframe(
+        shown.sort_values(["id", "label"]),
         hide_index=True,
-        disabled=["label", "name", "source"],
-        key=f"verdict-terms-{run.id}-{len(mended(run))}",
         column_config={
-            "label": st.column_config.TextColumn("Label"),
-            "id": st.column_config.TextColumn(
-                "Cell Ontology id", validate=r"^(CL:\d{7})?$", help="Such as CL:0000084."
-            ),
-            "name": st.column_config.TextColumn("Name there"),
-            "source": st.column_config.TextColumn("Found by"),
+            "label": st.column_config.TextColumn("Label", pinned=True),
+            "id": "Cell Ontology id",
+            "name": "Name there",
+            "source": "Found by",
         },
+        alt=f"Terms of {len(terms)} labels",
     )
-    before = {label: term.id for label, term in terms.items()}
-    changed = {
-        label: term or ""
-        for label, term in zip(edited["label"], edited["id"], strict=True)
-        if (term or "") != before[label]
-    }
-    with st.container(horizontal=True):
-        if st.button("Keep these ids", disabled=not changed, icon=":material/save:", key="verdict-keep"):
-            unknown = [term for term in changed.values() if term and not ontology.is_term(term)]
-            if unknown:
-                st.error(f"{plain(unknown[0])} is no term of the Cell Ontology: look it up and correct it.")
-            else:
-                _keep(run, mended(run) | changed)
-        if mended(run) and st.button("Back to what was found", icon=":material/undo:", key="verdict-undo"):
-            _keep(run, {})
-
-
-def _keep(run: Run, by_hand: dict[str, str]) -> None:
-    try:
-        home.write_json(run.folder / BY_HAND, by_hand)
-    except OSError as error:
-        st.error(f"The ids cannot be kept beside this run ({error.strerror}).")
+    if run.id == "demo":
+        st.caption("The demo run is everybody's: its terms stay as they are.")
         return
-    st.rerun()
+    without_first = sorted(terms, key=lambda label: (terms[label].id, label))
+    label = st.selectbox("Label to mend", without_first, key="verdict-label")
+    spelt = ontology.spelt_terms()
+    term = st.selectbox(
+        "Its term",
+        ["", *spelt],
+        index=None,
+        format_func=lambda key: spelt.get(key, "none fits"),
+        placeholder="Type a name, a synonym or an id",
+        key=f"verdict-term-{label}",
+    )
+    with st.container(horizontal=True):
+        if st.button("Set this term", disabled=term is None, icon=":material/check:", key="verdict-keep"):
+            mend_terms(run.folder, {label: term or ""})
+            st.rerun()
+        if mended_terms(run.folder) and st.button("Undo the last change", icon=":material/undo:", key="verdict-undo"):
+            undo_mending(run.folder)
+            st.rerun()
+    st.caption("Kept with the run, for everybody who opens it; the labels themselves stay as they are.")
