@@ -18,6 +18,8 @@ from streamlit.testing.v1 import AppTest
 from labeltransfer import home
 from labeltransfer.params import RunParams, SideParams
 from labeltransfer.results import evaluate, maps
+from labeltransfer.results.edits import Edit
+from labeltransfer.runs.edits import add_edit
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import default_store
 from labeltransfer.runs.supplement import write_supplement
@@ -285,14 +287,13 @@ def test_export_offers_report_script_and_everything_as_one_zip(run: Run) -> None
 
 
 def test_a_zip_that_cannot_be_made_says_why(run: Run) -> None:
-    run.artefact("evaluate", "metrics.json").parent.joinpath("trust.json").unlink()
-    (run.folder / "edits.json").write_text("{broken")
+    (run.artefact("evaluate") / "audit.parquet").write_text("damaged")
     at = page("export", run)
     next(button for button in at.button if button.label == "Make the zip").click().run()
     deadline = time.monotonic() + 60
     while not (text := said(at.run())).count("could not be written") and time.monotonic() < deadline:
         time.sleep(0.5)
-    assert "The file could not be written: edits.json of run" in text
+    assert "The file could not be written" in text and "Parquet" in text
     assert not (run.folder / "exports" / "everything.zip").exists()
 
 
@@ -300,11 +301,15 @@ def test_a_zip_holds_what_was_made_before_it(run: Run) -> None:
     (run.folder / "exports").mkdir()
     (run.folder / "exports" / "annotated.h5ad").write_bytes(b"x" * 2000)
     (run.artefact("transfer", "model") / "model.pt").write_bytes(b"weights")
-    home.write_json(run.folder / "edits.json", [{"name": "mine", "action": "exclude", "n_cells": 3, "who": "me"}])
+    add_edit(run, Edit("", "mine", "exclude", "", "query", "T cell", "B cell", rows=(21, 24, 27), who="me"))
+    audit = pd.DataFrame({"observed_label": ["=B"], "kind": ["swap"], "partner_label": ["T"], "score": [0.5]})
+    audit.to_parquet(run.artefact("evaluate") / "audit.parquet")
     write_supplement(run, run.folder / "exports" / "everything.zip")
     with zipfile.ZipFile(run.folder / "exports" / "everything.zip") as archive:
         assert {"annotated.h5ad", "scanvi_model/model.pt", "edits.json"} <= set(archive.namelist())
-        assert b"Edits by hand" in archive.read("report.html")
+        report = archive.read("report.html").decode()
+        assert '<td>mine</td><td>exclude</td><td class="r">3</td><td>me</td>' in report
+        assert "<td>=B</td><td>swap</td>" in report
 
 
 def test_export_without_counts_and_models_says_so(lt_home: Path) -> None:

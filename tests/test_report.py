@@ -99,7 +99,7 @@ def test_hostile_text_is_shown_and_never_read_as_markup() -> None:
         seconds={HOSTILE: 1.0},
         device=HOSTILE,
         audit=pd.DataFrame({"observed_label": [HOSTILE], "evidence": [HOSTILE]}),
-        edits=[{"name": HOSTILE, "action": HOSTILE, "n_cells": 3, "who": HOSTILE}],
+        edits=[{"name": HOSTILE, "action": "relabel", "label": HOSTILE, "rows": [1, 2], "who": HOSTILE}],
     )
     assert "script" not in page.elements and "img" not in page.elements
     assert page.handlers == []
@@ -181,7 +181,7 @@ def test_audit_ontology_and_edits_are_told_where_there_are_any() -> None:
         cells,
         trust=trust | {"ontology": verdicts},
         audit=audit,
-        edits=[{"name": "mine", "action": "relabel", "label": "B cell", "cells": ["a", "b"], "who": "me"}],
+        edits=[{"name": "mine", "action": "relabel", "label": "B cell", "rows": [7, 9], "who": "me"}],
     ).text
     assert "sibling 25.0% (10 of 40)" in text
     assert "75.0% (30 of 40) scored query cells are right" in text

@@ -31,7 +31,7 @@ class Material:
 
     ``summary``, ``metrics`` and ``trust`` are the run's JSON files of these names, ``history`` the events of both
     trainings, ``versions`` by package, ``seconds`` by stage title, ``audit`` the table of the label audit (None where
-    the run has none), ``edits`` what was changed by hand, ``made`` the date.
+    the run has none), ``edits`` what was changed by hand (:meth:`.Edit.as_dict`), ``made`` the date.
     """
 
     run_id: str
@@ -102,7 +102,7 @@ def _content(material: Material) -> dict[str, Any]:
         "ontology": trust.get("ontology") or {},
         "audit": None if material.audit is None else material.audit.head(MOST_AUDITED).to_dict("records"),
         "n_audit": 0 if material.audit is None else len(material.audit),
-        "edits": [_edit(edit) for edit in material.edits if isinstance(edit, Mapping)],
+        "edits": [_edit(edit) for edit in material.edits],
         "methods_text": text,
         "citations": citations,
     }
@@ -212,13 +212,12 @@ def _methods(trust: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _edit(edit: Mapping[str, Any]) -> dict[str, Any]:
-    """One edit in the words of the report, whatever names it came with."""
-    cells = edit.get("n_cells", edit.get("cells", edit.get("rows", ())))
+    """One edit, see :class:`.edits.Edit`, in the words of the report."""
     return {
-        "name": edit.get("name") or "unnamed",
-        "action": " ".join(str(edit[key]) for key in ("action", "label") if edit.get(key)) or "not told",
-        "n_cells": cells if isinstance(cells, int) else len(cells),
-        "who": edit.get("who") or edit.get("by") or "not told",
+        "name": edit["name"],
+        "action": f"{edit['action']} {edit['label']}".strip(),
+        "n_cells": len(edit["rows"]),
+        "who": edit.get("who") or "nobody signed in",
     }
 
 

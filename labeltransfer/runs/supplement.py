@@ -1,6 +1,5 @@
 """What a finished run adds to a paper's supplement: its report, the script that repeats it, and all as one zip."""
 
-import json
 import shutil
 import time
 import zipfile
@@ -53,7 +52,7 @@ def report_html(run: Run) -> str:
         seconds={STAGE_TITLES.get(s, s): float(facts["seconds"]) for s, facts in stages.items() if "seconds" in facts},
         device=next((facts["device"] for facts in stages.values() if facts.get("device")), status.device),
         audit=_audit(run),
-        edits=_edits(run),
+        edits=[edit.as_dict() for edit in read_edits(run)],
         made=time.strftime("%Y-%m-%d", time.localtime(status.finished or status.created)),
     )
     return render(material)
@@ -145,18 +144,6 @@ def _json(run: Run, stage: str, name: str) -> dict[str, Any]:
 
 def _audit(run: Run) -> pd.DataFrame | None:
     """Table of the label audit; None where the run has none."""
-    with suppress(RunError):
-        return pd.read_csv(run.artefact("evaluate", "audit.csv"))
+    with suppress(RunError):  # not the CSV, whose texts are made safe for spreadsheets
+        return pd.read_parquet(run.artefact("evaluate", "audit.parquet"))
     return None
-
-
-def _edits(run: Run) -> list[dict[str, Any]]:
-    """What was changed by hand in this run."""
-    try:
-        found = json.loads((run.folder / "edits.json").read_text())
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise RunError(f"edits.json of run {run.id} cannot be read ({error}): undo the last edit.") from error
-    own = found.get("edits", []) if isinstance(found, dict) else found
-    return [edit for edit in own if isinstance(edit, dict)] if isinstance(own, list) else []
