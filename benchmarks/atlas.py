@@ -147,7 +147,7 @@ def main() -> None:
             pair = simulate_pair(scratch, n_reference=min(asked.reference_cells, n_query // 2), n_query=n_query)
             data_bytes.append(sum(path.stat().st_size for path in pair))
             runs.append(run(*pair, scratch, options))
-        command = "python -m benchmarks.atlas " + " ".join(sys.argv[1:])
+        command = " ".join(["python -m benchmarks.atlas", *sys.argv[1:]])
         about = f"Simulated, 4,000 genes, some 1,000 counts a query cell; options {' '.join(options)}."
         if runs:
             text = f"{about}\n\n{growth(asked.cells, runs, data_bytes)}"
