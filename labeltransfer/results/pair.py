@@ -107,7 +107,7 @@ def best_source(cells: pd.DataFrame, side: Side, observed: str, predicted: str) 
     """Where to take a tile's parents from, unless somebody says otherwise.
 
     The tile's own side where it has ``ENOUGH`` cells of both, for there no technology comes between, and where the
-    reference lacks one of the labels.
+    reference lacks one of the labels and the own side has cells to hold against.
     """
     if side == "reference" or observed == predicted:
         return "same"
@@ -118,7 +118,8 @@ def best_source(cells: pd.DataFrame, side: Side, observed: str, predicted: str) 
     )
     there = _is(cells, "side", "reference")
     known = all((there & _is(cells, "observed_label", label)).any() for label in (observed, predicted))
-    return "same" if enough or not known else "reference"
+    any_there = any(len(parent) for parent in pair_of(cells, side, observed, predicted, source="same").parents)
+    return "same" if enough or (not known and any_there) else "reference"
 
 
 def numbers(cells: pd.DataFrame, groups: Sequence[Group]) -> pd.DataFrame:
