@@ -1,9 +1,10 @@
 """What the checks of trust are worth where the truth is known: ``python -m benchmarks.trust [--seeds N]``.
 
 Ordinary runs through the command line: pairs that go well, and pairs with a shift between the technologies that scANVI
-does not bridge. Printed are scores of scANVI and of the consensus, whether the alarm was raised (it sees no observed
-label), calibration on held-out reference cells and on the query, and the area under the risk-coverage curve by what
-cells are kept by. A run takes some twenty seconds on a quiet machine, ten seeds of all scenarios a quarter of an hour.
+does not bridge; and the two real pairs. Printed are scores of scANVI and of the consensus, whether the alarm was raised
+(it sees no observed label), calibration on held-out reference cells and on the query, the area under the risk-coverage
+curve by what cells are kept by, and the time that the second opinions take. A run takes some twenty seconds on a quiet
+machine, ten seeds of all pairs less than half an hour.
 """
 
 import argparse
@@ -22,11 +23,13 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
+from benchmarks.pairs import FILES, find_pair
 from benchmarks.report import keep, spread, table
 from labeltransfer.data.demo import LABELS_KEY, LENGTHS, QUERY, REFERENCE, simulate
 from labeltransfer.results.confidence import reliability, risk_coverage
 
-N_REFERENCE, N_QUERY, N_GENES = 900, 900, 1500
+ECE_DRAWS = 200
+"""Draws that the calibration error by chance alone is the mean of."""
 SUFFICIENT, FAILED = 0.9, 0.75
 """scANVI's accuracy above which a run went well, and below which it failed."""
 
@@ -55,7 +58,21 @@ def deep(folder: Path, seed: int) -> tuple[Path, Path]:
     return folder / QUERY, reweigh(folder / REFERENCE, folder / "deep_query.h5ad", factor=5.0, seed=seed)
 
 
+def skewed(folder: Path, seed: int) -> tuple[Path, Path]:
+    """10x on both sides, halves of the same cells: the query keeps a tenth of every other label, and has one more."""
+    rng = np.random.default_rng(seed)
+    adata = ad.read_h5ad(folder / QUERY)
+    labels = adata.obs[LABELS_KEY].astype(object).to_numpy()
+    shuffled = rng.permutation(adata.obs[LABELS_KEY].cat.categories.to_numpy())
+    half, kept = rng.random(len(labels)) < 0.5, rng.random(len(labels)) < 0.1
+    targets = folder / "half_reference.h5ad", folder / "skewed_query.h5ad"
+    adata[half & (labels != shuffled[0])].write_h5ad(targets[0])
+    adata[~half & (~np.isin(labels, shuffled[1::2]) | kept)].write_h5ad(targets[1])
+    return targets
+
+
 SCENARIOS = (
+    Scenario("one technology, other composition", skewed, normalised=False),
     Scenario("as the demo", plain, normalised=True),
     Scenario("biased query", biased, normalised=True),
     Scenario("full-length query, far deeper", deep, normalised=False),
@@ -74,20 +91,26 @@ def reweigh(source: Path, target: Path, *, factor: float, seed: int) -> Path:
     return target
 
 
-def run(scenario: Scenario, folder: Path, seed: int, preset: str) -> dict[str, Any]:
-    """One run; its scores, alarm and curves."""
+def simulated(scenario: Scenario, folder: Path, seed: int) -> list[str]:
+    """Options of the command line for a scenario made from the demo pair in ``folder``."""
     reference, query = scenario.make(folder, seed)
+    options = ["--reference", str(reference), "--query", str(query), "--labels-key", LABELS_KEY]
+    options += ["--filter-reference", "tissue=Marrow", "--filter-query", "tissue=Marrow"]
+    lengths = ["--length-normalize", "reference", "--gene-lengths", str(folder / LENGTHS)]
+    return options + (lengths if scenario.normalised else [])
+
+
+def run(options: list[str], folder: Path, seed: int, preset: str) -> dict[str, Any]:
+    """One run; its scores, alarm, curves and seconds per stage."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         out = Path(scratch, "out")
-        command = [sys.executable, "-m", "labeltransfer", "run", "--reference", str(reference), "--query", str(query)]
-        command += ["--labels-key", LABELS_KEY, "--out", str(out), "--preset", preset, "--seed", str(seed)]
-        command += ["--filter-reference", "tissue=Marrow", "--filter-query", "tissue=Marrow"]
-        if scenario.normalised:
-            command += ["--length-normalize", "reference", "--gene-lengths", str(folder / LENGTHS)]
+        command = [sys.executable, "-m", "labeltransfer", "run", *options, "--out", str(out)]
+        command += ["--preset", preset, "--seed", str(seed)]
         environment = os.environ | {"LABELTRANSFER_HOME": str(Path(scratch, "home"))}
         subprocess.run(command, check=True, env=environment, capture_output=True)
-        trust, cells = json.loads((out / "trust.json").read_text()), pd.read_parquet(out / "cells.parquet")
-    return {"trust": trust, **on_query(cells)}
+        trust, metrics = (json.loads((out / f"{name}.json").read_text()) for name in ("trust", "metrics"))
+        cells = pd.read_parquet(out / "cells.parquet")
+    return {"trust": trust, "seconds": metrics["seconds"], **on_query(cells)}
 
 
 def on_query(cells: pd.DataFrame) -> dict[str, float]:
@@ -121,20 +144,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--preset", default="quick")
+    names = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument("--pairs", nargs="*", choices=[*names, *FILES], default=[*names, *FILES])
+    for name, n in (("reference", 900), ("query", 900), ("genes", 1500)):
+        parser.add_argument(f"--n-{name}", type=int, default=n, help="size of the simulated pairs")
     options = parser.parse_args()
-    found: dict[str, list[dict[str, Any]]] = {scenario.name: [] for scenario in SCENARIOS}
+    scenarios = [scenario for scenario in SCENARIOS if scenario.name in options.pairs]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.pairs}
+    size = {"n_reference": options.n_reference, "n_query": options.n_query, "n_genes": options.n_genes}
     with tempfile.TemporaryDirectory() as scratch:
         for seed in range(options.seeds):
             folder = Path(scratch, str(seed))
-            simulate(folder, n_reference=N_REFERENCE, n_query=N_QUERY, n_genes=N_GENES, seed=seed)
-            for scenario in SCENARIOS:
-                found[scenario.name].append(run(scenario, folder, seed, options.preset))
-                query, alarm = (found[scenario.name][-1]["trust"][part] for part in ("query", "alarm"))
-                scores = {name: round(method["accuracy"], 3) for name, method in query.items()}
-                print(scenario.name, seed, scores, alarm["level"], round(alarm["disagreement"], 2), flush=True)
-    about = f"Simulated, {N_REFERENCE} reference and {N_QUERY} query cells × {N_GENES:,} genes, {options.seeds} seeds"
-    text = f"{about}, preset {options.preset}.\n\n{transfers(found)}\n\n{alarms(found)}\n\n{calibration(found)}"
-    keep("Trust", f"python -m benchmarks.trust --seeds {options.seeds}", f"{text}\n\n{rejection(found)}")
+            folder.mkdir()
+            if scenarios:
+                simulate(folder, **size, seed=seed)
+            asked = {scenario.name: simulated(scenario, folder, seed) for scenario in scenarios}
+            asked |= {name: find_pair(name, folder).options() for name in FILES if name in options.pairs}
+            for name, of_pair in asked.items():
+                found[name].append(run(of_pair, folder, seed, options.preset))
+                query, alarm = (found[name][-1]["trust"][part] for part in ("query", "alarm"))
+                scores = {method: round(score["accuracy"], 3) for method, score in query.items()}
+                print(name, seed, scores, alarm["level"], round(alarm["disagreement"], 2), flush=True)
+    about = (
+        f"Simulated pairs of {options.n_reference} reference and {options.n_query} query cells × {options.n_genes:,}"
+    )
+    about += f" genes, real ones as they are; {options.seeds} seeds, preset {options.preset}."
+    parts = [about, *(make(found) for make in (transfers, alarms, calibration, rejection, time_added))]
+    keep("Trust", " ".join(["python -m benchmarks.trust", *sys.argv[1:]]), "\n\n".join(parts))
 
 
 def transfers(found: dict[str, list[dict[str, Any]]]) -> str:
@@ -166,11 +202,34 @@ def calibration(found: dict[str, list[dict[str, Any]]]) -> str:
     for name, runs in found.items():
         own = [r["trust"]["methods"]["scanvi"] for r in runs]
         held_out = [spread([m[when]["ece"] for m in own], ".3f") for when in ("before", "after")]
+        chance = spread([by_chance(m["after"]) for m in own], ".3f")
         query = [spread([r[f"ece_{when}"] for r in runs], ".3f") for when in ("before", "after")]
-        rows.append([name, f"{mean(m['n_cells'] for m in own):.0f}", *held_out, *query])
-    header = ["pair", "held-out cells", "ECE there before", "after", "ECE on the query before", "after"]
-    about = "Calibration error of scANVI; after, on cells that the temperature was not fitted on."
+        rows.append([name, f"{mean(m['n_cells'] for m in own):.0f}", *held_out, chance, *query])
+    header = ["pair", "held-out cells", "ECE there before", "after", "by chance", "ECE on the query before", "after"]
+    about = (
+        "Calibration error (ECE) of scANVI; after, on cells that the temperature was not fitted on. By chance: what as "
+        "many cells of a perfectly calibrated method would show."
+    )
     return f"{about}\n\n{table(header, rows)}"
+
+
+def by_chance(curve: dict[str, Any], *, seed: int = 0) -> float:
+    """Mean calibration error of a perfectly calibrated method with as many cells in the same bins."""
+    n_cells, confidence = np.array(curve["n_cells"]), np.array(curve["confidence"], dtype=float)
+    n_cells, confidence = n_cells[n_cells > 0], confidence[n_cells > 0].clip(0, 1)
+    right = np.random.default_rng(seed).binomial(n_cells, confidence, (ECE_DRAWS, len(n_cells)))
+    return float((np.abs(right - n_cells * confidence).sum(axis=1) / n_cells.sum()).mean())
+
+
+def time_added(found: dict[str, list[dict[str, Any]]]) -> str:
+    """Seconds of the stage ``opinions`` as a share of all other stages'."""
+    rows = []
+    for name, runs in found.items():
+        own = [r["seconds"]["opinions"] for r in runs]
+        rest = [sum(r["seconds"].values()) - r["seconds"]["opinions"] for r in runs]
+        share = spread([100 * a / b for a, b in zip(own, rest, strict=True)], ".0f")
+        rows.append([name, spread(own, ".1f"), spread(rest, ".1f"), share])
+    return "Time of the second opinions.\n\n" + table(["pair", "opinions, s", "all else, s", "share, %"], rows)
 
 
 def rejection(found: dict[str, list[dict[str, Any]]]) -> str:
