@@ -170,7 +170,11 @@ def main() -> None:
     )
     about += f" genes, real ones as they are; {options.seeds} seeds, preset {options.preset}."
     parts = [about, *(make(found) for make in (transfers, alarms, calibration, rejection, time_added))]
-    keep("Trust", " ".join(["python -m benchmarks.trust", *sys.argv[1:]]), "\n\n".join(parts))
+    keep(
+        "Trust" if set(options.pairs) - set(FILES) else "Trust on the real pairs",
+        " ".join(["python -m benchmarks.trust", *sys.argv[1:]]),
+        "\n\n".join(parts),
+    )
 
 
 def transfers(found: dict[str, list[dict[str, Any]]]) -> str:
