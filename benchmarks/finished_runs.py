@@ -71,8 +71,8 @@ def _opinions(soft: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         for name in evaluate.METHODS
     }
     softs = {name: s.div(s.sum(axis=1), axis=0) for name, s in noisy.items()}
-    temperatures = dict.fromkeys([*softs, evaluate.CONSENSUS], 1.0)
-    table = opinion_table(softs, consensus_soft(softs, temperatures, temperatures), temperatures)
+    consensus = consensus_soft(softs, dict.fromkeys(softs))
+    table = opinion_table(softs["scanvi"], softs | {evaluate.CONSENSUS: consensus})
     table["held_out"] = rng.random(len(soft)) < 0.1
     table["distance_percentile"] = rng.uniform(0, 100, len(soft)).astype(np.float32)
     return table

@@ -9,8 +9,18 @@ import h5py
 import numpy as np
 import scipy.sparse as sp
 
+SCALE = 1e4
+"""Counts per cell that expression is scaled to before the logarithm."""
+
 MAX_VALUES = 8_000_000
 """Stored values in one slice: 64 MB as float32 with int32 indices."""
+
+
+def log_normalised(counts: sp.csr_matrix, n_counts: np.ndarray) -> sp.csr_matrix:
+    """``log1p(counts / n_counts * 10,000)``, CSR of shape (n_cells, n_genes), float32, by counts of each cell."""
+    factor = (SCALE / np.maximum(n_counts, 1)).astype(np.float32)
+    values = np.log1p(counts.data * np.repeat(factor, np.diff(counts.indptr))).astype(np.float32)
+    return sp.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
 
 
 @dataclass

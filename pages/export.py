@@ -10,6 +10,7 @@ from labeltransfer.errors import RunError
 from labeltransfer.results import export, figures
 from labeltransfer.results.maps import Basis
 from labeltransfer.results.rejection import FARTHEST
+from labeltransfer.results.safe_csv import to_csv
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.supplement import ANNOTATED, report_html, script_of
 from pages.shared import cached, cached_pairs
@@ -76,7 +77,7 @@ def show_predictions(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             f"Download {len(rows):,} predictions as CSV",
-            lambda: export.to_csv(offered(rows=rows)),
+            lambda: to_csv(offered(rows=rows)),
             file_name=f"predictions-{run.id}.csv",
             mime="text/csv",
             type="primary",

@@ -13,8 +13,7 @@ from labeltransfer.results.opinions import best_method, consensus_soft, held_out
 def opinions_of(soft: pd.DataFrame, **others: pd.DataFrame) -> pd.DataFrame:
     """Opinions as a run makes them: every method says what scANVI says, but for those given by name."""
     softs = {name: others.get(name, soft) for name in METHODS}
-    temperatures = dict.fromkeys([*METHODS, CONSENSUS], 1.0)
-    table = opinion_table(softs, consensus_soft(softs, temperatures, temperatures), temperatures)
+    table = opinion_table(soft, softs | {CONSENSUS: consensus_soft(softs, dict.fromkeys(softs))})
     table["held_out"] = np.arange(len(soft)) % 10 == 0
     table["distance_percentile"] = np.linspace(0, 100, len(soft), dtype=np.float32)
     return table

@@ -13,6 +13,7 @@ from labeltransfer.params import RunParams, SideParams
 from labeltransfer.results import export
 from labeltransfer.results.edits import Edit, deciding, final_labels
 from labeltransfer.results.rejection import Rule
+from labeltransfer.results.safe_csv import to_csv
 from labeltransfer.runs.edits import add_edit, can_edit, edits_file, read_edits, undo_edit
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import default_store, find_run
@@ -90,7 +91,7 @@ def test_an_edit_outweighs_rejection_and_the_rest_is_as_rejected(cells: pd.DataF
 
 
 def test_a_label_that_a_spreadsheet_would_run_is_escaped(cells: pd.DataFrame) -> None:
-    text = export.to_csv(export.predictions(cells, "r", edits=[edit(label="=1+1", rows=(2,), name="@x")]))
+    text = to_csv(export.predictions(cells, "r", edits=[edit(label="=1+1", rows=(2,), name="@x")]))
     assert "'=1+1,'@x,relabel" in text
 
 

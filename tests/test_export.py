@@ -14,7 +14,8 @@ from made import opinions_of
 
 from labeltransfer import sparse
 from labeltransfer.errors import RunError
-from labeltransfer.results import evaluate, export
+from labeltransfer.results import evaluate, export, safe_csv
+from labeltransfer.results.safe_csv import to_csv
 
 LABELS = ["B", "T/NK"]
 
@@ -84,7 +85,7 @@ def test_predictions_hold_a_row_per_query_cell_with_the_run(cells: pd.DataFrame)
 
 
 def test_csv_reads_back_as_it_was(cells: pd.DataFrame) -> None:
-    back = pd.read_csv(io.StringIO(export.to_csv(export.predictions(cells, "run-1"))))
+    back = pd.read_csv(io.StringIO(to_csv(export.predictions(cells, "run-1"))))
     assert list(back["predicted_label"]) == ["B", "T/NK", "T/NK"]
     assert back["observed_label"].isna().tolist() == [False, True, False]
     assert np.allclose(back["confidence"], [0.7, 0.6, 0.9])
@@ -94,24 +95,24 @@ def test_csv_reads_back_as_it_was(cells: pd.DataFrame) -> None:
 def test_csv_text_that_a_spreadsheet_would_run_is_escaped(start: str) -> None:
     text = f"{start}cmd|' /C calc'!A0"
     frame = pd.DataFrame({text: [1], "label": pd.Categorical([text]), "cell": [text]})
-    back = pd.read_csv(io.StringIO(export.to_csv(frame)), lineterminator="\n")
+    back = pd.read_csv(io.StringIO(to_csv(frame)), lineterminator="\n")
     assert back.columns[0] == f"'{text}"
     assert back.loc[0, "label"] == back.loc[0, "cell"] == f"'{text}"
 
 
 def test_csv_leaves_numbers_and_plain_text_alone() -> None:
     frame = pd.DataFrame({"cell": ["CD4-positive", None], "score": [-0.5, 2.0]})
-    assert export.to_csv(frame) == "cell,score\nCD4-positive,-0.5\n,2\n"
+    assert to_csv(frame) == "cell,score\nCD4-positive,-0.5\n,2\n"
 
 
 def test_csv_of_many_rows_has_one_header_and_every_row_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pd.DataFrame({"cell": [f"c{i}" for i in range(10)], "label": pd.Categorical(["=B", "T"] * 5)})
-    whole = export.to_csv(frame)
-    monkeypatch.setattr(export, "BLOCK", 3)
-    assert export.to_csv(frame) == whole
+    whole = to_csv(frame)
+    monkeypatch.setattr(safe_csv, "BLOCK", 3)
+    assert to_csv(frame) == whole
     assert whole.count("cell,label") == 1
     assert whole.splitlines()[9:] == ["c8,'=B", "c9,T"]
-    assert export.to_csv(frame.head(0)) == "cell,label\n"
+    assert to_csv(frame.head(0)) == "cell,label\n"
 
 
 def test_annotated_file_holds_counts_expression_latents_maps_and_predictions(

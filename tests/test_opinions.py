@@ -7,6 +7,7 @@ import scipy.sparse as sp
 
 from labeltransfer.models import second_opinion
 from labeltransfer.results import opinions
+from labeltransfer.results.confidence import calibrated
 from labeltransfer.results.distance import Neighbours, distance_percentile, neighbours
 
 NAMES = ["B", "T"]
@@ -107,8 +108,9 @@ def soft_of(*rows: tuple[float, float]) -> pd.DataFrame:
 
 
 def table_of(softs: dict[str, pd.DataFrame], **temperatures: float) -> pd.DataFrame:
-    warmth = dict.fromkeys([*softs, "consensus"], 1.0) | temperatures
-    return opinions.opinion_table(softs, opinions.consensus_soft(softs, warmth, dict.fromkeys(softs)), warmth)
+    trusted = {name: calibrated(soft, temperatures.get(name, 1.0)) for name, soft in softs.items()}
+    consensus = opinions.consensus_soft(trusted, dict.fromkeys(softs))
+    return opinions.opinion_table(softs["scanvi"], trusted | {"consensus": consensus})
 
 
 def test_the_table_counts_who_agrees_and_takes_the_mean() -> None:
@@ -130,9 +132,8 @@ def test_the_table_counts_who_agrees_and_takes_the_mean() -> None:
 
 def test_a_method_that_fails_on_held_out_cells_hardly_counts() -> None:
     softs = {"scanvi": soft_of((0.9, 0.1)), "regression": soft_of((0.3, 0.7))}
-    warmth = dict.fromkeys(softs, 1.0)
-    equal = opinions.consensus_soft(softs, warmth, {"scanvi": 0.9, "regression": 0.9})
-    unequal = opinions.consensus_soft(softs, warmth, {"scanvi": 0.5, "regression": 0.95})
+    equal = opinions.consensus_soft(softs, {"scanvi": 0.9, "regression": 0.9})
+    unequal = opinions.consensus_soft(softs, {"scanvi": 0.5, "regression": 0.95})
     assert equal["B"].iat[0] == pytest.approx(0.6)
     assert unequal["B"].iat[0] < 0.31
 

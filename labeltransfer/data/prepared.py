@@ -17,10 +17,9 @@ import scipy.sparse as sp
 
 from labeltransfer import sparse
 from labeltransfer.errors import SettingsError
+from labeltransfer.sparse import SCALE
 
 COUNTS = "layers/counts"
-SCALE = 1e4
-"""Counts per cell that expression is scaled to before the logarithm."""
 N_BLOCK = 256
 """Genes read at a time, at most."""
 

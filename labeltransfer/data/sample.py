@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import TruncatedSVD
 
+from labeltransfer.sparse import SCALE
 from labeltransfer.strata import stratified
 
 N_LANDMARKS = 20_000
@@ -19,7 +20,6 @@ N_LANDMARKS = 20_000
 N_INFORMATIVE = 1000
 N_AXES = 20
 MAX_STRATA = 50
-SCALE = 1e4
 
 Blocks = Callable[[], Iterator[sp.csc_matrix]]
 """Gives the counts of all cells in blocks, CSC of shape (n_cells_of_block, n_genes), anew at each call."""

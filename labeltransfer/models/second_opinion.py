@@ -16,11 +16,10 @@ import scipy.sparse as sp
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
+from labeltransfer.sparse import log_normalised
 from labeltransfer.strata import stratified
 
 Method = Literal["knn", "forest", "regression"]
-SCALE = 1e4
-"""Counts per cell that expression is scaled to before the logarithm."""
 N_TREES = 100
 MOST_CELLS = 20_000
 """Reference cells that a classifier learns from, at most; a sample keeps some of every label."""
@@ -118,7 +117,7 @@ def regression_soft(
     -------
     Probability of each label for each cell, shape (n_cells, n_labels), float32.
     """
-    expression = _log_normalised(counts, n_counts)
+    expression = log_normalised(counts, n_counts)
     # By the taught cells, query cells too: by its own means, a query of one cell type would look like a bit of each.
     mean, deviation = _mean_and_deviation(expression[rows])
 
@@ -133,12 +132,6 @@ def regression_soft(
         soft[cells] = model.predict_proba(standardised(cells))
         progress((cells[-1] + 1) / counts.shape[0])
     return _by_name(model.classes_, soft, names)
-
-
-def _log_normalised(counts: sp.csr_matrix, n_counts: np.ndarray) -> sp.csr_matrix:
-    factor = SCALE / np.maximum(n_counts, 1).astype(np.float32)
-    values = np.log1p(counts.data * np.repeat(factor, np.diff(counts.indptr))).astype(np.float32)
-    return sp.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def _mean_and_deviation(expression: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:

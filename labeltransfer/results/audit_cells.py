@@ -14,12 +14,12 @@ from labeltransfer.results.audit_evidence import (
     Evidence,
     Finding,
     Kind,
-    log_normalised,
-    log_odds,
     neighbour_shares,
-    profiles,
     telling_genes,
 )
+from labeltransfer.results.audit_profiles import log_odds, profiles
+from labeltransfer.results.evaluate import codes_among
+from labeltransfer.sparse import log_normalised
 
 FEWEST_OF_A_PART = 10
 PART = 0.08
@@ -145,9 +145,7 @@ def misplaced_cells(
     typical = evidence.votes.to_numpy() >= TYPICAL
     fits, misfits = (np.zeros(len(rows), int) for _ in range(2))
     for method in (*LATENT_METHODS, GENE_METHOD):
-        said = cells[method].astype("category").cat
-        place = np.append(evidence.votes.columns.get_indexer(said.categories.astype(str)), -1)
-        label = place[said.codes.to_numpy()[rows]]
+        label = codes_among(cells[method], list(evidence.votes.columns))[rows]
         fits += (label >= 0) & typical[best, label]
         misfits += (label >= 0) & typical[codes, label]
     wrong = (among >= AMONG_OTHERS) & (among_own <= AMONG_OWN)

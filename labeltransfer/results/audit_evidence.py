@@ -12,17 +12,15 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from labeltransfer.results.audit_profiles import Profiles, profiles
 from labeltransfer.results.distance import neighbours
+from labeltransfer.results.evaluate import codes_among
 from labeltransfer.strata import stratified
 
 LATENT_METHODS = ("predicted_label", "knn_label", "forest_label")
 GENE_METHOD = "regression_label"
 CONSENSUS = "consensus_label"
 
-SCALE = 1e4
-"""Counts per cell that expression is scaled to before the logarithm."""
-BLOCK = 50_000
-"""Cells whose counts are taken in at a time."""
 MOST_ANCHORS = 30_000
 """Labelled query cells that cells are compared with in the latent; a sample keeps some of every label."""
 N_NEIGHBOURS = 15
@@ -46,29 +44,6 @@ class Finding:
     evidence: str
     rows: np.ndarray
     now: np.ndarray
-
-
-@dataclass(frozen=True)
-class Profiles:
-    """Expression of groups of cells: rows are ``names``, columns the chosen genes, arrays (n_groups, n_genes).
-
-    ``mean`` and ``variance`` are of log-normalised counts, ``total`` is the sum of the counts; ``n_cells`` has shape
-    (n_groups,).
-    """
-
-    names: list[str]
-    n_cells: np.ndarray
-    mean: np.ndarray
-    variance: np.ndarray
-    total: np.ndarray
-
-    def __post_init__(self) -> None:
-        shapes = {self.mean.shape, self.variance.shape, self.total.shape}
-        if len(shapes) != 1 or len(self.names) != len(self.mean) != len(self.n_cells):
-            raise ValueError(f"{len(self.names)} groups, but arrays of shapes {sorted(shapes)}")
-
-    def at(self, name: str) -> int:
-        return self.names.index(name)
 
 
 @dataclass(frozen=True)
@@ -137,18 +112,18 @@ def gather(cells: pd.DataFrame, counts: sp.csr_matrix) -> Evidence:
     is_query = (cells["side"] == "query").to_numpy()
     observed = cells["observed_label"]
     query_labels, reference_labels = _present(observed[is_query]), _present(observed[~is_query])
-    codes = _codes(observed, query_labels)
+    codes = codes_among(observed, query_labels)
     own = np.where(is_query, codes, -1)
     shares = {
-        name: _shares(own, _codes(cells[name], reference_labels), query_labels, reference_labels)
+        name: _shares(own, codes_among(cells[name], reference_labels), query_labels, reference_labels)
         for name in (*LATENT_METHODS, GENE_METHOD)
     }
     n_counts = cells["n_counts"].to_numpy(dtype=float)
     query = profiles(counts, n_counts, own, query_labels)
-    of_reference = np.where(is_query, -1, _codes(observed, reference_labels))
+    of_reference = np.where(is_query, -1, codes_among(observed, reference_labels))
     reference = profiles(counts, n_counts, of_reference, reference_labels)
     alike = profiles(
-        counts, n_counts, np.where(is_query, _codes(cells[CONSENSUS], reference_labels), -1), reference_labels
+        counts, n_counts, np.where(is_query, codes_among(cells[CONSENSUS], reference_labels), -1), reference_labels
     )
     latent = sum((shares[name] for name in LATENT_METHODS[1:]), shares[LATENT_METHODS[0]]) / len(LATENT_METHODS)
     return Evidence(latent, shares[GENE_METHOD], query, reference, _offset(alike, reference))
@@ -158,60 +133,12 @@ def _present(labels: pd.Series) -> list[str]:
     return sorted(map(str, labels.dropna().unique()))
 
 
-def _codes(labels: pd.Series, names: list[str]) -> np.ndarray:
-    """Place of each label in ``names``, shape (n_cells,); -1 where it has none."""
-    text = labels.astype("category").cat
-    place = np.append(pd.Index(names).get_indexer(pd.Index(text.categories.astype(str))), -1)
-    return place[text.codes.to_numpy()]
-
-
 def _shares(rows: np.ndarray, columns: np.ndarray, row_names: list[str], column_names: list[str]) -> pd.DataFrame:
     known = (rows >= 0) & (columns >= 0)
     flat = np.bincount(rows[known] * len(column_names) + columns[known], minlength=len(row_names) * len(column_names))
     table = flat.reshape(len(row_names), len(column_names)).astype(float)
     n_cells = np.maximum(np.bincount(rows[rows >= 0], minlength=len(row_names)), 1)
     return pd.DataFrame(table / n_cells[:, None], index=row_names, columns=column_names)
-
-
-def profiles(counts: sp.csr_matrix, n_counts: np.ndarray, codes: np.ndarray, names: list[str]) -> Profiles:
-    """Mean, variance and sum of the genes over groups of cells, a block of cells at a time.
-
-    Parameters
-    ----------
-    counts
-        CSR of shape (n_cells, n_genes).
-    n_counts
-        Counts per cell over all shared genes, shape (n_cells,).
-    codes
-        Group of each cell, shape (n_cells,), -1 for none.
-    names
-        Names of the groups.
-    """
-    n_groups, n_genes = len(names), counts.shape[1]
-    first, second, total = (np.zeros((n_groups, n_genes)) for _ in range(3))
-    rows = np.flatnonzero(codes >= 0)
-    for start in range(0, len(rows), BLOCK):
-        part = rows[start : start + BLOCK]
-        block = counts[part].astype(np.float32)
-        member = sp.csr_matrix(
-            (np.ones(len(part), np.float32), (codes[part], np.arange(len(part)))), shape=(n_groups, len(part))
-        )
-        total += (member @ block).toarray()
-        block = log_normalised(block, n_counts[part])
-        first += (member @ block).toarray()
-        block.data **= 2
-        second += (member @ block).toarray()
-    n_cells = np.bincount(codes[rows], minlength=n_groups)
-    each = np.maximum(n_cells, 1)[:, None]
-    mean = first / each
-    return Profiles(names, n_cells, mean, np.maximum(second / each - mean**2, 0), total)
-
-
-def log_normalised(counts: sp.csr_matrix, n_counts: np.ndarray) -> sp.csr_matrix:
-    """``log1p(counts / n_counts * 10,000)``, CSR."""
-    factor = SCALE / np.maximum(n_counts, 1)
-    values = np.log1p(counts.data * np.repeat(factor, np.diff(counts.indptr))).astype(np.float32)
-    return sp.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def _offset(alike: Profiles, reference: Profiles) -> np.ndarray:
@@ -290,20 +217,3 @@ def neighbour_shares(latent: np.ndarray, codes: np.ndarray, n_classes: int, *, s
     flat = (np.arange(len(codes))[:, None] * n_classes + codes[near]).ravel()
     found = np.bincount(flat, minlength=len(codes) * n_classes).reshape(len(codes), n_classes)
     return (found / max(near.shape[1], 1)).astype(np.float32)
-
-
-def log_odds(
-    counts: sp.csr_matrix, rows: np.ndarray, own: np.ndarray, other: np.ndarray, query: Profiles
-) -> np.ndarray:
-    """How much likelier each cell's counts are in another class of the query than in its own, shape (n_rows,), nats.
-
-    Multinomial likelihood by the classes' total counts, smoothed: the query against itself, the reference has no say.
-    """
-    total = query.total + query.total.sum(axis=0) / max(query.total.sum(), 1) * 100 + 1e-3
-    log_share = np.log(total / total.sum(axis=1, keepdims=True))
-    found = np.empty(len(rows))
-    for start in range(0, len(rows), 2_000):
-        part = slice(start, start + 2_000)
-        block = counts[rows[part]].multiply(log_share[other[part]] - log_share[own[part]])
-        found[part] = np.asarray(block.sum(axis=1)).ravel()
-    return found

@@ -12,9 +12,6 @@ from labeltransfer.params import Side
 
 Action = Literal["accept", "relabel", "exclude"]
 
-EDIT_COLUMNS = ("final_label", "edit", "edit_action", "edited_by")
-"""What edits add to a table of predictions."""
-
 LONGEST = 120
 """Characters of a name or a label, at most."""
 

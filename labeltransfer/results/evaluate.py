@@ -1,5 +1,6 @@
 """Predictions against observed labels: the table of cells, scores and the confusion matrix."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -83,6 +84,16 @@ def as_categorical(labels: pd.Series) -> pd.Series:
     text = labels.astype(object).where(labels.notna())
     text = text.map(lambda label: str(label), na_action="ignore")
     return pd.Series(pd.Categorical(text, sorted(text.dropna().unique())), index=labels.index, name=labels.name)
+
+
+def codes_among(labels: pd.Series, names: Sequence[str]) -> np.ndarray:
+    """Place of each label in ``names``, array of shape (n_cells,); -1 where it has none.
+
+    Categories are looked up, not cells: a million take milliseconds.
+    """
+    text = labels.astype("category").cat
+    place = np.append(pd.Index(names).get_indexer(pd.Index(text.categories.astype(str))), -1)
+    return place[text.codes.to_numpy()]
 
 
 def reference_labels(cells: pd.DataFrame) -> list[str]:

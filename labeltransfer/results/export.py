@@ -1,4 +1,4 @@
-"""What leaves the app: predictions as CSV, the annotated AnnData, models as one zip."""
+"""What leaves the app: predictions as a table, the annotated AnnData, models as one zip."""
 
 import json
 import os
@@ -20,11 +20,8 @@ from labeltransfer.params import Side
 from labeltransfer.results.edits import Edit, deciding, final_labels
 from labeltransfer.results.evaluate import OBS_PREFIX
 from labeltransfer.results.rejection import KEEP_ALL, Rule, rejected, with_unknown
-from labeltransfer.sparse import SparseWriter, Turner, cut
+from labeltransfer.sparse import SparseWriter, Turner, cut, log_normalised
 from labeltransfer.training_labels import training_labels
-
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""A spreadsheet reads a cell that begins so as a formula, or drops the character and then does."""
 
 _COLUMNS = [
     "cell_id",
@@ -41,10 +38,6 @@ _COLUMNS = [
     "technology",
     "batch",
 ]
-
-
-BLOCK = 100_000
-"""Rows that are made into text at a time, so that a million cells need little more memory than their file."""
 
 
 def predictions(
@@ -104,37 +97,6 @@ def _of_side(cells: pd.DataFrame, side: Side, rows: np.ndarray | None) -> np.nda
     """Which of the chosen cells are of a side."""
     own = (cells["side"] == side).to_numpy()
     return own if rows is None else own[rows]
-
-
-def to_csv(frame: pd.DataFrame) -> str:
-    """Write a table as CSV without its index.
-
-    Text, and column names, that a spreadsheet would take for a formula get an apostrophe in front, as OWASP advises
-    ("CSV injection"). Numbers keep six digits.
-    """
-    return "".join(csv_blocks(frame))
-
-
-def csv_blocks(frame: pd.DataFrame) -> Iterator[str]:
-    """The CSV in pieces of ``BLOCK`` rows; the header stands in the first."""
-    for start in range(0, max(len(frame), 1), BLOCK):
-        part = frame.iloc[start : start + BLOCK]
-        safe = {_escape(name): _escape_column(part[name]) for name in part.columns}
-        table = pd.DataFrame(safe, columns=list(safe))
-        yield table.to_csv(index=False, header=start == 0, float_format="%.6g", lineterminator="\n")
-
-
-def _escape_column(column: pd.Series) -> pd.Series:
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        categories = {value: _escape(value) for value in column.cat.categories}
-        return column.astype(object).map(categories, na_action="ignore")
-    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
-        return column.astype(object).map(_escape, na_action="ignore")
-    return column
-
-
-def _escape(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def write_annotated(
@@ -213,21 +175,12 @@ def _write_counts(source: h5py.Group, file: h5py.File, check: Callable[[], None]
         )
         for _, lines in turner.slices():
             counts.append(lines)
-            expression.append(log_normalized(lines))
+            expression.append(log_normalised(lines, np.asarray(lines.sum(axis=1)).ravel()))
             check()
         counts.finish()
         expression.finish()
     finally:
         scratch.unlink(missing_ok=True)
-
-
-def log_normalized(counts: Any) -> Any:
-    """log1p of counts per 10,000 of each cell; CSR matrix of shape (n_cells, n_genes), float32."""
-    normalized = counts.astype(np.float32, copy=True)
-    totals = np.asarray(counts.sum(axis=1)).ravel()
-    factor = (1e4 / np.maximum(totals, 1)).astype(np.float32)
-    normalized.data = np.log1p(normalized.data * np.repeat(factor, np.diff(normalized.indptr)))
-    return normalized
 
 
 def _annotated_obs(cells: pd.DataFrame) -> pd.DataFrame:

@@ -74,11 +74,17 @@ def n_kinds(term: str) -> int:
 
 
 @cache
+def _present() -> Mapping[str, str]:
+    """Names of the terms by id, without the obsolete ones, which share names and synonyms with present ones."""
+    parser = _parser()
+    return {t: name for name, t in parser.get_term_label_to_id_map("CL").items() if not parser.is_term_deprecated(t)}
+
+
+@cache
 def _ids_by_words() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Ids of the terms by their plain words, and by those of their synonyms where these fit one term alone."""
     parser = _parser()
-    # Obsolete terms stay in the ontology, some with names and synonyms that a present term has too.
-    present = {t: name for name, t in parser.get_term_label_to_id_map("CL").items() if not parser.is_term_deprecated(t)}
+    present = _present()
     names = {_words(name): term for term, name in present.items()}
     synonyms: dict[str, set[str]] = {}
     for term in present:
@@ -114,7 +120,7 @@ def is_term(term: str) -> bool:
 @cache
 def spelt_terms() -> Mapping[str, str]:
     """How each present term is called, by id, its synonyms with it: one types what one knows."""
-    names = {t: n for n, t in _parser().get_term_label_to_id_map("CL").items() if not _parser().is_term_deprecated(t)}
+    names = _present()
     also = {term: ", ".join(_parser().get_term_synonyms(term)) for term in names}
     found = {term: f"{name} ({term})" + (f", also {also[term]}" if also[term] else "") for term, name in names.items()}
     return dict(sorted(found.items(), key=lambda item: item[1].lower()))

@@ -9,7 +9,6 @@ from sklearn.metrics import f1_score
 
 from labeltransfer.results.confidence import (
     Reliability,
-    calibrated,
     cross_calibrated,
     fit_temperature,
     reliability,
@@ -69,17 +68,13 @@ def curve(found: Reliability) -> dict[str, Any]:
     }
 
 
-def consensus_soft(
-    softs: Mapping[str, pd.DataFrame], temperatures: Mapping[str, float], accuracies: Mapping[str, float | None]
-) -> pd.DataFrame:
+def consensus_soft(softs: Mapping[str, pd.DataFrame], accuracies: Mapping[str, float | None]) -> pd.DataFrame:
     """Weighted mean of the methods' calibrated probabilities, shape (n_cells, n_labels); rows sum to 1.
 
     Parameters
     ----------
     softs
-        Probabilities of each method, frames of shape (n_cells, n_labels) with the same columns.
-    temperatures
-        Temperature of each method.
+        Calibrated probabilities of each method, frames of shape (n_cells, n_labels) with the same columns.
     accuracies
         Share of held-out reference cells that each method gets right; None where there are none.
     """
@@ -88,24 +83,21 @@ def consensus_soft(
     for name, soft in softs.items():
         accuracy = accuracies[name]
         weight = VOTES[name] * (1.0 if accuracy is None else accuracy**EMPHASIS)
-        total += weight * calibrated(soft[first.columns], temperatures[name]).to_numpy()
+        total += weight * soft[first.columns].to_numpy()
     total /= np.maximum(total.sum(axis=1, keepdims=True), np.float32(1e-12))
     return pd.DataFrame(total, index=first.index, columns=first.columns)
 
 
-def opinion_table(
-    softs: dict[str, pd.DataFrame], consensus: pd.DataFrame, temperatures: Mapping[str, float]
-) -> pd.DataFrame:
+def opinion_table(scanvi: pd.DataFrame, softs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Put the methods' probabilities together, cell by cell.
 
     Parameters
     ----------
+    scanvi
+        scANVI's probabilities as they came, shape (n_cells, n_labels).
     softs
-        Probabilities of each method, scANVI among them: frames of shape (n_cells, n_labels), all with the same columns.
-    consensus
-        See :func:`consensus_soft`, likewise.
-    temperatures
-        Temperature of each method and of the consensus.
+        Calibrated probabilities of each method, scANVI among them, and of the consensus, likewise and with the same
+        columns.
 
     Returns
     -------
@@ -113,17 +105,16 @@ def opinion_table(
     labels, and ``raw_confidence`` as it came; ``NAME_label`` and ``NAME_confidence`` of each other method and of the
     consensus; ``agreement``, how many methods say what scANVI says, itself included (1 to the number of methods).
     """
-    own = softs[SCANVI]
-    labels, said_by_scanvi = pd.Index(names(own)), own.to_numpy().argmax(axis=1)
-    two = np.sort(calibrated(own, temperatures[SCANVI]).to_numpy(), axis=1)[:, -2:]
+    labels, said_by_scanvi = pd.Index(names(scanvi)), scanvi.to_numpy().argmax(axis=1)
+    two = np.sort(softs[SCANVI].to_numpy(), axis=1)[:, -2:]
     table: dict[str, Any] = {
-        "raw_confidence": own.to_numpy(dtype=np.float32).max(axis=1),
+        "raw_confidence": scanvi.to_numpy(dtype=np.float32).max(axis=1),
         "confidence": two[:, -1],
-        "second_confidence": two[:, 0] if own.shape[1] > 1 else np.float32(np.nan),
+        "second_confidence": two[:, 0] if scanvi.shape[1] > 1 else np.float32(np.nan),
     }
-    agreement = np.zeros(len(own), np.int8)
-    for name, soft in (softs | {CONSENSUS: consensus}).items():
-        values = calibrated(soft[own.columns], temperatures[name]).to_numpy()
+    agreement = np.zeros(len(scanvi), np.int8)
+    for name, soft in softs.items():
+        values = soft[scanvi.columns].to_numpy()
         said = values.argmax(axis=1)
         if name != CONSENSUS:
             agreement += said == said_by_scanvi

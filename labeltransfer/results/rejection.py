@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.params import UNKNOWN
+from labeltransfer.results.evaluate import codes_among
 
 FARTHEST = 100.0
 """Percentile that no cell lies beyond."""
@@ -61,11 +62,9 @@ def rejected(cells: pd.DataFrame, rule: Rule) -> np.ndarray:
 def readout(cells: pd.DataFrame, rule: Rule, known: list[str]) -> Readout:
     """Coverage and error of a rule over some cells; ``known`` are the labels that can be predicted."""
     kept = ~rejected(cells, rule)
-    observed, predicted = (cells[f"{name}_label"].astype("category").cat for name in ("observed", "predicted"))
-    is_known = np.append(observed.categories.isin(known), False)  # -1, no label, takes the last
-    as_predicted = np.append(predicted.categories.get_indexer(observed.categories), -1)
-    scored = kept & is_known[observed.codes]
-    wrong = scored & (as_predicted[observed.codes] != predicted.codes.to_numpy())
+    observed, predicted = (codes_among(cells[f"{name}_label"], known) for name in ("observed", "predicted"))
+    scored = kept & (observed >= 0)
+    wrong = scored & (observed != predicted)
     confidence = cells["confidence"].to_numpy(dtype=float)[kept]
     n_scored = int(scored.sum())
     return Readout(

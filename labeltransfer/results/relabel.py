@@ -14,7 +14,7 @@ import pandas as pd
 from labeltransfer import home
 from labeltransfer.errors import RunError, SettingsError
 from labeltransfer.results import evaluate
-from labeltransfer.results.export import to_csv
+from labeltransfer.results.safe_csv import to_csv
 
 FILE = "relabelling.json"
 """In the folder of a run: all its layers."""

@@ -15,6 +15,7 @@ from labeltransfer.results.edits import deciding, final_labels
 from labeltransfer.results.ontology import Term
 from labeltransfer.results.rejection import Rule
 from labeltransfer.results.relations import label_table
+from labeltransfer.results.safe_csv import to_csv
 from labeltransfer.runs.edits import read_edits
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.supplement import report_html, script_of
@@ -45,10 +46,10 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     cells = pd.read_parquet(cells_file)
     rule = Rule(confidence=run.params.reject_below or 0.0)
     predictions = export.predictions(cells, run.id, rule=rule, edits=read_edits(run))
-    home.write_atomic(folder / "predictions.csv", export.to_csv(predictions))
+    home.write_atomic(folder / "predictions.csv", to_csv(predictions))
     metrics = run_metrics(run)
     home.write_json(folder / "metrics.json", metrics)
-    home.write_atomic(folder / "per_label.csv", export.to_csv(label_table(cells, run_terms(run))))
+    home.write_atomic(folder / "per_label.csv", to_csv(label_table(cells, run_terms(run))))
     trust = home.read_json(run.artefact("evaluate", "trust.json"))
     home.write_json(folder / "trust.json", trust)
     shutil.copyfile(run.artefact("evaluate", "audit.csv"), folder / "audit.csv")

@@ -12,6 +12,7 @@ from labeltransfer.data.prepared import all_counts, read_cells
 from labeltransfer.models import second_opinion
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results import alarm, distance, opinions
+from labeltransfer.results.confidence import calibrated
 from labeltransfer.results.evaluate import CONSENSUS
 from labeltransfer.runs.run import Run
 from labeltransfer.training_labels import training_labels
@@ -70,13 +71,11 @@ def ask_others(
         return opinions.held_out_report(soft.iloc[held_out], labels[held_out], seed=seed)
 
     reports = {name: report(soft) for name, soft in softs.items()}
-    consensus = opinions.consensus_soft(
-        softs,
-        {name: found["temperature"] for name, found in reports.items()},
-        {name: found["accuracy"] for name, found in reports.items()},
-    )
+    trusted = {name: calibrated(soft, reports[name]["temperature"]) for name, soft in softs.items()}
+    consensus = opinions.consensus_soft(trusted, {name: found["accuracy"] for name, found in reports.items()})
     reports[CONSENSUS] = report(consensus)
-    table = opinions.opinion_table(softs, consensus, {name: found["temperature"] for name, found in reports.items()})
+    trusted[CONSENSUS] = calibrated(consensus, reports[CONSENSUS]["temperature"])
+    table = opinions.opinion_table(scanvi, trusted)
     table["held_out"] = np.isin(everyone, held_out)
     table["distance_percentile"] = distance.distance_percentile(near, np.isin(everyone, taught))
     is_query = (obs["side"] == "query").to_numpy()

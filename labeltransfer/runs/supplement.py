@@ -17,6 +17,7 @@ from labeltransfer.results import export
 from labeltransfer.results.cells import read_cells
 from labeltransfer.results.rejection import Rule
 from labeltransfer.results.report import Material, render
+from labeltransfer.results.safe_csv import csv_blocks
 from labeltransfer.results.script import script_text
 from labeltransfer.runs.edits import read_edits
 from labeltransfer.runs.pipeline import STAGE_TITLES
@@ -99,7 +100,7 @@ def write_supplement(run: Run, target: Path) -> None:
         cells = read_cells(run.artefact("evaluate", "cells.parquet"))
         with archive.open("predictions.csv", "w", force_zip64=True) as file:
             table = export.predictions(cells, run.id, rule=rule, edits=read_edits(run))
-            for block in export.csv_blocks(table):
+            for block in csv_blocks(table):
                 file.write(block.encode())
         archive.writestr("report.html", report_html(run))
         with suppress(RunError):

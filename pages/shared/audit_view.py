@@ -9,7 +9,7 @@ import streamlit as st
 
 from labeltransfer.errors import RunError
 from labeltransfer.results import display, figures, relabel
-from labeltransfer.results.export import to_csv
+from labeltransfer.results.safe_csv import to_csv
 from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.cell_list import cell_list

@@ -18,6 +18,7 @@ WHAT_TO_TRY = (
     "check under Data that both sides hold raw counts; normalise full-length data by gene length; take more genes; "
     "choose a reference of the same tissue and of a technology nearer to the query's."
 )
+JUDGED = ("observed_label", "predicted_label", "confidence", "distance_percentile")
 METHOD_NAMES = METHODS | {CONSENSUS: "Consensus of all"}
 
 
@@ -91,7 +92,8 @@ def show_rejection(run: Run, cells: pd.DataFrame) -> None:
             "lacks lie far, however confident a classifier is. So does a whole query that was not well integrated.",
         )
     rule = rejection_rule(run)
-    query = cells.iloc[cached.side_rows(run, ["query"])]
+    needed = [name for name in JUDGED if name in cells]  # not all columns: a million rows take long to copy
+    query = cells[needed].iloc[cached.side_rows(run, ["query"])]
     found = readout(query, rule, reference_labels_of(run))
     show_readout(found)
     if not rule.active:
