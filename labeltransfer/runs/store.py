@@ -18,6 +18,7 @@ from filelock import FileLock
 from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
+from labeltransfer.runs import queue
 from labeltransfer.runs.run import Run, Status
 
 SHIPPED = Path(__file__).parent.parent / "demo"
@@ -85,8 +86,8 @@ class Store:
         raise RunError("There is no such run (any more): choose another one on the Runs page.")
 
     def queue(self) -> list[Run]:
-        """Runs that wait for a device, first come first."""
-        return [run for run in reversed(self.runs()) if run.status().state == "queued"]
+        """Runs that wait for a device, in the order in which they get one."""
+        return queue.line(self.runs())
 
     def delete(self, run: Run) -> None:
         """Delete a run and every artefact that no other run refers to.
