@@ -18,6 +18,7 @@ from filelock import FileLock
 from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
+from labeltransfer.runs import quotas
 from labeltransfer.runs.run import Run, Status
 
 SHIPPED = Path(__file__).parent.parent / "demo"
@@ -45,17 +46,19 @@ class Store:
         Raises
         ------
         RunError
-            The directory cannot be written.
+            The directory cannot be written, or the owner has no room for another run, see :mod:`.quotas`.
         """
         now = time.time()
         run_id = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now % 1 * 1e6):06d}{secrets.token_hex(2)}"
         run = Run(self.root / "runs" / run_id)
         try:
-            run.folder.mkdir(parents=True)
-            if owner:  # before params.json, with which the run comes into being: it is never seen without its owner
-                home.write_atomic(run.folder / "owner.txt", owner)
-            home.write_atomic(run.folder / "params.json", params.model_dump_json(indent=2))
-            run.write_status(Status(created=now))
+            with self.lock("runs"):  # two at once cannot both be the last that a quota allows
+                quotas.check_run(self, owner)
+                run.folder.mkdir(parents=True)
+                if owner:  # before params.json, with which the run comes into being: it is never seen without its owner
+                    home.write_atomic(run.folder / "owner.txt", owner)
+                home.write_atomic(run.folder / "params.json", params.model_dump_json(indent=2))
+                run.write_status(Status(created=now))
         except OSError as error:
             shutil.rmtree(run.folder, ignore_errors=True)
             raise RunError(f"The run cannot be kept in {self.root} ({error.strerror}): free some space.") from error
