@@ -40,24 +40,25 @@ def quotas() -> Quotas:
     return Quotas(_number(RUNS_PER_PERSON), _bytes(DISK_PER_PERSON), _bytes(DISK_IN_ALL))
 
 
-def check_run(store: "Store", owner: str) -> None:
-    """Check that a person may start another run.
+def check_run(store: "Store", owner: str, *, n_wanted: int = 1) -> None:
+    """Check that a person may start another run, or several.
 
     Raises
     ------
     RunError
-        They have as many running and queued as one may, or there is no disk left for it.
+        They would have more running and queued than one may, or there is no disk left for another.
     SettingsError
         See :func:`quotas`.
     """
     most = quotas().runs_per_person
     if most is not None:
         n_runs = sum(run.owner == owner and not run.status().over for run in store.runs())
-        if n_runs >= most:
+        if n_runs + n_wanted > most:
             have = f"{'You have' if owner else 'There are'} {n_runs} {'run' if n_runs == 1 else 'runs'}"
+            asked = f" and ask for {n_wanted} more" if n_wanted > 1 else ""
             raise RunError(
-                f"{have} at work or waiting, and {_may(owner)} have {most} at a time ({RUNS_PER_PERSON}): wait until "
-                "one has ended, or cancel one on the Runs page."
+                f"{have} at work or waiting{asked}, and {_may(owner)} have {most} at a time ({RUNS_PER_PERSON}): wait "
+                "until one has ended, or cancel one on the Runs page."
             )
     check_disk(store, owner)
 

@@ -107,19 +107,26 @@ class Store:
     def collect_garbage(self) -> None:
         """Remove artefacts that no run refers to, and what dead workers left half-built."""
         with self.lock("stages"):
-            runs = self.runs()
-            alive = {run.id for run in runs if not run.status().over}
-            try:
-                kept = {f"{stage}-{key}" for run in runs for stage, key in run.stage_keys().items()}
-            except RunError:  # some run's references are damaged: what it needs cannot be told, so all is kept
-                kept = None
-            for folder in self.stages.iterdir() if self.stages.is_dir() else []:
-                if folder.name.startswith("."):  # half-built
-                    wanted = folder.name.rpartition("~")[2] in alive
-                else:
-                    wanted = kept is None or folder.name in kept
-                if not wanted:
-                    shutil.rmtree(folder, ignore_errors=True)
+            for folder in self.garbage():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def garbage(self) -> list[Path]:
+        """Stage folders that no run refers to, and half-built ones of dead workers, as of now."""
+        runs = self.runs()
+        alive = {run.id for run in runs if not run.status().over}
+        try:
+            kept = {f"{stage}-{key}" for run in runs for stage, key in run.stage_keys().items()}
+        except RunError:  # some run's references are damaged: what it needs cannot be told, so all is kept
+            kept = None
+        unwanted = []
+        for folder in self.stages.iterdir() if self.stages.is_dir() else []:
+            if folder.name.startswith("."):  # half-built
+                wanted = folder.name.rpartition("~")[2] in alive
+            else:
+                wanted = kept is None or folder.name in kept
+            if not wanted:
+                unwanted.append(folder)
+        return unwanted
 
     def stage_folder(self, stage: str, key: str) -> Path:
         return self.stages / f"{stage}-{key}"
