@@ -1,4 +1,4 @@
-"""The frame of the app: page config, sign-in, the steps on top. Start it with ``streamlit run app.py``."""
+"""The frame of the app: page config, sign-in, the steps on top. ``serve.py`` serves it."""
 
 from functools import partial
 from pathlib import Path

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from labeltransfer import clean
 from labeltransfer.errors import LabelTransferError, RunCancelled, RunError
 from labeltransfer.options import check, settings_from_options
 from labeltransfer.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
@@ -93,6 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     supplement.set_defaults(command=_supplement)
     supplement.add_argument("run_id", metavar="RUN_ID")
     supplement.add_argument("--out", required=True, type=Path, metavar="FILE.zip")
+
+    cleaner = commands.add_parser("clean", help="remove old runs and what no run needs any more")
+    cleaner.set_defaults(command=clean.clean)
+    clean.add_options(cleaner)
     return parser
 
 

@@ -11,7 +11,7 @@ from pages.shared.lengths import choose_lengths
 from pages.shared.live import watch
 from pages.shared.people import changeable
 from pages.shared.previews import show_previews
-from pages.shared.start import confirm_cancel, start_run
+from pages.shared.start import confirm_cancel, start_button, start_run
 from pages.shared.widgets import settings_grid
 
 guard()
@@ -70,7 +70,7 @@ elif same and run is not None:
     elif changeable(run) and st.button("Cancel", icon=":material/block:"):
         confirm_cancel(run)
 else:
-    if st.button("Prepare", type="primary", icon=":material/play_arrow:"):
+    if start_button("Prepare"):
         with catching():
             start_run(params)
     st.caption(

@@ -1,17 +1,16 @@
-"""Running, queued and past runs: open, cancel, delete."""
+"""Running, queued and past runs: open, cancel, delete, keep, clean up."""
 
 import streamlit as st
 
-from labeltransfer.home import home
 from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import default_store
 from pages.shared.frame import catching, go, guard, has_stage, open_run, page_header
 from pages.shared.people import changeable, visible_runs, whose_to_change
 from pages.shared.queue_words import places
-from pages.shared.run_facts import disk_use, runs_table, shipped_demo
+from pages.shared.run_facts import runs_table, shipped_demo
 from pages.shared.sign_in import sign_in_is_on
+from pages.shared.space import keep_button, space
 from pages.shared.start import confirm_cancel, confirm_delete
-from pages.shared.words import plain, run_title, size
+from pages.shared.words import plain, run_title
 
 guard()
 page_header("Runs")
@@ -64,6 +63,7 @@ with catching():
         can_delete = bool(chosen) and all(run.id != "demo" and run not in at_work and changeable(run) for run in chosen)
         if st.button("Delete", icon=":material/delete:", disabled=not can_delete):
             confirm_delete(chosen)
+        keep_button(chosen)
         if not chosen:
             st.caption("Choose a run in the table's first column.")
         elif foreign := next((run for run in chosen if run.id != "demo" and not changeable(run)), None):
@@ -75,10 +75,7 @@ with catching():
         elif one and one in at_work:
             st.caption(f"{run_title(one)} is at work: cancel it before you delete it.")
 
-    used = disk_use(home(), len(default_store().runs()))
-    total = sum(used.values())
-    parts = ", ".join(f"{size(n_bytes)} {what}" for what, n_bytes in used.items() if n_bytes)
-    st.caption(f"On disk: {size(total)} in {home()}" + (f" ({parts})" if parts else ""))
+    space()
 
     if at_work:
         seen = {run.id: run.status().state for run in at_work}

@@ -7,7 +7,7 @@ from pages.shared.frame import catching, current_run, go, guard, has_stage, open
 from pages.shared.live import watch
 from pages.shared.people import changeable, whose_to_change
 from pages.shared.run_facts import settings_table
-from pages.shared.start import confirm_cancel, start_run
+from pages.shared.start import confirm_cancel, start_button, start_run
 from pages.shared.training_form import expectations, training_form
 from pages.shared.words import plain
 
@@ -64,5 +64,5 @@ if not held.complete:
 with catching():
     params = training_form(held)
     expectations(held, params)
-    if st.button("Start training", type="primary", icon=":material/play_arrow:"):
+    if start_button("Start training"):
         start_run(params)

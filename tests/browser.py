@@ -78,7 +78,7 @@ class Server:
         if self.data is not None:
             places["LABELTRANSFER_DATA_DIR"] = str(self.data)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LABELTRANSFER_", "STREAMLIT_"))}
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port)]
+        command = [sys.executable, "-m", "streamlit", "run", "serve.py", "--server.port", str(self.port)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=kept | places | self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL

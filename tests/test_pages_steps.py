@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -386,17 +385,6 @@ def test_the_data_folder_lists_its_own_files_alone(tmp_path: Path, monkeypatch: 
     ):
         with pytest.raises(InputError):
             sources.folder_file(name)
-
-
-def test_an_upload_is_kept_once_under_its_content(lt_home: Path) -> None:
-    first = sources.keep_upload("../../a b;rm.h5ad", BytesIO(b"content"))
-    again = sources.keep_upload("../../a b;rm.h5ad", BytesIO(b"content"))
-    other = sources.keep_upload("../../a b;rm.h5ad", BytesIO(b"other"))
-    assert first == again != other
-    assert first.read_bytes() == b"content"
-    assert first.is_relative_to(lt_home / "uploads")
-    assert [p.name for p in (lt_home / "uploads").rglob("*.h5ad")] == ["a_b_rm.h5ad"] * 2
-    assert not list((lt_home / "uploads").glob(".*"))
 
 
 def test_the_app_never_imports_what_trains(tmp_path: Path, demo_pair: Path) -> None:

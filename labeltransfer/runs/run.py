@@ -4,7 +4,7 @@ The run directory is the only contract between whoever asks for a run, its worke
 
     $LABELTRANSFER_HOME/
       runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [owner.txt]
-                                [cancel]
+                                [cancel]  [keep]
       stages/<stage>-<key>/     a finished artefact, shared by every run that asked for the same
       locks/                    one a device, one for the stages
 
@@ -150,6 +150,18 @@ class Run:
 
     def cancel_requested(self) -> bool:
         return (self.folder / "cancel").exists()
+
+    @property
+    def kept(self) -> bool:
+        """Whether somebody asked that cleaning leaves this run."""
+        return (self.folder / "keep").exists()
+
+    def keep(self, wanted: bool) -> None:
+        """Have cleaning leave this run, or take that back."""
+        if wanted:
+            (self.folder / "keep").touch()
+        else:
+            (self.folder / "keep").unlink(missing_ok=True)
 
     def stage_keys(self) -> dict[str, str]:
         """Key by stage name, of the stages that this run has reached; the last one may still be at work."""

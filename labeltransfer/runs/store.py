@@ -18,7 +18,7 @@ from filelock import FileLock
 from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
-from labeltransfer.runs import queue
+from labeltransfer.runs import queue, quotas
 from labeltransfer.runs.run import Run, Status
 
 SHIPPED = Path(__file__).parent.parent / "demo"
@@ -48,17 +48,19 @@ class Store:
         Raises
         ------
         RunError
-            The directory cannot be written.
+            The directory cannot be written, or the owner has no room for another run, see :mod:`.quotas`.
         """
         now = time.time()
         run_id = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now % 1 * 1e6):06d}{secrets.token_hex(2)}"
         run = Run(self.root / "runs" / run_id)
         try:
-            run.folder.mkdir(parents=True)
-            if owner:  # before params.json, with which the run comes into being: it is never seen without its owner
-                home.write_atomic(run.folder / "owner.txt", owner)
-            home.write_atomic(run.folder / "params.json", params.model_dump_json(indent=2))
-            run.write_status(Status(created=now))
+            with self.lock("runs"):  # two at once cannot both be the last that a quota allows
+                quotas.check_run(self, owner)
+                run.folder.mkdir(parents=True)
+                if owner:  # before params.json, with which the run comes into being: it is never seen without its owner
+                    home.write_atomic(run.folder / "owner.txt", owner)
+                home.write_atomic(run.folder / "params.json", params.model_dump_json(indent=2))
+                run.write_status(Status(created=now))
         except OSError as error:
             shutil.rmtree(run.folder, ignore_errors=True)
             raise RunError(f"The run cannot be kept in {self.root} ({error.strerror}): free some space.") from error
@@ -107,19 +109,26 @@ class Store:
     def collect_garbage(self) -> None:
         """Remove artefacts that no run refers to, and what dead workers left half-built."""
         with self.lock("stages"):
-            runs = self.runs()
-            alive = {run.id for run in runs if not run.status().over}
-            try:
-                kept = {f"{stage}-{key}" for run in runs for stage, key in run.stage_keys().items()}
-            except RunError:  # some run's references are damaged: what it needs cannot be told, so all is kept
-                kept = None
-            for folder in self.stages.iterdir() if self.stages.is_dir() else []:
-                if folder.name.startswith("."):  # half-built
-                    wanted = folder.name.rpartition("~")[2] in alive
-                else:
-                    wanted = kept is None or folder.name in kept
-                if not wanted:
-                    shutil.rmtree(folder, ignore_errors=True)
+            for folder in self.garbage():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def garbage(self) -> list[Path]:
+        """Stage folders that no run refers to, and half-built ones of dead workers, as of now."""
+        runs = self.runs()
+        alive = {run.id for run in runs if not run.status().over}
+        try:
+            kept = {f"{stage}-{key}" for run in runs for stage, key in run.stage_keys().items()}
+        except RunError:  # some run's references are damaged: what it needs cannot be told, so all is kept
+            kept = None
+        unwanted = []
+        for folder in self.stages.iterdir() if self.stages.is_dir() else []:
+            if folder.name.startswith("."):  # half-built
+                wanted = folder.name.rpartition("~")[2] in alive
+            else:
+                wanted = kept is None or folder.name in kept
+            if not wanted:
+                unwanted.append(folder)
+        return unwanted
 
     def stage_folder(self, stage: str, key: str) -> Path:
         return self.stages / f"{stage}-{key}"

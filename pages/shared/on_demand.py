@@ -19,7 +19,7 @@ from pages.shared import on_demand_results as results
 from pages.shared.frame import catching, go, has_stage, open_run
 from pages.shared.people import visible_runs
 from pages.shared.queue_words import before_next
-from pages.shared.start import queue_run
+from pages.shared.start import queue_run, start_button
 from pages.shared.trust_view import rejection_rule
 from pages.shared.words import STATE_BADGES, duration, plain, run_title
 
@@ -147,7 +147,7 @@ def offer(run: Run, wanted: list[RunParams], label: str, *, key: str) -> None:
         st.caption(f"Nothing can be trained from this run any more. {plain(str(error))}")
         return
     st.caption(f"{cost(run, reused)} {before_next(wanted[0])}")
-    if st.button(label, icon=":material/play_arrow:", key=f"{key}-{run.id}"):
+    if start_button(label, key=f"{key}-{run.id}", primary=False, n_runs=len(wanted)):
         for params in wanted:
             queue_run(params)
         st.rerun()

@@ -1,9 +1,8 @@
-"""Facts of runs for tables: the list of runs, the settings of one, and the space that all take."""
+"""Facts of runs for tables: the list of runs and the settings of one."""
 
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,15 +17,6 @@ from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import find_run
 from pages.shared import words
 from pages.shared.queue_words import Place
-
-USE = {
-    "runs": "of settings and logs",
-    "stages": "of counts, models and results",
-    "downloads": "of downloads",
-    "uploads": "of uploads",
-    "demo": "of demo data",
-}
-"""What the folders under the app's own hold."""
 
 
 def shipped_demo() -> list[Run]:
@@ -54,7 +44,7 @@ def _row(run: Run, place: Place | None) -> dict[str, str]:
         kind = "counts only" if run.params.last_stage == "prepare" else ""
     at = _at(status) if status.state == "running" else place.words() if place and status.state == "queued" else ""
     return {
-        "Name": f"{name} (comes with the app)" if run.id == "demo" else name,
+        "Name": f"{name} (comes with the app)" if run.id == "demo" else f"{name} (kept)" if run.kept else name,
         "State": status.state + (f": {at}" if at else ""),
         "Owner": run.owner or "everybody",
         "Created": words.when(status.created),
@@ -109,18 +99,3 @@ def _words(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{k} = {', '.join(v)}" for k, v in value.items()) or "none"
     return "automatic" if value is None else "yes" if value is True else "no" if value is False else str(value)
-
-
-@st.cache_data(ttl=30, max_entries=2, show_spinner=False)
-def disk_use(root: Path, n_runs: int) -> dict[str, int]:
-    """Bytes by what they hold, at most half a minute old; counted anew when the number of runs changes."""
-    return {about: _bytes(root / name) for name, about in USE.items()}
-
-
-def _bytes(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            if path.is_file() and not path.is_symlink():
-                total += path.stat().st_size
-    return total

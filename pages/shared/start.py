@@ -4,14 +4,34 @@ from typing import NoReturn
 
 import streamlit as st
 
+from labeltransfer.errors import LabelTransferError
 from labeltransfer.params import RunParams
-from labeltransfer.runs import executors
+from labeltransfer.runs import executors, quotas
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import default_store
 from pages.shared.frame import catching, open_run
 from pages.shared.people import require_change
 from pages.shared.sign_in import visitor
-from pages.shared.words import run_title
+from pages.shared.words import plain, run_title
+
+
+def start_button(label: str, *, key: str | None = None, primary: bool = True, n_runs: int = 1) -> bool:
+    """A button that starts runs; where the visitor may start no more, it is off and says why beside it."""
+    reason = ""
+    try:
+        quotas.check_run(default_store(), visitor().name, n_wanted=n_runs)
+    except LabelTransferError as error:
+        reason = str(error)
+    pressed = st.button(
+        label,
+        type="primary" if primary else "secondary",
+        icon=":material/play_arrow:",
+        key=key,
+        disabled=bool(reason),
+    )
+    if reason:
+        st.caption(plain(reason))
+    return pressed
 
 
 def queue_run(params: RunParams) -> Run:

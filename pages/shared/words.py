@@ -7,6 +7,7 @@ from typing import Any
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.runs.run import Run, State
+from labeltransfer.units import size as size
 
 STATE_BADGES: dict[State, str] = {
     "queued": ":gray-badge[:material/schedule: queued]",
@@ -90,11 +91,3 @@ def about(seconds: float) -> str:
         return f"about {minutes} minutes" if minutes > 1 else "about a minute"
     hours = round(minutes / 30) / 2
     return f"about {hours:g} hours"
-
-
-def size(n_bytes: float) -> str:
-    """Size in decimal units, such as '3.78 GB'."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= factor:
-            return f"{n_bytes / factor:.3g} {unit}"
-    return f"{n_bytes:.0f} bytes"
