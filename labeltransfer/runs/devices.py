@@ -21,6 +21,9 @@ from filelock import Timeout
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store
 
+PLACED = "LABELTRANSFER_PLACED"
+"""Variable that a cluster's job carries: ``gpu`` or ``cpu``, what the cluster has set aside for it."""
+
 
 @dataclass(frozen=True)
 class Device:
@@ -105,7 +108,7 @@ def reset_peak_memory() -> bool:
 def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> Iterator[Device]:
     """Wait until a device is free and nobody queued before this run wants it; hold it until the block ends.
 
-    The kernel frees the lock of a process that dies.
+    The kernel frees the lock of a process that dies. On a cluster the turn has come already: it decides who runs where.
 
     Parameters
     ----------
@@ -116,6 +119,9 @@ def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> I
     every
         Seconds between two looks.
     """
+    if PLACED in os.environ:
+        yield devices("auto" if os.environ[PLACED] == "gpu" else "cpu")[0]
+        return
     store = Store(run.root)
     choice = devices(run.params.device)
     while True:

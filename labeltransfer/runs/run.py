@@ -3,12 +3,12 @@
 The run directory is the only contract between whoever asks for a run, its worker, and whoever looks at it::
 
     $LABELTRANSFER_HOME/
-      runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [cancel]
+      runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [cancel  job.json]
       stages/<stage>-<key>/     a finished artefact, shared by every run that asked for the same
       locks/                    one a device, one for the stages
 
 JSON is replaced atomically, and a worker holds ``worker.lock`` for as long as it lives: the kernel frees it
-whatever the worker dies of.
+whatever the worker dies of. ``job.json`` names the job that a run on a cluster became; there the lock tells nothing.
 """
 
 import json
@@ -50,6 +50,7 @@ class Status:
     finished: float = 0.0
     heartbeat: float = 0.0
     resources: dict[str, float] = field(default_factory=dict)
+    notice: str = ""  # what is known beside the file, in words; never written
 
     @property
     def over(self) -> bool:
@@ -77,20 +78,32 @@ class Run:
         """What was asked; raises SettingsError where the file is damaged."""
         return read_params(self.folder / "params.json")
 
+    @property
+    def on_cluster(self) -> bool:
+        """Whether the run was handed to a cluster."""
+        return (self.folder / "job.json").exists()
+
     def status(self) -> Status:
         """What the run is doing; a run whose worker is gone shows as failed, whatever its file still says."""
-        status = self._written_status()
-        if status.over or self.has_worker():
+        status = self.written_status()
+        if status.over:
+            return status
+        if self.on_cluster:
+            from labeltransfer.runs.on_cluster import observe  # it knows this module, and speaks HTTP
+
+            return observe(self)
+        if self.has_worker():
             return status
         # The worker may have finished between the two looks.
-        status = self._written_status()
+        status = self.written_status()
         if status.over or (status.state == "queued" and time.time() - status.created < STARTUP_GRACE):
             return status
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
         return replace(status, state="failed", error=reason + "Start the run again: finished stages are kept.")
 
-    def _written_status(self) -> Status:
+    def written_status(self) -> Status:
+        """What ``status.json`` says, whether or not the worker still lives."""
         try:
             return Status(**json.loads((self.folder / "status.json").read_text()))
         except FileNotFoundError:

@@ -83,8 +83,9 @@ class Store:
         raise RunError("There is no such run (any more): choose another one on the Runs page.")
 
     def queue(self) -> list[Run]:
-        """Runs that wait for a device, first come first."""
-        return [run for run in reversed(self.runs()) if run.status().state == "queued"]
+        """Runs that wait for a device of this machine, first come first; a cluster keeps its own queue."""
+        here = (run for run in reversed(self.runs()) if not run.on_cluster)
+        return [run for run in here if run.status().state == "queued"]
 
     def delete(self, run: Run) -> None:
         """Delete a run and every artefact that no other run refers to.
