@@ -45,8 +45,8 @@ class JobFile:
 def observe(run: Run) -> Status:
     """What a run on a cluster is doing, with a notice where its status file does not tell all.
 
-    A verdict that the cluster itself confirms is written down, so that it is asked no more; but not over a worker's last
-    words, which may take seconds to be seen through a network's file system. A job that is no longer wanted is stopped.
+    A verdict that the cluster itself confirms is written down, so that it is asked no more; but not over a worker's
+    last words, which may take seconds to be seen through a network's file system. A job that nobody wants is stopped.
     """
     try:
         job = JobFile(**home.read_json(run.folder / "job.json"))

@@ -3,7 +3,8 @@
 The run directory is the only contract between whoever asks for a run, its worker, and whoever looks at it::
 
     $LABELTRANSFER_HOME/
-      runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [cancel  job.json]
+      runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [cancel]
+                                [job.json]
       stages/<stage>-<key>/     a finished artefact, shared by every run that asked for the same
       locks/                    one a device, one for the stages
 
