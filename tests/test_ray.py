@@ -27,8 +27,7 @@ def cluster() -> Iterator[LoopbackCluster]:
     """A head and a node, of one CPU each."""
     cluster = LoopbackCluster()
     try:
-        cluster.start_head()
-        cluster.start_node()
+        cluster.start()
         yield cluster
     finally:
         cluster.close()
@@ -155,7 +154,7 @@ def test_a_killed_worker_shows_as_failed_and_a_new_run_starts_behind_what_was_fi
 def test_a_killed_machine_fails_its_run_and_no_other(cluster: LoopbackCluster, patient: Callable[[], Run]) -> None:
     runs = [patient() for _ in range(SLOTS)]
     wait_for(lambda: all(map(at_work, runs)))
-    cluster.kill(cluster.nodes[1])
+    cluster.kill(cluster.node)
     wait_for(lambda: "failed" in states(runs), seconds=60)
     (lost,) = [run for run in runs if run.status().state == "failed"]
     assert "lost the machine" in lost.status().error
@@ -174,7 +173,7 @@ def test_a_killed_head_is_said_and_after_its_restart_runs_go_again(
     wait_for(lambda: at_work(working))
     process = process_of(working)
 
-    cluster.kill(cluster.nodes[0])
+    cluster.kill(cluster.head)
     process.wait(timeout=30)  # Ray ends a job with the machine that carries it
     wait_for(lambda: "does not answer" in working.status().notice, seconds=10)
     assert working.status().state == "running" and waiting.status().state == "queued"

@@ -76,13 +76,15 @@ def _start_on_ray(run: Run) -> None:
         "PYTHONPATH": str(PACKAGE_PARENT),
         PLACED: "gpu" if gpus else "cpu",
     }
-    # The log lies in the run directory, like that of a worker here. exec: signals reach the worker, not a shell.
-    command = shlex.join(["python", "-m", WORKER, str(run.folder)])
+    # Variables stand in the command, for which Ray need not set up an environment of its own. The log lies in the run
+    # directory, like that of a worker here. exec: signals reach the worker, not a shell.
+    variables = [f"{name}={value}" for name, value in environment.items()]
+    command = shlex.join(["exec", "env", *variables, "python", "-m", WORKER, str(run.folder)])
     log = shlex.quote(str(run.folder / "log.txt"))
     # Written first: a job that was taken is never without its run, whatever happens in between.
     job = JobFile(address=address, id=f"labeltransfer-{run.id}", submitted=time.time())
     job.write(run)
-    ray_cluster(address).submit(job.id, f"exec {command} >> {log} 2>&1", cpus=cpus, gpus=gpus, environment=environment)
+    ray_cluster(address).submit(job.id, f"{command} >> {log} 2>&1", cpus=cpus, gpus=gpus)
 
 
 def _amount(variable: str, default: float) -> float:

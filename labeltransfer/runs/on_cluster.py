@@ -57,6 +57,8 @@ def observe(run: Run) -> Status:
     status = run.written_status()  # read after the question: a worker that ends writes first
     if status.over:
         return status
+    if answer.state == "pending" and status.heartbeat:  # it has begun since the cluster was asked
+        answer = replace(answer, state="running")
     waited, now = _cancel_age(run), time.time()
     if waited is not None and (answer.state == "pending" or (answer.state == "running" and waited > CANCEL_PATIENCE)):
         cluster.stop(job.id)

@@ -58,15 +58,7 @@ class RayCluster:
         self._silent_since: float | None = None
         self._asked_in_vain = float("-inf")
 
-    def submit(
-        self,
-        job_id: str,
-        command: str,
-        *,
-        cpus: float = 0.0,
-        gpus: float = 0.0,
-        environment: dict[str, str] | None = None,
-    ) -> None:
+    def submit(self, job_id: str, command: str, *, cpus: float = 0.0, gpus: float = 0.0) -> None:
         """Hand a shell command over; it waits in Ray's queue until a machine has so many CPUs and GPUs free.
 
         Raises
@@ -79,7 +71,6 @@ class RayCluster:
             "entrypoint": command,
             "entrypoint_num_cpus": cpus,
             "entrypoint_num_gpus": gpus,
-            "runtime_env": {"env_vars": environment or {}},
         }
         try:
             answer = self._request("POST", "", timeout=SUBMIT_PATIENCE, json=body)
