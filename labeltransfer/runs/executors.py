@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from labeltransfer.errors import LabelTransferError, RunError
-from labeltransfer.processes import PACKAGE_PARENT, start_module
+from labeltransfer.processes import CORES, PACKAGE_PARENT, start_module
 from labeltransfer.runs.devices import PLACED
 from labeltransfer.runs.run import Run
 
@@ -71,6 +71,7 @@ def _start_on_ray(run: Run) -> None:
     gpus = _amount("LABELTRANSFER_RAY_GPUS", 1.0) if trains else 0.0
     cpus = _amount("LABELTRANSFER_RAY_CPUS", 2.0)
     environment = {name: os.environ[name] for name in CARRIED if os.environ.get(name)}
+    environment |= dict.fromkeys(CORES, str(max(1, int(cpus))))
     environment |= {
         "LABELTRANSFER_HOME": str(run.root),
         "PYTHONPATH": str(PACKAGE_PARENT),

@@ -3,8 +3,8 @@
 The run directory is the only contract between whoever asks for a run, its worker, and whoever looks at it::
 
     $LABELTRANSFER_HOME/
-      runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [cancel]
-                                [job.json]
+      runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [owner.txt]
+                                [cancel  job.json]
       stages/<stage>-<key>/     a finished artefact, shared by every run that asked for the same
       locks/                    one a device, one for the stages
 
@@ -79,6 +79,16 @@ class Run:
         """What was asked; raises SettingsError where the file is damaged."""
         return read_params(self.folder / "params.json")
 
+    @cached_property
+    def owner(self) -> str:
+        """Name of who started it; empty where nobody had signed in."""
+        try:
+            return (self.folder / "owner.txt").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        except OSError:  # somebody's, it cannot be told whose: an admin's to mend
+            return "?"
+
     @property
     def on_cluster(self) -> bool:
         """Whether the run was handed to a cluster."""
@@ -95,9 +105,11 @@ class Run:
             return observe(self)
         if self.has_worker():
             return status
-        # The worker may have finished between the two looks.
+        had_worker = bool(status.heartbeat)  # told before the look at the lock: this one is gone, not on its way
+        # The worker may have begun or finished between the two looks.
         status = self.written_status()
-        if status.over or (status.state == "queued" and time.time() - status.created < STARTUP_GRACE):
+        coming = status.state == "queued" and time.time() - status.created < STARTUP_GRACE
+        if status.over or (coming and not had_worker):
             return status
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "

@@ -18,6 +18,7 @@ from filelock import FileLock
 from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
+from labeltransfer.runs import queue
 from labeltransfer.runs.run import Run, Status
 
 SHIPPED = Path(__file__).parent.parent / "demo"
@@ -39,8 +40,8 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{name}.lock")
 
-    def create(self, params: RunParams) -> Run:
-        """Make the directory of a new, queued run.
+    def create(self, params: RunParams, owner: str = "") -> Run:
+        """Make the directory of a new, queued run that belongs to ``owner``, or to nobody in particular.
 
         Raises
         ------
@@ -52,6 +53,8 @@ class Store:
         run = Run(self.root / "runs" / run_id)
         try:
             run.folder.mkdir(parents=True)
+            if owner:  # before params.json, with which the run comes into being: it is never seen without its owner
+                home.write_atomic(run.folder / "owner.txt", owner)
             home.write_atomic(run.folder / "params.json", params.model_dump_json(indent=2))
             run.write_status(Status(created=now))
         except OSError as error:
@@ -83,9 +86,8 @@ class Store:
         raise RunError("There is no such run (any more): choose another one on the Runs page.")
 
     def queue(self) -> list[Run]:
-        """Runs that wait for a device of this machine, first come first; a cluster keeps its own queue."""
-        here = (run for run in reversed(self.runs()) if not run.on_cluster)
-        return [run for run in here if run.status().state == "queued"]
+        """Runs that wait for a device of this machine, in the order in which they get one; a cluster has its own queue."""
+        return queue.line(run for run in self.runs() if not run.on_cluster)
 
     def delete(self, run: Run) -> None:
         """Delete a run and every artefact that no other run refers to.
