@@ -57,7 +57,10 @@ class LoopbackCluster:
         return self._begin("--head", *ports, *api, f"--temp-dir={self._folder}")
 
     def _begin(self, *settings: str) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}"}
+        environment = os.environ | {
+            "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",
+            "RAY_AUTH_MODE": "disabled",
+        }
         environment.pop("RAY_ADDRESS", None)
         sizes = ["--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000", "--include-log-monitor=False"]
         command = [str(RAY), "start", "--disable-usage-stats", "--node-ip-address=127.0.0.1", *sizes, *settings]

@@ -94,10 +94,8 @@ def judge(status: Status, answer: Answer, *, now: float, submitted: float, cance
         return replace(status, state="failed", error=_why(status, answer))
     if answer.state == "running":
         if status.heartbeat and not alive:
-            minutes = abs(now - status.heartbeat) / 60
-            return replace(
-                status, notice=f"The worker has given no sign of life for {minutes:.0f} min; Ray says it runs."
-            )
+            seconds = abs(now - status.heartbeat)
+            return replace(status, notice=f"Ray runs the worker, which has given no sign of life for {seconds:.0f} s.")
         return replace(status, notice="" if status.heartbeat else "The cluster is starting the worker.")
     if answer.state == "silent":
         if alive:

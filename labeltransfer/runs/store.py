@@ -86,7 +86,7 @@ class Store:
         raise RunError("There is no such run (any more): choose another one on the Runs page.")
 
     def queue(self) -> list[Run]:
-        """Runs that wait for a device of this machine, in the order in which they get one; a cluster has its own queue."""
+        """Runs that wait for a device of this machine, in the order in which they get one; a cluster keeps its own."""
         return queue.line(run for run in self.runs() if not run.on_cluster)
 
     def delete(self, run: Run) -> None:
