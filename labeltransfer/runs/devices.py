@@ -23,6 +23,8 @@ from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store
 
 CPU_SLOTS = "LABELTRANSFER_CPU_SLOTS"
+PLACED = "LABELTRANSFER_PLACED"
+"""Variable that a cluster's job carries: ``gpu`` or ``cpu``, what the cluster has set aside for it."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def reset_peak_memory() -> bool:
 def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> Iterator[Device]:
     """Wait until a device is free and it is this run's turn, see :mod:`.queue`; hold the device until the block ends.
 
-    The kernel frees the lock of a process that dies.
+    The kernel frees the lock of a process that dies. On a cluster the turn has come already: it decides who runs where.
 
     Parameters
     ----------
@@ -155,6 +157,9 @@ def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> I
     every
         Seconds between two looks.
     """
+    if PLACED in os.environ:
+        yield devices("auto" if os.environ[PLACED] == "gpu" else "cpu")[0]
+        return
     store = Store(run.root)
     choice = devices(run.params.device)
     while True:

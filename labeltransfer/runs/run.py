@@ -4,12 +4,12 @@ The run directory is the only contract between whoever asks for a run, its worke
 
     $LABELTRANSFER_HOME/
       runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [owner.txt]
-                                [cancel]  [keep]
+                                [cancel]  [keep]  [job.json]
       stages/<stage>-<key>/     a finished artefact, shared by every run that asked for the same
       locks/                    one a device, one for the stages
 
 JSON is replaced atomically, and a worker holds ``worker.lock`` for as long as it lives: the kernel frees it
-whatever the worker dies of.
+whatever the worker dies of. ``job.json`` names the job that a run on a cluster became; there the lock tells nothing.
 """
 
 import json
@@ -51,6 +51,7 @@ class Status:
     finished: float = 0.0
     heartbeat: float = 0.0
     resources: dict[str, float] = field(default_factory=dict)
+    notice: str = ""  # what is known beside the file, in words; never written
 
     @property
     def over(self) -> bool:
@@ -88,14 +89,25 @@ class Run:
         except OSError:  # somebody's, it cannot be told whose: an admin's to mend
             return "?"
 
+    @property
+    def on_cluster(self) -> bool:
+        """Whether the run was handed to a cluster."""
+        return (self.folder / "job.json").exists()
+
     def status(self) -> Status:
         """What the run is doing; a run whose worker is gone shows as failed, whatever its file still says."""
-        status = self._written_status()
-        if status.over or self.has_worker():
+        status = self.written_status()
+        if status.over:
+            return status
+        if self.on_cluster:
+            from labeltransfer.runs.on_cluster import observe  # it knows this module, and speaks HTTP
+
+            return observe(self)
+        if self.has_worker():
             return status
         had_worker = bool(status.heartbeat)  # told before the look at the lock: this one is gone, not on its way
         # The worker may have begun or finished between the two looks.
-        status = self._written_status()
+        status = self.written_status()
         coming = status.state == "queued" and time.time() - status.created < STARTUP_GRACE
         if status.over or (coming and not had_worker):
             return status
@@ -103,7 +115,8 @@ class Run:
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
         return replace(status, state="failed", error=reason + "Start the run again: finished stages are kept.")
 
-    def _written_status(self) -> Status:
+    def written_status(self) -> Status:
+        """What ``status.json`` says, whether or not the worker still lives."""
         try:
             return Status(**json.loads((self.folder / "status.json").read_text()))
         except FileNotFoundError:

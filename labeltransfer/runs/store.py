@@ -90,8 +90,8 @@ class Store:
         raise RunError(NO_SUCH_RUN)
 
     def queue(self) -> list[Run]:
-        """Runs that wait for a device, in the order in which they get one."""
-        return queue.line(self.runs())
+        """Runs that wait for a device of this machine, in the order in which they get one; a cluster keeps its own."""
+        return queue.line(run for run in self.runs() if not run.on_cluster)
 
     def delete(self, run: Run) -> None:
         """Delete a run and every artefact that no other run refers to.

@@ -74,7 +74,12 @@ def _use(device: Device) -> None:
 
 def main() -> int:
     """Entry point of the worker process."""
-    status = work(Run(Path(sys.argv[1]).resolve()))
+    run = Run(Path(sys.argv[1]).resolve())
+    # A cluster may start a job whose run was cancelled or deleted while it waited.
+    if not (run.folder / "params.json").exists() or run.written_status().over:
+        print(f"Run {run.id} is over or was deleted: nothing is done.")
+        return 1
+    status = work(run)
     return {"done": 0, "cancelled": EXIT_CANCELLED}.get(status.state, 1)
 
 

@@ -39,7 +39,9 @@ def watch(run: Run) -> None:
 
 def show(run: Run, status: Status) -> None:
     """Show the present state of a run."""
-    if status.state == "queued":
+    if status.notice:
+        st.info(words.plain(status.notice), icon=":material/cloud:")
+    elif status.state == "queued":
         _queued(run)
     if status.state == "failed":
         st.error(
