@@ -40,7 +40,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
 
     Writes ``predictions.csv``, ``per_label.csv``, ``metrics.json``, ``trust.json``, ``cells.parquet``, ``params.json``,
     ``report.html``, ``script.py``, ``scvi_model/`` and ``scanvi_model/``; where a label was hidden also
-    ``hidden.json``, see :func:`.hidden.hidden_report`.
+    ``hidden.json``, see :func:`.hidden.hidden_report`. A run that was mapped has no script.
     """
     cells_file = run.artefact("evaluate", "cells.parquet")
     cells = pd.read_parquet(cells_file)
@@ -62,7 +62,9 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
         shutil.copytree(run.artefact(stage, "model"), folder / name, dirs_exist_ok=True)
 
     home.write_atomic(folder / "report.html", report_html(run))
-    home.write_atomic(folder / "script.py", script_of(run))
+    with_script = run.params.mapping is None
+    if with_script:
+        home.write_atomic(folder / "script.py", script_of(run))
 
     query = metrics["query"]
     yield f"{len(predictions):,} query cells labelled: {folder / 'predictions.csv'}"
@@ -81,7 +83,8 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
         yield from _hidden_lines(report)
     if reasons := trust["alarm"]["reasons"]:
         yield f"{ALARMS[trust['alarm']['level']]}: {' '.join(reasons)}"
-    yield f"report for a supplement: {folder / 'report.html'}; script that repeats the run: {folder / 'script.py'}"
+    script = f"; script that repeats the run: {folder / 'script.py'}" if with_script else ""
+    yield f"report for a supplement: {folder / 'report.html'}{script}"
 
 
 def _hidden_lines(report: dict[str, Any]) -> Iterator[str]:

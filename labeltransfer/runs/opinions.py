@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer import home
-from labeltransfer.data.prepared import all_counts, read_cells
+from labeltransfer.data.prepared import all_counts, read_cells, read_genes
 from labeltransfer.models import second_opinion
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results import alarm, distance, opinions
@@ -63,6 +63,9 @@ def ask_others(
     softs["forest"] = second_opinion.forest_soft(latent, labels, taught, names, seed=seed)
     progress(0.4)
     counts, _ = all_counts(prepared)
+    genes = read_genes(prepared)
+    if "padded" in genes:  # what a mapped query lacks would testify as if it were not expressed
+        counts = counts[:, ~genes.loc[genes["highly_variable"], "padded"].to_numpy()]
     softs["regression"] = second_opinion.regression_soft(
         counts, obs["n_counts"].to_numpy(), labels, taught, names, progress=lambda share: progress(0.4 + share / 2)
     )

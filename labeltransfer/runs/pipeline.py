@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FORMAT = 2
 """Raised whenever an artefact's content changes its meaning, so that older ones are made anew."""
 
-OFF_WHEN_EMPTY = ("hidden_label",)
+OFF_WHEN_EMPTY = ("hidden_label", "mapping", "for_mapping")
 """Settings that came later and change nothing while they are empty: artefacts from before them keep their keys."""
 
 
@@ -66,12 +66,22 @@ class Job:
 
 
 def _prepare(job: Job, folder: Path) -> None:
+    if job.params.mapping:
+        from labeltransfer.runs.mapping import prepare_mapped
+
+        prepare_mapped(job, folder)
+        return
     from labeltransfer.data.prepare import prepare
 
     prepare(job.params, folder, report=job.reporter.say, progress=job.progress)
 
 
 def _integrate(job: Job, folder: Path) -> None:
+    if job.params.mapping:
+        from labeltransfer.runs.mapping import map_latent
+
+        map_latent(job, folder)
+        return
     import numpy as np
 
     from labeltransfer.data.prepared import all_counts, n_untrained, training_data
@@ -98,6 +108,11 @@ def _integrate(job: Job, folder: Path) -> None:
 
 
 def _transfer(job: Job, folder: Path) -> None:
+    if job.params.mapping:
+        from labeltransfer.runs.mapping import map_labels
+
+        map_labels(job, folder)
+        return
     import numpy as np
 
     from labeltransfer.data.prepared import all_counts, n_untrained, trained_rows, training_data
@@ -171,7 +186,7 @@ class Stage:
 
 
 STAGES: dict[str, Stage] = {
-    "prepare": Stage("Prepare counts and genes", _prepare, (), ("reference", "query", "prepare")),
+    "prepare": Stage("Prepare counts and genes", _prepare, (), ("reference", "query", "prepare", "mapping")),
     "integrate": Stage("Train scVI", _integrate, ("prepare",), ("integrate", "seed")),
     "embed_scvi": Stage("Map the scVI latent", _embed("integrate"), ("integrate",), ("embed", "seed")),
     "transfer": Stage("Train scANVI", _transfer, ("prepare", "integrate"), ("transfer", "seed", "hidden_label")),
@@ -191,6 +206,8 @@ STAGE_TITLES = {name: stage.title for name, stage in STAGES.items()}
 def stages_of(params: RunParams) -> list[str]:
     """Names of the stages that were asked for, in order."""
     names = list(STAGES)
+    if params.reference_alone and params.last_stage == "evaluate":
+        return ["prepare", "integrate", "transfer"]
     return names[: names.index(params.last_stage) + 1]
 
 
@@ -205,10 +222,11 @@ def stage_keys(params: RunParams) -> dict[str, str]:
     asked = params.model_dump(mode="json")
     keys: dict[str, str] = {}
     for name, stage in STAGES.items():
-        settings = {s: asked[s] for s in stage.settings if s not in OFF_WHEN_EMPTY or asked[s] is not None}
+        settings = _told({s: asked[s] for s in stage.settings})
         content: list[Any] = [FORMAT, name, settings, [keys[i] for i in stage.inputs]]
         if name == "prepare":
-            files = [params.reference.path, params.query.path, params.prepare.gene_lengths]
+            # What a query is mapped onto stands with its digest in ``mapping``; its own file need not be there any more.
+            files = ["" if params.mapping else params.reference.path, params.query.path, params.prepare.gene_lengths]
             content.append([_fingerprint(file) for file in files if file])
         keys[name] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
     return keys
@@ -248,6 +266,12 @@ def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
                 seconds = time.perf_counter() - began
                 home.write_json(folder / "stage.json", record(name, settings, device, seconds, own_peak=own_peak))
         run.append_event("end", stage=name, seconds=time.perf_counter() - began)
+
+
+def _told(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without those that came later and are off."""
+    own = {name: value for name, value in settings.items() if name not in OFF_WHEN_EMPTY or value}
+    return {name: _told(value) if isinstance(value, dict) else value for name, value in own.items()}
 
 
 def _fingerprint(path: str) -> list[Any]:

@@ -65,8 +65,13 @@ def script_of(run: Run) -> str:
     Raises
     ------
     RunError
-        The run was kept without what its preparation counted, or with too little of it.
+        The run was mapped onto a published reference, or was kept without what its preparation counted.
     """
+    if run.params.mapping:
+        raise RunError(
+            "A run that was mapped onto a published reference has no script: the reference's model is not in the two "
+            "files. params.json repeats it here with 'python -m labeltransfer map', as long as that is published."
+        )
     own = (_json(run, "evaluate", "trust.json").get("methods") or {}).get("scanvi") or {}
     summary = home.read_json(run.artefact("prepare", "summary.json"))
     if not all({"counts", "technology", "n_cells"} <= set(summary.get(side, {})) for side in ("reference", "query")):
