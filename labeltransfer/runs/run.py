@@ -3,7 +3,8 @@
 The run directory is the only contract between whoever asks for a run, its worker, and whoever looks at it::
 
     $LABELTRANSFER_HOME/
-      runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [cancel]
+      runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [owner.txt]
+                                [cancel]
       stages/<stage>-<key>/     a finished artefact, shared by every run that asked for the same
       locks/                    one a device, one for the stages
 
@@ -76,6 +77,16 @@ class Run:
     def params(self) -> RunParams:
         """What was asked; raises SettingsError where the file is damaged."""
         return read_params(self.folder / "params.json")
+
+    @cached_property
+    def owner(self) -> str:
+        """Name of who started it; empty where nobody had signed in."""
+        try:
+            return (self.folder / "owner.txt").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        except OSError:  # somebody's, it cannot be told whose: an admin's to mend
+            return "?"
 
     def status(self) -> Status:
         """What the run is doing; a run whose worker is gone shows as failed, whatever its file still says."""

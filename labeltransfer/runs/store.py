@@ -39,8 +39,8 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{name}.lock")
 
-    def create(self, params: RunParams) -> Run:
-        """Make the directory of a new, queued run.
+    def create(self, params: RunParams, owner: str = "") -> Run:
+        """Make the directory of a new, queued run that belongs to ``owner``, or to nobody in particular.
 
         Raises
         ------
@@ -52,6 +52,8 @@ class Store:
         run = Run(self.root / "runs" / run_id)
         try:
             run.folder.mkdir(parents=True)
+            if owner:  # before params.json, with which the run comes into being: it is never seen without its owner
+                home.write_atomic(run.folder / "owner.txt", owner)
             home.write_atomic(run.folder / "params.json", params.model_dump_json(indent=2))
             run.write_status(Status(created=now))
         except OSError as error:
