@@ -11,61 +11,25 @@ import json
 import re
 import secrets
 import shutil
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from labeltransfer import home
-from labeltransfer.data.prepared import read_columns, read_genes
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.params import MappingParams, RunParams
-from labeltransfer.results.opinions import held_out_report
+from labeltransfer.runs.people import Person
+from labeltransfer.runs.reference_card import Card, make_card
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store, sync
-from labeltransfer.settings import run_params
 
 STAGES = ("prepare", "integrate", "transfer")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 CARD = "card.json"
+ANYBODY = Person()
+"""Where nobody is asked to sign in, and on the command line."""
+
 MOST_WORDS = 2000
 """Characters of a description."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a published reference is.
-
-    ``genes`` are those that the models see, in their order; ``labels`` and ``batches`` count cells. ``scores`` are
-    scANVI's on reference cells that it was not trained on, see :func:`.opinions.held_out_report`. ``settings`` are those
-    of the run, ``published`` is in seconds since the epoch, and ``checksums`` are of every file, by its name.
-    """
-
-    name: str
-    description: str
-    owner: str
-    published: float
-    run_id: str
-    file: str
-    technology: str
-    n_cells: int
-    n_genes: int
-    labels: dict[str, int]
-    batches: dict[str, int]
-    genes: list[str]
-    scores: dict[str, Any]
-    settings: dict[str, Any]
-    versions: dict[str, str]
-    checksums: dict[str, str]
-    digest: str = ""
-    """Of the card's own file; not written into it."""
-
-    def run_settings(self) -> RunParams:
-        """Settings of the run that trained it."""
-        return run_params(self.settings)
 
 
 @dataclass(frozen=True)
@@ -131,7 +95,7 @@ class Library:
         return path
 
     def publish(
-        self, run: Run, name: str, *, description: str = "", owner: str = "", admin: bool = True, replace: bool = False
+        self, run: Run, name: str, *, description: str = "", by: Person = ANYBODY, replace: bool = False
     ) -> Card:
         """Publish what a run has trained.
 
@@ -143,7 +107,7 @@ class Library:
             Letters, digits, dots, hyphens and underscores; the first a letter or digit.
         description
             A few words for those who choose.
-        owner, admin
+        by
             Who publishes.
         replace
             Put it in the place of a reference of that name; only its owner or an admin may.
@@ -153,15 +117,11 @@ class Library:
         RunError
             The name cannot be used or is taken, the run cannot be published, or the disk does not take it.
         """
-        path = self._inside(name, "").resolve()
         if len(description) > MOST_WORDS:
             raise RunError(f"The description has {len(description):,} characters: at most {MOST_WORDS:,} are kept.")
         sources = _publishable(run)
         with Store(self.root).lock("references"):
-            if path.exists():
-                if not replace:
-                    raise RunError(f"A reference '{name}' is published already: choose another name, or replace it.")
-                self._check_owner(name, owner, admin)
+            path = self.free(name, by=by, replace=replace)
             try:
                 self._clear_leftovers()
                 building = self.folder / f".{name}~{secrets.token_hex(4)}"
@@ -172,7 +132,7 @@ class Library:
                     for file in sorted(building.rglob("*"))
                     if file.is_file()
                 }
-                card = _card(run, building, name, description.strip(), owner, checksums)
+                card = make_card(run, building, name, description.strip(), by.name, checksums)
                 content = {key: value for key, value in asdict(card).items() if key != "digest"}
                 home.write_json(building / CARD, content)
                 sync(building)
@@ -180,12 +140,23 @@ class Library:
                     path.rename(self.folder / f".{name}~old")
                 building.rename(path)
             except OSError as error:
-                raise RunError(f"The reference cannot be kept in {self.folder} ({error.strerror}): free some space.") from error
+                raise RunError(
+                    f"The reference cannot be kept in {self.folder} ({error.strerror}): free some space."
+                ) from error
             finally:
                 self._clear_leftovers()
         return self.card(name)
 
-    def delete(self, name: str, *, owner: str = "", admin: bool = True) -> None:
+    def free(self, name: str, *, by: Person = ANYBODY, replace: bool = False) -> Path:
+        """Folder of a name that may be published under; raises RunError as :meth:`publish` does."""
+        path = self._inside(name, "")
+        if path.exists():
+            if not replace:
+                raise RunError(f"A reference '{name}' is published already: choose another name, or replace it.")
+            self._check_owner(name, by)
+        return path
+
+    def delete(self, name: str, *, by: Person = ANYBODY) -> None:
         """Delete a reference; results of runs that were mapped onto it stay.
 
         Raises
@@ -197,18 +168,20 @@ class Library:
         with Store(self.root).lock("references"):
             if not path.exists():
                 self.card(name)  # says which there are
-            self._check_owner(name, owner, admin)
+            self._check_owner(name, by)
             # Out of sight in one step: nobody finds half of it.
             path.rename(self.folder / f".{name}~old")
             self._clear_leftovers()
 
-    def _check_owner(self, name: str, owner: str, admin: bool) -> None:
+    def _check_owner(self, name: str, by: Person) -> None:
         try:
             theirs = self.card(name).owner
         except RunError:  # a damaged card says no owner
             theirs = ""
-        if not admin and theirs != owner:
-            raise RunError(f"The reference '{name}' belongs to {theirs or 'nobody'}: only its owner or an admin may do this.")
+        if not by.admin and theirs != by.name:
+            raise RunError(
+                f"The reference '{name}' belongs to {theirs or 'nobody'}: only its owner or an admin may do this."
+            )
 
     def _inside(self, name: str, file: str) -> Path:
         """Path below a reference's folder; nothing that leads out of it, by its name or by a link."""
@@ -228,57 +201,27 @@ class Library:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def why_not(params: RunParams) -> str:
-    """Why a run with these settings cannot be published, in words; empty where it can."""
+def check_made_for_it(params: RunParams) -> None:
+    """Raise RunError where a run with these settings cannot be published."""
     if not params.reference_alone:
-        return (
+        raise RunError(
             "Only a run over a reference alone can be published: one that was trained with a query knows that query's "
             "cells too. Train the reference alone, which the References page and 'train-reference' do."
         )
     if not params.integrate.for_mapping:
-        return (
+        raise RunError(
             "This run's architecture cannot take new batches: its encoder does not see the batch, so nothing in it "
             "could learn from a query (scvi-tools calls encode_covariates essential here). Train it with the preset "
             "Atlas reference."
         )
-    return ""
 
 
 def _publishable(run: Run) -> dict[str, Path]:
     """Folder of each stage that is published; raises RunError where the run cannot be."""
-    if reason := why_not(run.params):
-        raise RunError(reason)
+    check_made_for_it(run.params)
     if run.status().state != "done":
         raise RunError(f"Run {run.id} is {run.status().state}: only a finished one can be published.")
     return {stage: run.artefact(stage) for stage in STAGES}
-
-
-def _card(run: Run, folder: Path, name: str, description: str, owner: str, checksums: dict[str, str]) -> Card:
-    """The card of what lies in ``folder``."""
-    summary = home.read_json(folder / "prepare" / "summary.json")["reference"]
-    genes = read_genes(folder / "prepare" / "prepared.h5ad")
-    labels = read_columns(folder / "prepare" / "prepared.h5ad", ["observed_label"])["observed_label"]
-    held_out = np.load(folder / "transfer" / "held_out.npy")
-    soft = pd.read_parquet(folder / "transfer" / "soft.parquet")
-    scores = held_out_report(soft.iloc[held_out], labels.to_numpy(dtype=object)[held_out], seed=run.params.seed)
-    return Card(
-        name=name,
-        description=description,
-        owner=owner,
-        published=time.time(),
-        run_id=run.id,
-        file=Path(run.params.reference.path).name,
-        technology=summary["technology"],
-        n_cells=summary["n_cells"],
-        n_genes=len(genes),
-        labels=summary["labels"],
-        batches=summary["batches"],
-        genes=genes.index[genes["highly_variable"]].astype(str).to_list(),
-        scores=scores,
-        settings=run.params.model_dump(mode="json"),
-        versions=home.read_json(folder / "transfer" / "stage.json")["versions"],
-        checksums=checksums,
-    )
 
 
 def _digest(content: bytes) -> str:

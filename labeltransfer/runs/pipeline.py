@@ -203,6 +203,18 @@ STAGES: dict[str, Stage] = {
 STAGE_TITLES = {name: stage.title for name, stage in STAGES.items()}
 
 
+_MAPPED_TITLES = {
+    "prepare": "Prepare the query",
+    "integrate": "Map with scVI",
+    "transfer": "Map with scANVI",
+}
+
+
+def stage_titles(params: RunParams) -> dict[str, str]:
+    """What the stages of a run are called."""
+    return STAGE_TITLES | (_MAPPED_TITLES if params.mapping else {})
+
+
 def stages_of(params: RunParams) -> list[str]:
     """Names of the stages that were asked for, in order."""
     names = list(STAGES)
@@ -225,7 +237,7 @@ def stage_keys(params: RunParams) -> dict[str, str]:
         settings = _told({s: asked[s] for s in stage.settings})
         content: list[Any] = [FORMAT, name, settings, [keys[i] for i in stage.inputs]]
         if name == "prepare":
-            # What a query is mapped onto stands with its digest in ``mapping``; its own file need not be there any more.
+            # What a query is mapped onto stands with its digest in ``mapping``; its file may have gone since.
             files = ["" if params.mapping else params.reference.path, params.query.path, params.prepare.gene_lengths]
             content.append([_fingerprint(file) for file in files if file])
         keys[name] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
