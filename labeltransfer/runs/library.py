@@ -1,9 +1,9 @@
 """The library of references: trained models that were published under a name, for queries to be mapped onto.
 
-``$LABELTRANSFER_HOME/references/<name>/`` holds copies of the stages ``prepare``, ``integrate`` and ``transfer`` of a run
-that trained a reference alone, and ``card.json``, which says what they are. A reference is written beside its place and
-renamed into it. Models are loaded through ``torch.load``, which runs what it reads: so none comes in from outside, and
-a file is handed out only while it is the one that was published, below this folder and no link.
+``$LABELTRANSFER_HOME/references/<name>/`` holds copies of the stages ``prepare``, ``integrate`` and ``transfer`` of a
+run that trained a reference alone, and ``card.json``, which says what they are. A reference is written beside its place
+and renamed into it. Models are loaded through ``torch.load``, which runs what it reads: so none comes in from outside,
+and a file is handed out only while it is the one that was published, below this folder and no link.
 """
 
 import hashlib
@@ -156,6 +156,14 @@ class Library:
             self._check_owner(name, by)
         return path
 
+    def may_change(self, card: Card, by: Person) -> bool:
+        """Whether a person may delete or replace a reference: its owner and admins."""
+        return by.admin or (by.name != "" and card.owner == by.name)
+
+    def n_bytes(self, name: str) -> int:
+        """Space that a reference takes on disk."""
+        return sum(path.stat().st_size for path in self._inside(name, "").rglob("*") if path.is_file())
+
     def delete(self, name: str, *, by: Person = ANYBODY) -> None:
         """Delete a reference; results of runs that were mapped onto it stay.
 
@@ -174,14 +182,12 @@ class Library:
             self._clear_leftovers()
 
     def _check_owner(self, name: str, by: Person) -> None:
-        try:
-            theirs = self.card(name).owner
-        except RunError:  # a damaged card says no owner
-            theirs = ""
-        if not by.admin and theirs != by.name:
-            raise RunError(
-                f"The reference '{name}' belongs to {theirs or 'nobody'}: only its owner or an admin may do this."
-            )
+        if by.admin:  # whatever the card says, be it damaged
+            return
+        card = self.card(name)
+        if not self.may_change(card, by):
+            owner = card.owner or "nobody in particular"
+            raise RunError(f"The reference '{name}' belongs to {owner}: only its owner or an admin may do this.")
 
     def _inside(self, name: str, file: str) -> Path:
         """Path below a reference's folder; nothing that leads out of it, by its name or by a link."""

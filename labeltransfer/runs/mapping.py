@@ -5,6 +5,7 @@ of the query's what the mapping gives. So all that comes behind knows no differe
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,10 @@ def prepare_mapped(job: "Job", folder: Path) -> None:
     """Prepare the query beside the published reference's cells, see :func:`.data.mapping.prepare_query`."""
     if job.params.hidden_label is not None:
         raise SettingsError("A published reference was taught all its labels: none can be hidden from it.")
+    if job.params.prepare.length_normalize == "reference":
+        raise SettingsError(
+            "A published reference is prepared already: only the query can be normalised by gene length."
+        )
     reference = _file(job, "prepare/prepared.h5ad").parent
     _file(job, "prepare/summary.json")
     prepare_query(job.params, reference, folder, report=job.reporter.say, progress=job.progress)
@@ -103,3 +108,10 @@ def _file(job: "Job", name: str) -> Path:
     if mapping is None:
         raise ValueError("no mapping")
     return Library(job.run.root).file(mapping, name)
+
+
+MAKERS: dict[str, Callable[["Job", Path], None]] = {
+    "prepare": prepare_mapped,
+    "integrate": map_latent,
+    "transfer": map_labels,
+}

@@ -66,22 +66,12 @@ class Job:
 
 
 def _prepare(job: Job, folder: Path) -> None:
-    if job.params.mapping:
-        from labeltransfer.runs.mapping import prepare_mapped
-
-        prepare_mapped(job, folder)
-        return
     from labeltransfer.data.prepare import prepare
 
     prepare(job.params, folder, report=job.reporter.say, progress=job.progress)
 
 
 def _integrate(job: Job, folder: Path) -> None:
-    if job.params.mapping:
-        from labeltransfer.runs.mapping import map_latent
-
-        map_latent(job, folder)
-        return
     import numpy as np
 
     from labeltransfer.data.prepared import all_counts, n_untrained, training_data
@@ -108,11 +98,6 @@ def _integrate(job: Job, folder: Path) -> None:
 
 
 def _transfer(job: Job, folder: Path) -> None:
-    if job.params.mapping:
-        from labeltransfer.runs.mapping import map_labels
-
-        map_labels(job, folder)
-        return
     import numpy as np
 
     from labeltransfer.data.prepared import all_counts, n_untrained, trained_rows, training_data
@@ -215,6 +200,15 @@ def stage_titles(params: RunParams) -> dict[str, str]:
     return STAGE_TITLES | (_MAPPED_TITLES if params.mapping else {})
 
 
+def _maker(stage: str, params: RunParams) -> Callable[[Job, Path], None]:
+    """What makes a stage: its own function, or that of a mapping."""
+    if params.mapping and stage in _MAPPED_TITLES:
+        from labeltransfer.runs.mapping import MAKERS
+
+        return MAKERS[stage]
+    return STAGES[stage].make
+
+
 def stages_of(params: RunParams) -> list[str]:
     """Names of the stages that were asked for, in order."""
     names = list(STAGES)
@@ -273,7 +267,7 @@ def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
         own_peak = reset_peak_memory()
         if not reused:
             with store.build_stage(run, name, keys[name]) as folder:
-                STAGES[name].make(job, folder)
+                _maker(name, params)(job, folder)
                 settings = {s: params.model_dump(mode="json")[s] for s in STAGES[name].settings}
                 seconds = time.perf_counter() - began
                 home.write_json(folder / "stage.json", record(name, settings, device, seconds, own_peak=own_peak))

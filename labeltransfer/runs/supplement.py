@@ -20,7 +20,7 @@ from labeltransfer.results.report import Material, render
 from labeltransfer.results.safe_csv import csv_blocks
 from labeltransfer.results.script import script_text
 from labeltransfer.runs.edits import read_edits
-from labeltransfer.runs.pipeline import STAGE_TITLES
+from labeltransfer.runs.pipeline import stage_titles
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.timing import training_history
 
@@ -38,6 +38,7 @@ def report_html(run: Run) -> str:
     """
     status = run.status()
     stages = {name: _json(run, name, "stage.json") for name in run.stage_keys()}
+    titles = stage_titles(run.params)
     versions: dict[str, str] = {}
     for stage in stages.values():
         versions |= stage.get("versions", {})
@@ -50,7 +51,7 @@ def report_html(run: Run) -> str:
         trust=_json(run, "evaluate", "trust.json"),
         history=_history(run),
         versions=versions,
-        seconds={STAGE_TITLES.get(s, s): float(facts["seconds"]) for s, facts in stages.items() if "seconds" in facts},
+        seconds={titles.get(s, s): float(facts["seconds"]) for s, facts in stages.items() if "seconds" in facts},
         device=next((facts["device"] for facts in stages.values() if facts.get("device")), status.device),
         audit=_audit(run),
         edits=[edit.as_dict() for edit in read_edits(run)],
