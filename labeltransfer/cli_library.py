@@ -26,7 +26,9 @@ def add_library_commands(commands: Any) -> None:
     train.add_argument("--length-normalize", choices=["none", "reference"], help="whether the reference is full-length")
     train.add_argument("--n-top-genes", type=int, metavar="N", help="highly variable genes (default: 2000)")
     train.add_argument("--preset", choices=list(PRESETS), help="settings of the trainings (default: atlas)")
-    _add_epochs(train)
+    train.add_argument("--scvi-epochs", type=int, metavar="N", help="passes over the cells for scVI")
+    train.add_argument("--scanvi-epochs", type=int, metavar="N", help="passes over the cells for scANVI")
+    _add_seed(train)
     train.add_argument("--params", type=Path, metavar="FILE.json", help="any setting; the options above win over it")
 
     publish = commands.add_parser("publish", help="publish a finished run over a reference alone")
@@ -52,7 +54,8 @@ def add_library_commands(commands: Any) -> None:
     mapped.add_argument(
         "--max-query-cells", type=int, metavar="N", help="learn from a sample of a larger query (100000)"
     )
-    _add_epochs(mapped)
+    mapped.add_argument("--epochs", type=int, metavar="N", help="passes over the query (default: 100, then fewer)")
+    _add_seed(mapped)
     rejects = "labels with a calibrated confidence below P are handed over as Unknown"
     mapped.add_argument("--reject-below", type=float, metavar="P", help=rejects)
     mapped.add_argument(
@@ -71,9 +74,7 @@ def _add_filters(parser: argparse.ArgumentParser, side: str) -> None:
     parser.add_argument(f"--filter-{side}", nargs="+", action="extend", default=[], metavar="COL=VALUE", help=about)
 
 
-def _add_epochs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scvi-epochs", type=int, metavar="N", help="passes over the cells for scVI")
-    parser.add_argument("--scanvi-epochs", type=int, metavar="N", help="passes over the cells for scANVI")
+def _add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="same seed, same machine: same result (default: 0)")
 
 

@@ -106,7 +106,7 @@ def mapping_from_options(options: argparse.Namespace, card: "Card") -> RunParams
     }
     for section, values in given.items():
         asked[section] = asked.get(section, {}) | {k: v for k, v in values.items() if v is not None}
-    own["integrate"]["max_epochs"], own["transfer"]["max_epochs"] = options.scvi_epochs, options.scanvi_epochs
+    own["transfer"]["max_epochs"] = options.epochs
     for name in ("seed", "reject_below"):
         if getattr(options, name) is not None:
             asked[name] = getattr(options, name)

@@ -221,7 +221,7 @@ class RunParams(Settings):
 
     Without a query the run trains a reference alone, for the library, and ends with scANVI. With ``mapping`` the query
     is mapped onto a published reference: ``reference``, ``integrate`` and ``transfer`` then say how that was made,
-    apart from the epochs, which are those of the mapping.
+    apart from the epochs of ``transfer``, which are those of the mapping.
     """
 
     name: str = Field("", max_length=80, title="Name", description="How the run is called in lists.")
@@ -254,6 +254,11 @@ class RunParams(Settings):
     last_stage: Literal["prepare", "evaluate"] = Field(
         "evaluate", title="Until", description="prepare stops before training, to look at counts and genes first."
     )
+
+    @property
+    def latent_stage(self) -> Literal["integrate", "transfer"]:
+        """Stage whose latent the second opinions look at: scVI's, which knows no labels; a mapping has none of it."""
+        return "transfer" if self.mapping else "integrate"
 
     @property
     def reference_alone(self) -> bool:

@@ -117,7 +117,7 @@ def scanvi_pace(params: TransferParams, *, n_cells: int) -> Pace:
 
 
 def mapping_pace(max_epochs: int | None, *, n_cells: int) -> Pace:
-    """Pace of mapping ``n_cells`` query cells onto a published model, scVI or scANVI: few weights learn, so fast."""
+    """Pace of mapping ``n_cells`` query cells onto a published scANVI; its KL term grows as slowly as in scvi-tools."""
     batch_size = _batch_size(n_cells)
     return Pace(
         max_epochs=max_epochs or max(10, min(round(MAPPED_CELLS / n_cells), MOST_MAPPING_EPOCHS)),

@@ -5,7 +5,6 @@ Biotechnology 2022, as implemented in scvi-tools.
 """
 
 from pathlib import Path
-from typing import Any, Literal
 
 import anndata as ad
 import scvi
@@ -16,11 +15,8 @@ from labeltransfer.models.progress import ProgressCallback
 from labeltransfer.params import UNKNOWN
 from labeltransfer.presets import mapping_pace
 
-MODELS: dict[str, Any] = {"scvi": scvi.model.SCVI, "scanvi": scvi.model.SCANVI}
-
 
 def map_onto(
-    kind: Literal["scvi", "scanvi"],
     folder: Path,
     adata: ad.AnnData,
     *,
@@ -28,20 +24,18 @@ def map_onto(
     seed: int = 0,
     accelerator: Accelerator = "cpu",
     callback: ProgressCallback | None = None,
-) -> Any:
-    """Extend a stored model by the query's batches and train their weights, in scvi-tools' own loop.
+) -> scvi.model.SCANVI:
+    """Extend a stored scANVI by the query's batches and train their weights, in scvi-tools' own loop.
 
     Loading unpickles, so never pass a folder that comes from outside.
 
     Parameters
     ----------
-    kind
-        Which of the two models is stored.
     folder
         The stored model, made with :data:`.presets.FOR_MAPPING`.
     adata
-        Query cells, with integer ``layers["counts"]`` of shape (n_cells, n_genes) over the model's genes, and
-        the batch of each cell in ``obs["batch"]``. It is changed.
+        Query cells, with integer ``layers["counts"]`` of shape (n_cells, n_genes) over the model's genes, and the batch
+        of each cell in ``obs["batch"]``. It is changed.
     max_epochs
         Passes over the query; None lets its size choose.
     seed
@@ -53,15 +47,13 @@ def map_onto(
 
     Returns
     -------
-    scvi.model.SCVI or scvi.model.SCANVI
-        An ordinary scvi-tools model of the query. What the reference's own batches mean in it did not change.
+    scvi.model.SCANVI
+        An ordinary scvi-tools model of the query. All weights but those of batches are the reference's.
     """
     scvi.settings.seed = seed
     adata.obs["training_label"] = UNKNOWN
-    model_class = MODELS[kind]
-    model_class.prepare_query_anndata(adata, str(folder))
-    device = {"accelerator": accelerator, "device": 1 if accelerator == "cpu" else 0}
-    model = model_class.load_query_data(adata, str(folder), **device)
+    scvi.model.SCANVI.prepare_query_anndata(adata, str(folder))
+    model = scvi.model.SCANVI.load_query_data(adata, str(folder), accelerator=accelerator)
     pace = mapping_pace(max_epochs, n_cells=adata.n_obs)
     fit(
         model.train,

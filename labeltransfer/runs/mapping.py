@@ -7,7 +7,7 @@ of the query's what the mapping gives. So all that comes behind knows no differe
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -35,55 +35,37 @@ def prepare_mapped(job: "Job", folder: Path) -> None:
     prepare_query(job.params, reference, folder, report=job.reporter.say, progress=job.progress)
 
 
-def map_latent(job: "Job", folder: Path) -> None:
-    """Map the query with the reference's scVI: ``model`` and ``latent.npy``."""
-    from labeltransfer.models.integrate import latent
-    from labeltransfer.models.label import stream_latent
-
-    model = _mapped(job, "scvi", "integrate", job.params.integrate.max_epochs, folder)
-    unseen = _unseen(job)
-    own = stream_latent(model, *unseen, progress=job.progress) if unseen else latent(model)
-    np.save(folder / "latent.npy", _behind_reference(job, "integrate", own))
-
-
 def map_labels(job: "Job", folder: Path) -> None:
     """Map the query with the reference's scANVI: ``model``, ``latent.npy``, ``soft.parquet`` and ``held_out.npy``."""
     from labeltransfer.models.integrate import latent
     from labeltransfer.models.label import stream_soft
-    from labeltransfer.models.transfer import soft_predictions
-
-    model = _mapped(job, "scanvi", "transfer", job.params.transfer.max_epochs, folder)
-    unseen = _unseen(job)
-    if unseen:
-        own, soft = stream_soft(model, *unseen, progress=job.progress)
-    else:
-        own, soft = latent(model), soft_predictions(model)
-    np.save(folder / "latent.npy", _behind_reference(job, "transfer", own))
-    stored = pd.read_parquet(_file(job, "transfer/soft.parquet"))
-    everyone = pd.concat([stored, soft[stored.columns]])
-    everyone.index = read_cells(job.run.artefact("prepare", "prepared.h5ad")).index
-    everyone.to_parquet(folder / "soft.parquet")
-    shutil.copyfile(_file(job, "transfer/held_out.npy"), folder / "held_out.npy")
-
-
-def _mapped(job: "Job", kind: Literal["scvi", "scanvi"], stage: str, max_epochs: int | None, folder: Path) -> Any:
-    """Map the cells that are learnt from, and keep the model and its losses."""
     from labeltransfer.models.mapping import map_onto
+    from labeltransfer.models.transfer import soft_predictions
 
     adata = training_data(job.run.artefact("prepare", "prepared.h5ad"), side="query")
     job.reporter.say(f"Mapping {adata.n_obs:,} query cells × {adata.n_vars:,} genes onto the reference")
     model = map_onto(
-        kind,
-        _file(job, f"{stage}/model/model.pt").parent,
+        _file(job, "transfer/model/model.pt").parent,
         adata,
-        max_epochs=max_epochs,
+        max_epochs=job.params.transfer.max_epochs,
         seed=job.params.seed,
         accelerator=job.device.accelerator,
         callback=job.callback(),
     )
     model.save(folder / "model", overwrite=True)
     job.keep_history(folder)
-    return model
+    unseen = _unseen(job)
+    if unseen:
+        own, soft = stream_soft(model, *unseen, progress=job.progress)
+    else:
+        own, soft = latent(model), soft_predictions(model)
+    # The reference's cells as they were published: none of their batches' weights changed.
+    np.save(folder / "latent.npy", np.concatenate([np.load(_file(job, "transfer/latent.npy")), own]))
+    stored = pd.read_parquet(_file(job, "transfer/soft.parquet"))
+    everyone = pd.concat([stored, soft[stored.columns]])
+    everyone.index = read_cells(job.run.artefact("prepare", "prepared.h5ad")).index
+    everyone.to_parquet(folder / "soft.parquet")
+    shutil.copyfile(_file(job, "transfer/held_out.npy"), folder / "held_out.npy")
 
 
 def _unseen(job: "Job") -> tuple[sp.csr_matrix, pd.Series] | None:
@@ -97,11 +79,6 @@ def _unseen(job: "Job") -> tuple[sp.csr_matrix, pd.Series] | None:
     return counts[is_query], batches[is_query]
 
 
-def _behind_reference(job: "Job", stage: str, query: np.ndarray) -> np.ndarray:
-    """Latent of all cells: the reference's as it was published, for its batches' weights did not change."""
-    return np.concatenate([np.load(_file(job, f"{stage}/latent.npy")), query])
-
-
 def _file(job: "Job", name: str) -> Path:
     """A file of the published reference, as it was published; raises RunError."""
     mapping = job.params.mapping
@@ -112,6 +89,5 @@ def _file(job: "Job", name: str) -> Path:
 
 MAKERS: dict[str, Callable[["Job", Path], None]] = {
     "prepare": prepare_mapped,
-    "integrate": map_latent,
     "transfer": map_labels,
 }

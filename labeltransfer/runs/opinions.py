@@ -48,7 +48,7 @@ def ask_others(
     """
     prepared = run.artefact("prepare", "prepared.h5ad")
     obs = read_cells(prepared)
-    latent = np.load(run.artefact("integrate", "latent.npy"))
+    latent = np.load(run.artefact(run.params.latent_stage, "latent.npy"))
     scanvi = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
     held_out = np.load(run.artefact("transfer", "held_out.npy"))
     labels, names = training_labels(obs, hidden).to_numpy(dtype=object), list(opinions.names(scanvi))

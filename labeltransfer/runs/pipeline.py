@@ -188,11 +188,8 @@ STAGES: dict[str, Stage] = {
 STAGE_TITLES = {name: stage.title for name, stage in STAGES.items()}
 
 
-_MAPPED_TITLES = {
-    "prepare": "Prepare the query",
-    "integrate": "Map with scVI",
-    "transfer": "Map with scANVI",
-}
+_MAPPED_TITLES = {"prepare": "Prepare the query", "transfer": "Map with scANVI"}
+"""Stages that a mapping makes in its own way."""
 
 
 def stage_titles(params: RunParams) -> dict[str, str]:
@@ -211,7 +208,7 @@ def _maker(stage: str, params: RunParams) -> Callable[[Job, Path], None]:
 
 def stages_of(params: RunParams) -> list[str]:
     """Names of the stages that were asked for, in order."""
-    names = list(STAGES)
+    names = [name for name in STAGES if not (params.mapping and name in ("integrate", "embed_scvi"))]
     if params.reference_alone and params.last_stage == "evaluate":
         return ["prepare", "integrate", "transfer"]
     return names[: names.index(params.last_stage) + 1]

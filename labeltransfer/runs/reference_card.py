@@ -80,14 +80,14 @@ def make_card(run: Run, folder: Path, name: str, description: str, owner: str, c
 def mapping_settings(card: Card) -> dict[str, Any]:
     """Sections of the settings of a run that maps a query onto a reference, as plain data.
 
-    How the reference was made stays as its run had it; what concerns the pace is left to the mapping's own rule, see
-    :func:`.presets.mapping_pace`.
+    How the reference was made stays as its run had it, but for scANVI's pace, which is left to the mapping's own rule
+    (:func:`.presets.mapping_pace`).
     """
     made = card.run_settings()
     pace = {"loop": "scvi-tools", "max_epochs": None, "batch_size": None, "lr": None, "early_stopping": False}
     sections = {
         "reference": made.reference,
-        "integrate": made.integrate.model_copy(update=pace),
+        "integrate": made.integrate,
         "transfer": made.transfer.model_copy(update=pace),
         "mapping": MappingParams(reference=card.name, digest=card.digest),
     }

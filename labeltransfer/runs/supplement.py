@@ -20,7 +20,7 @@ from labeltransfer.results.report import Material, render
 from labeltransfer.results.safe_csv import csv_blocks
 from labeltransfer.results.script import script_text
 from labeltransfer.runs.edits import read_edits
-from labeltransfer.runs.pipeline import stage_titles
+from labeltransfer.runs.pipeline import stage_titles, stages_of
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.timing import training_history
 
@@ -116,6 +116,12 @@ def write_supplement(run: Run, target: Path) -> None:
                 shutil.copyfileobj(source, file)
 
 
+def run_models(run: Run) -> dict[str, str]:
+    """The stage that keeps each model of a run, by the name of the folder that it is handed over in."""
+    models = {"scvi_model": "integrate", "scanvi_model": "transfer"}
+    return {name: stage for name, stage in models.items() if stage in stages_of(run.params)}
+
+
 def _files(run: Run) -> Iterator[tuple[str, Path]]:
     """Files that go into the zip as they are, each with its name there; those that the run lacks are left out."""
     yield "params.json", run.folder / "params.json"
@@ -125,7 +131,7 @@ def _files(run: Run) -> Iterator[tuple[str, Path]]:
     for path in (run.folder / ANNOTATED, run.folder / "edits.json"):
         if path.exists():
             yield path.name, path
-    for name, stage in (("scvi_model", "integrate"), ("scanvi_model", "transfer")):
+    for name, stage in run_models(run).items():
         with suppress(RunError):
             folder = run.artefact(stage, "model")
             yield from (

@@ -163,6 +163,8 @@ def cost(run: Run, reused: list[list[str]]) -> str:
         took = timing.stage_seconds(run)
     seconds = sum(took.get(stage, 0.0) for stages in reused for stage in pipeline.STAGES if stage not in stages)
     about = f"About {duration(seconds)} of work, as this run's own stages took." if seconds else ""
+    if run.params.mapping:
+        return about
     scvi = "scVI's model is reused." if all("integrate" in stages for stages in reused) else "scVI is trained anew."
     return f"{about} {scvi}".strip()
 

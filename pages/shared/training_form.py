@@ -68,17 +68,11 @@ def mapping_form(held: Draft) -> RunParams:
         "batches and nothing else. Labels, genes and architecture are the reference's own."
     )
     with st.expander("Advanced", icon=":material/tune:"):
-        for section in ("integrate", "transfer"):
+        for section, names in (("transfer", ["max_epochs"]), ("embed", list(EmbedParams.model_fields))):
             title, model = SECTIONS[section]
             st.markdown(f"**{title}**")
-            epochs = settings_grid(
-                model, ("max_epochs",), held.settings[section], held.key(f"map-{section}"), columns=4
-            )
-            held.set_section(section, **epochs)
-        title, model = SECTIONS["embed"]
-        st.markdown(f"**{title}**")
-        kept = held.settings.get("embed") or {}
-        held.set_section("embed", **settings_grid(model, list(model.model_fields), kept, held.key("embed"), columns=4))
+            kept = held.settings.get(section) or {}
+            held.set_section(section, **settings_grid(model, names, kept, held.key(f"map-{section}"), columns=4))
         st.markdown("**Run**")
         held.change(**settings_grid(RunParams, ("seed", "device"), held.settings, held.key("run"), columns=4))
     with st.container(width=420):
@@ -125,11 +119,8 @@ def expectations(held: Draft, params: RunParams) -> None:
     counted = [held.notes.get(f"{side}_counted", {}).get("n_cells") for side in ("reference", "query")]
     lines = []
     if params.mapping and counted[1]:
-        paces = [mapping_pace(own.max_epochs, n_cells=counted[1]) for own in (params.integrate, params.transfer)]
-        lines.append(
-            f"{paces[0].max_epochs} epochs with scVI and {paces[1].max_epochs} with scANVI over {counted[1]:,} query "
-            f"cells, {paces[0].batch_size} cells per step."
-        )
+        pace = mapping_pace(params.transfer.max_epochs, n_cells=counted[1])
+        lines.append(f"{pace.max_epochs} epochs over {counted[1]:,} query cells, {pace.batch_size} cells per step.")
     elif all(counted):
         n_cells = sum(counted)
         scvi, scanvi = scvi_pace(params.integrate, n_cells=n_cells), scanvi_pace(params.transfer, n_cells=n_cells)
