@@ -125,11 +125,11 @@ with catching():
     with st.container(horizontal=True, vertical_alignment="bottom"):
         basis = st.segmented_control(
             "Map of",
-            list(BASES),
+            [basis for basis in BASES if f"{basis}_1" in cells],  # a run that was mapped has scANVI's map alone
             default="scanvi",
             format_func=lambda key: BASES[key],
             required=True,
-            key="explore-basis",
+            key="explore-basis-mapped" if run.params.mapping else "explore-basis",
             persist_state="session",
             help="MDE of the latent of scVI, which knows no labels, or of scANVI, which knows the reference's. "
             "Near means alike; distances between far groups, and the axes, mean nothing.",

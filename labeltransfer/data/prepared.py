@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 from labeltransfer import sparse
 from labeltransfer.errors import SettingsError
+from labeltransfer.params import Side
 from labeltransfer.sparse import SCALE
 
 COUNTS = "layers/counts"
@@ -84,12 +85,17 @@ def chosen_expression(path: Path, rows: np.ndarray) -> tuple[sp.csr_matrix, pd.I
     return counts, genes.index[chosen]
 
 
-def training_data(path: Path) -> ad.AnnData:
-    """Cells trained on by chosen genes, in the file's order, with ``layers["counts"]`` as CSR float32 and no ``X``."""
+def training_data(path: Path, *, side: Side | None = None) -> ad.AnnData:
+    """Cells trained on by chosen genes, in the file's order, with ``layers["counts"]`` as CSR float32 and no ``X``.
+
+    Those of one side alone where it is named.
+    """
     with h5py.File(path) as file:
         obs, var = ad.io.read_elem(file["obs"]), ad.io.read_elem(file["var"])
         chosen = np.flatnonzero(var["highly_variable"].to_numpy())
         trained = obs["trained_on"].to_numpy() if "trained_on" in obs else np.ones(len(obs), bool)
+        if side is not None:
+            trained &= (obs["side"] == side).to_numpy()
         counts = _read_cells(file, chosen, trained)
     return ad.AnnData(obs=obs[trained].copy(), var=var.iloc[chosen].copy(), layers={"counts": counts})
 
@@ -103,6 +109,12 @@ def all_counts(path: Path) -> tuple[sp.csr_matrix, pd.Series]:
         batches = pd.Series(ad.io.read_elem(file["obs/batch"]), index=_names(file["obs"]))
         chosen = np.flatnonzero(ad.io.read_elem(file["var"])["highly_variable"].to_numpy())
         return _read_cells(file, chosen, np.ones(len(batches), bool)), batches
+
+
+def gene_counts(path: Path, columns: np.ndarray) -> sp.csc_matrix:
+    """Counts of some genes, by ascending place, in every cell: CSC float32 of shape (n_cells, n_columns)."""
+    with h5py.File(path) as file:
+        return _read_columns(file, columns)
 
 
 def n_untrained(path: Path) -> int:

@@ -18,7 +18,7 @@ from labeltransfer.results.relations import label_table
 from labeltransfer.results.safe_csv import to_csv
 from labeltransfer.runs.edits import read_edits
 from labeltransfer.runs.run import Run
-from labeltransfer.runs.supplement import report_html, script_of
+from labeltransfer.runs.supplement import report_html, run_models, script_of
 from labeltransfer.runs.timing import reused_stages, stage_seconds
 
 ALARMS = {"alarm": "these labels should not be believed as they are", "doubt": "look twice at these labels"}
@@ -40,7 +40,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
 
     Writes ``predictions.csv``, ``per_label.csv``, ``metrics.json``, ``trust.json``, ``cells.parquet``, ``params.json``,
     ``report.html``, ``script.py``, ``scvi_model/`` and ``scanvi_model/``; where a label was hidden also
-    ``hidden.json``, see :func:`.hidden.hidden_report`.
+    ``hidden.json``, see :func:`.hidden.hidden_report`. A run that was mapped has no script and no scVI.
     """
     cells_file = run.artefact("evaluate", "cells.parquet")
     cells = pd.read_parquet(cells_file)
@@ -58,11 +58,13 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
         home.write_json(folder / "hidden.json", report)
     shutil.copyfile(cells_file, folder / "cells.parquet")
     shutil.copyfile(run.folder / "params.json", folder / "params.json")
-    for name, stage in (("scvi_model", "integrate"), ("scanvi_model", "transfer")):
+    for name, stage in run_models(run).items():
         shutil.copytree(run.artefact(stage, "model"), folder / name, dirs_exist_ok=True)
 
     home.write_atomic(folder / "report.html", report_html(run))
-    home.write_atomic(folder / "script.py", script_of(run))
+    with_script = run.params.mapping is None
+    if with_script:
+        home.write_atomic(folder / "script.py", script_of(run))
 
     query = metrics["query"]
     yield f"{len(predictions):,} query cells labelled: {folder / 'predictions.csv'}"
@@ -81,7 +83,8 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
         yield from _hidden_lines(report)
     if reasons := trust["alarm"]["reasons"]:
         yield f"{ALARMS[trust['alarm']['level']]}: {' '.join(reasons)}"
-    yield f"report for a supplement: {folder / 'report.html'}; script that repeats the run: {folder / 'script.py'}"
+    script = f"; script that repeats the run: {folder / 'script.py'}" if with_script else ""
+    yield f"report for a supplement: {folder / 'report.html'}{script}"
 
 
 def _hidden_lines(report: dict[str, Any]) -> Iterator[str]:
@@ -112,7 +115,7 @@ def annotated(run: Run, path: Path) -> None:
         prepared=run.artefact("prepare", "prepared.h5ad"),
         cells=cells,
         soft=pd.read_parquet(run.artefact("transfer", "soft.parquet")),
-        latent_scvi=np.load(run.artefact("integrate", "latent.npy")),
+        latent_scvi=None if run.params.mapping else np.load(run.artefact("integrate", "latent.npy")),
         latent_scanvi=np.load(run.artefact("transfer", "latent.npy")),
         settings=run.params.model_dump(mode="json"),
         run_id=run.id,

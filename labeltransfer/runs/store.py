@@ -151,7 +151,7 @@ class Store:
         building.mkdir(parents=True)
         try:
             yield building
-            _sync(building)
+            sync(building)
             with suppress(OSError):  # somebody else was faster with the same thing: theirs stays
                 building.rename(self.stage_folder(stage, key))
             if not self.has_stage(stage, key):
@@ -170,7 +170,7 @@ def find_run(run_id: str) -> Run:
     return Store(SHIPPED).run(run_id) if run_id == "demo" else default_store().run(run_id)
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     """Bring every file of a folder to the disk, so that a rename never precedes its content."""
     for path in folder.rglob("*"):
         if path.is_file():

@@ -47,6 +47,7 @@ STEPS = (
     Step("export", "Export", "Labels as CSV, the annotated h5ad, models and figures."),
 )
 RUNS_PAGE = "pages/runs.py"
+REFERENCES_PAGE = "pages/references.py"
 
 
 def guard() -> None:
@@ -74,7 +75,7 @@ def enter_frame() -> None:
 def wanted_page() -> str | None:
     """File of the page that the address asks for by name, as it does on the way from a deep link."""
     wanted = st.query_params.get("page", "")
-    files = {step.key: step.file for step in STEPS} | {"runs": RUNS_PAGE}
+    files = {step.key: step.file for step in STEPS} | {"runs": RUNS_PAGE, "references": REFERENCES_PAGE}
     return files.get(wanted)
 
 
@@ -151,6 +152,8 @@ def _why_not(run: Run, status: Status, stage: str) -> str:
         return f"This run is {status.state}: Train shows how far it is. What belongs here appears when it is done."
     if status.state == "done" and run.params.last_stage == "prepare" and stage != "prepare":
         return "This run only prepared the data: train on it first."
+    if status.state == "done" and run.params.reference_alone:
+        return "This run trained a reference alone: publish it on References, then map queries onto it."
     if status.state == "done":
         return "What this run made has been deleted: start it again from Train."
     return f"This run {'was cancelled' if status.state == 'cancelled' else 'failed'} before it got here: see Train."
@@ -218,10 +221,9 @@ def context_line() -> None:
             return
         sides = run.params.model_dump()
         counted = _counted(run)
-        line = (
-            f"{side_words(sides['reference'], 'Reference', counted.get('reference'))} → "
-            f"{side_words(sides['query'], 'Query', counted.get('query'))} · run {run_title(run)}"
-        )
+        shown = ("reference",) if run.params.reference_alone else ("reference", "query")
+        words = " → ".join(side_words(sides[side], side.title(), counted.get(side)) for side in shown)
+        line = f"{words} · run {run_title(run)}"
         st.caption(f"{line} · {STATE_BADGES[run.status().state]}")
 
 

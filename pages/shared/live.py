@@ -9,7 +9,7 @@ import streamlit as st
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.home import read_json
 from labeltransfer.results.figures import loss_chart
-from labeltransfer.runs.pipeline import STAGE_TITLES, stages_of
+from labeltransfer.runs.pipeline import stage_titles, stages_of
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import default_store
 from labeltransfer.runs.timing import remaining_seconds, training_history
@@ -90,7 +90,7 @@ def _stage_lines(run: Run, status: Status) -> list[str]:
     ended = {e["stage"]: e for e in run.events("end")}
     lines = []
     for stage in stages_of(run.params):
-        title = STAGE_TITLES[stage]
+        title = stage_titles(run.params)[stage]
         if stage in ended:
             reused = started.get(stage, {}).get("reused")
             note = "reused, was finished before" if reused else words.duration(ended[stage]["seconds"])
@@ -106,7 +106,7 @@ def _stage_lines(run: Run, status: Status) -> list[str]:
 
 
 def _progress(run: Run, status: Status) -> None:
-    title = STAGE_TITLES.get(status.stage, "Starting")
+    title = stage_titles(run.params).get(status.stage, "Starting")
     elapsed = words.duration(time.time() - status.started) if status.started else "unknown"
     if status.n_epochs:
         left = remaining_seconds(run, status)

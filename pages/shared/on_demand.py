@@ -60,6 +60,11 @@ def on_demand_section(run: Run, cells: pd.DataFrame) -> None:
 def hide_section(run: Run, cells: pd.DataFrame, everything: list[Run]) -> None:
     """Choose a label, start the run that hides it, and see what came of it."""
     own = run.params.hidden_label
+    if run.params.mapping:
+        st.caption(
+            "This run was mapped onto a published reference, which was taught all its labels: none can be hidden."
+        )
+        return
     if own is not None:
         st.caption(f"This run hides {plain(own)} itself: none of its classifiers was taught that label.")
         results.show_hidden(run, own, rejection_rule(run))
@@ -120,7 +125,7 @@ def is_finished(run: Run) -> bool:
 def show_state(run: Run) -> None:
     """State of a run that is not finished, in a line, with the ways on."""
     status = run.status()
-    stage = pipeline.STAGE_TITLES.get(status.stage, "")
+    stage = pipeline.stage_titles(run.params).get(status.stage, "")
     epoch = f", epoch {status.epoch} of {status.n_epochs}" if status.n_epochs else ""
     at = f" at '{stage}'{epoch}" if stage and status.state == "running" else ""
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -160,5 +165,7 @@ def cost(run: Run, reused: list[list[str]]) -> str:
         took = timing.stage_seconds(run)
     seconds = sum(took.get(stage, 0.0) for stages in reused for stage in pipeline.STAGES if stage not in stages)
     about = f"About {duration(seconds)} of work, as this run's own stages took." if seconds else ""
+    if run.params.mapping:
+        return about
     scvi = "scVI's model is reused." if all("integrate" in stages for stages in reused) else "scVI is trained anew."
     return f"{about} {scvi}".strip()

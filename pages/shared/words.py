@@ -57,7 +57,9 @@ def read_counts(summary: Path) -> dict[str, Any]:
     try:
         counts = json.loads(summary.read_text())
         return counts | {
-            side: counts[side] | {"n_labels": len(counts[side]["labels"])} for side in ("reference", "query")
+            side: counts[side] | {"n_labels": len(counts[side]["labels"])}
+            for side in ("reference", "query")
+            if side in counts
         }
     except (OSError, ValueError, KeyError):
         return {}
