@@ -25,6 +25,7 @@ from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.processes import is_held
+from labeltransfer.runs.checksums import require_whole
 from labeltransfer.settings import read_params
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -84,11 +85,20 @@ class Run:
             return status
         # The worker may have finished between the two looks.
         status = self._written_status()
-        if status.over or (status.state == "queued" and time.time() - status.created < STARTUP_GRACE):
+        if status.over or self._may_still_begin(status):
             return status
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
         return replace(status, state="failed", error=reason + "Start the run again: finished stages are kept.")
+
+    def _may_still_begin(self, status: Status) -> bool:
+        """Whether a run that nobody holds may be one whose worker is only starting.
+
+        A worker that had its first sign of life and holds the lock no more is dead. Of a clock that was put back only
+        the distance counts: such a run would else wait for as long as the clock went back.
+        """
+        is_new = abs(time.time() - status.created) < STARTUP_GRACE
+        return status.state == "queued" and not status.heartbeat and is_new
 
     def _written_status(self) -> Status:
         try:
@@ -160,6 +170,16 @@ class Run:
         if path is None or not path.exists():
             raise RunError(f"Run {self.id} has no finished stage '{stage}': start it again to make it.")
         return path
+
+    def whole_artefact(self, stage: str, name: str) -> Path:
+        """As :meth:`artefact`, with its checksum compared, for what leaves the app.
+
+        Raises
+        ------
+        RunError
+            There is no such file, or it is damaged.
+        """
+        return require_whole(self.artefact(stage, name))
 
 
 def _created(run_id: str) -> float:

@@ -58,7 +58,7 @@ def read_counts(summary: Path) -> dict[str, Any]:
         return counts | {
             side: counts[side] | {"n_labels": len(counts[side]["labels"])} for side in ("reference", "query")
         }
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
