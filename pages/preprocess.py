@@ -25,7 +25,8 @@ if not held.complete and run is None:
     st.stop()
 if not held.complete and run is not None:
     if has_stage(run, "prepare"):
-        show_previews(run.artefact("prepare"))
+        with catching():
+            show_previews(run.artefact("prepare"))
     else:
         st.info(
             "The open run has not kept its counts. Its settings can be used again from Train.", icon=":material/info:"

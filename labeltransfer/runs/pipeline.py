@@ -259,6 +259,11 @@ def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
         reporter.check()
         reporter.update(stage=name, epoch=0, n_epochs=0, fraction=0.0, message="")
         reused = store.claim_stage(run, name, keys[name])
+        damaged = store.set_damaged_aside(run, name, keys[name]) if reused else []
+        if damaged:
+            reused = False
+            print(f"Stage {name} was damaged on disk ({', '.join(damaged)}) and is made anew", flush=True)
+            reporter.say(f"{STAGE_TITLES[name]}: was damaged on disk and is made anew")
         run.append_event("start", stage=name, reused=reused)
         began = time.perf_counter()
         own_peak = reset_peak_memory()
@@ -267,7 +272,10 @@ def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
                 _maker(name, params)(job, folder)
                 settings = {s: params.model_dump(mode="json")[s] for s in STAGES[name].settings}
                 seconds = time.perf_counter() - began
-                home.write_json(folder / "stage.json", record(name, settings, device, seconds, own_peak=own_peak))
+                facts = record(name, settings, device, seconds, own_peak=own_peak)
+                if damaged:
+                    facts["made_anew"] = {"time": time.time(), "damaged": damaged}
+                home.write_json(folder / "stage.json", facts)
         run.append_event("end", stage=name, seconds=time.perf_counter() - began)
 
 

@@ -26,6 +26,7 @@ from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.processes import is_held
+from labeltransfer.runs.checksums import require_whole
 from labeltransfer.settings import read_params
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -108,8 +109,9 @@ class Run:
         had_worker = bool(status.heartbeat)  # told before the look at the lock: this one is gone, not on its way
         # The worker may have begun or finished between the two looks.
         status = self.written_status()
-        coming = status.state == "queued" and time.time() - status.created < STARTUP_GRACE
-        if status.over or (coming and not had_worker):
+        # Of a clock that was put back only the distance counts: the run would else wait for as long as it went back.
+        is_new = abs(time.time() - status.created) < STARTUP_GRACE
+        if status.over or (status.state == "queued" and is_new and not had_worker):
             return status
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
@@ -198,6 +200,16 @@ class Run:
         if path is None or not path.exists():
             raise RunError(f"Run {self.id} has no finished stage '{stage}': start it again to make it.")
         return path
+
+    def whole_artefact(self, stage: str, name: str) -> Path:
+        """As :meth:`artefact`, with its checksum compared, for what leaves the app.
+
+        Raises
+        ------
+        RunError
+            There is no such file, or it is damaged.
+        """
+        return require_whole(self.artefact(stage, name))
 
 
 def _created(run_id: str) -> float:

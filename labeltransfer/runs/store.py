@@ -18,7 +18,7 @@ from filelock import FileLock
 from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
-from labeltransfer.runs import queue, quotas
+from labeltransfer.runs import checksums, queue, quotas
 from labeltransfer.runs.run import Run, Status
 
 SHIPPED = Path(__file__).parent.parent / "demo"
@@ -134,14 +134,36 @@ class Store:
         return self.stages / f"{stage}-{key}"
 
     def has_stage(self, stage: str, key: str) -> bool:
-        """Whether the artefact is there, whole."""
-        return self.stage_folder(stage, key).is_dir()
+        """Whether the artefact is there, complete: nothing of it was cut or lost since."""
+        folder = self.stage_folder(stage, key)
+        return folder.is_dir() and not checksums.damaged_files(folder, quick=True)
 
     def claim_stage(self, run: Run, stage: str, key: str) -> bool:
         """Refer to an artefact from a run, which keeps it from deletion; returns whether it exists."""
         with self.lock("stages"):
             home.write_json(run.folder / "stages.json", run.stage_keys() | {stage: key})
-            return self.has_stage(stage, key)
+            return self.stage_folder(stage, key).is_dir()
+
+    def set_damaged_aside(self, run: Run, stage: str, key: str) -> list[str]:
+        """Compare an artefact's checksums and move a damaged one out of its place, where it can be made anew.
+
+        Every run that refers to it finds the new one there. What was moved is swept away once ``run`` is over.
+
+        Returns
+        -------
+        list
+            Names of the damaged files; empty where the artefact is whole.
+        """
+        folder = self.stage_folder(stage, key)
+        damaged = checksums.damaged_files(folder)  # outside the lock: to read gigabytes takes seconds
+        if damaged:
+            with self.lock("stages"):
+                # Somebody else may have found the same damage, and what stands there now be the one made anew.
+                if checksums.damaged_files(folder, only=damaged):
+                    aside = self.stages / f".damaged-{stage}-{key}~{run.id}"
+                    shutil.rmtree(aside, ignore_errors=True)
+                    folder.rename(aside)
+        return damaged
 
     @contextmanager
     def build_stage(self, run: Run, stage: str, key: str) -> Iterator[Path]:
@@ -151,6 +173,7 @@ class Store:
         building.mkdir(parents=True)
         try:
             yield building
+            checksums.seal(building)
             sync(building)
             with suppress(OSError):  # somebody else was faster with the same thing: theirs stays
                 building.rename(self.stage_folder(stage, key))

@@ -19,6 +19,7 @@ from labeltransfer.results.rejection import Rule
 from labeltransfer.results.report import Material, render
 from labeltransfer.results.safe_csv import csv_blocks
 from labeltransfer.results.script import script_text
+from labeltransfer.runs.checksums import require_whole
 from labeltransfer.runs.edits import read_edits
 from labeltransfer.runs.pipeline import stage_titles, stages_of
 from labeltransfer.runs.run import Run
@@ -96,12 +97,14 @@ def write_supplement(run: Run, target: Path) -> None:
     Raises
     ------
     RunError
-        The disk or the folder does not take the file.
+        The disk or the folder does not take the file, or something of the run is damaged.
     """
     with (
         export.built_aside(target) as building,
         zipfile.ZipFile(building, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
     ):
+        for stage in run.stage_keys():  # what the run lacks is left out, what is damaged never
+            require_whole(run.artefact(stage))
         rule = Rule(confidence=run.params.reject_below or 0.0)
         cells = read_cells(run.artefact("evaluate", "cells.parquet"))
         with archive.open("predictions.csv", "w", force_zip64=True) as file:

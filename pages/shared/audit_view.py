@@ -10,6 +10,7 @@ import streamlit as st
 from labeltransfer.errors import RunError
 from labeltransfer.results import display, figures, relabel
 from labeltransfer.results.safe_csv import to_csv
+from labeltransfer.runs.checksums import require_whole
 from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
@@ -99,7 +100,7 @@ def audit_table(run: Run) -> pd.DataFrame | None:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _audit(path: str, mtime: int) -> pd.DataFrame:
-    return relabel.read_audit(Path(path))
+    return relabel.read_audit(require_whole(Path(path)))
 
 
 def show_suspicion(run: Run, cells: pd.DataFrame, table: pd.DataFrame, row: int) -> None:

@@ -12,7 +12,7 @@ from labeltransfer.results.figures import loss_chart
 from labeltransfer.runs.pipeline import stage_titles, stages_of
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import default_store
-from labeltransfer.runs.timing import remaining_seconds, training_history
+from labeltransfer.runs.timing import remade_stages, remaining_seconds, training_history
 from pages.shared import words
 from pages.shared.people import names_of
 from pages.shared.queue_words import places
@@ -88,12 +88,15 @@ def _stage_lines(run: Run, status: Status) -> list[str]:
     """One line a stage, with its state and seconds."""
     started = {e["stage"]: e for e in run.events("start")}
     ended = {e["stage"]: e for e in run.events("end")}
+    remade = remade_stages(run)
     lines = []
     for stage in stages_of(run.params):
         title = stage_titles(run.params)[stage]
         if stage in ended:
             reused = started.get(stage, {}).get("reused")
             note = "reused, was finished before" if reused else words.duration(ended[stage]["seconds"])
+            if stage in remade:
+                note += f", was damaged on disk and made anew {words.when(remade[stage])}"
             icon = ":green[:material/check_circle:]"
         elif stage in started and status.state == "running":
             icon, note = ":blue[:material/pending:]", f"at work, {words.duration(time.time() - started[stage]['time'])}"
@@ -147,7 +150,7 @@ def _machine(status: Status) -> None:
 
 def _result(run: Run) -> None:
     """Accuracy, where the query has labels to compare with."""
-    with suppress(LabelTransferError, OSError, ValueError, KeyError):
+    with suppress(LabelTransferError, OSError, ValueError, KeyError, TypeError):
         query = read_json(run.artefact("evaluate", "metrics.json"))["query"]
         if query["accuracy"] is None:
             st.caption(f"{query['n_cells']:,} query cells have a predicted label; none has one to compare with.")

@@ -69,7 +69,7 @@ def _lasted(status: Status) -> str:
 
 def _result(run: Run) -> tuple[str, str]:
     """Cells of both sides, and accuracy with its denominator, where the run has them."""
-    with suppress(LabelTransferError, OSError, ValueError, KeyError):
+    with suppress(LabelTransferError, OSError, ValueError, KeyError, TypeError):
         scores = read_json(run.artefact("evaluate", "metrics.json"))
         query = scores["query"]
         cells = f"{scores['reference']['n_cells']:,} → {query['n_cells']:,}"

@@ -61,7 +61,7 @@ def read_counts(summary: Path) -> dict[str, Any]:
             for side in ("reference", "query")
             if side in counts
         }
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
