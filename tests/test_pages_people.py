@@ -109,6 +109,7 @@ st.write(repr(visitor()))
     for claims, person in (
         ({"email": ROOT_ADMIN}, Person(ROOT_ADMIN, True)),
         ({"email": ROOT_ADMIN, "email_verified": False, "sub": "7"}, Person("account 7", False)),
+        ({"email": ROOT_ADMIN, "email_verified": "false", "sub": "7"}, Person("account 7", False)),
         ({"sub": "7"}, Person("account 7", False)),
     ):
         at = AppTest.from_string(script)
@@ -264,6 +265,8 @@ def test_a_visibility_that_cannot_be_is_said_on_every_page(monkeypatch: pytest.M
         ({"emails": [BOB], "admins": [ROOT_ADMIN]}, ADA, False),
         ({"admins": [ROOT_ADMIN]}, ADA, True),
         ({"emails": []}, ADA, False),
+        ({"domains": ["lab.example.org"]}, "lab.example.org", False),
+        ({"emails": [""]}, "", False),
     ],
 )
 def test_admins_enter_and_naming_them_alone_shuts_nobody_out(
