@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="playwright, which drives the browser, is not installed")
 
-from browser import Server, chromium, chromium_path, open_page, serving, settle
+from browser import Server, chromium, chromium_path, open_page, serving, settle, wait_until
 from playwright.sync_api import Browser, Page, expect
 
 pytestmark = [
@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield app
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser: Browser, server: Server) -> Iterator[Page]:
     """The Data page with the reference's uploader open."""
     page = open_page(browser, server.url)
@@ -89,3 +89,22 @@ def test_a_file_beyond_the_limit_is_refused_in_words(page: Page, server: Server,
     send(page, sparse(tmp_path / "huge.h5ad", 301 * MB))
     expect(page.get_by_text("or smaller", exact=False).first).to_be_visible()
     assert not list((server.home / "uploads").rglob("huge.h5ad"))
+
+
+def test_what_no_page_took_goes_when_the_tab_closes(page: Page, server: Server, tmp_path: Path) -> None:
+    with page.expect_request(lambda request: request.method == "PUT") as sent:
+        send(page, sparse(tmp_path / "other.h5ad", MB))
+    address = sent.value.url.rpartition("/")[0] + "/never-asked-for"
+    status = page.evaluate(
+        """async address => {
+            const body = new FormData();
+            body.append("file", new File(["x".repeat(1e6)], "late.h5ad"));
+            const token = document.cookie.match(/_streamlit_xsrf=([^;]+)/)[1];
+            return (await fetch(address, {method: "PUT", body, headers: {"X-Xsrftoken": token}})).status;
+        }""",
+        address,
+    )
+    arriving = server.home / "uploads" / ".arriving"
+    assert status == 204 and [file.stat().st_size for file in arriving.iterdir()][-1:] == [1_000_000]
+    page.close()
+    wait_until(lambda: not list(arriving.iterdir()), seconds=20)
