@@ -5,7 +5,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from labeltransfer.runs.people import visibility
 from pages.shared.frame import (
+    REFERENCES_PAGE,
     RUNS_PAGE,
     STEP_ICONS,
     STEPS,
@@ -26,6 +28,7 @@ require_sign_in()
 
 pages = []
 with catching():
+    visibility()  # a setting that cannot be is said here, for every page
     states = step_states()
     for step in STEPS:
         state, why = states[step.key]
@@ -41,6 +44,8 @@ with catching():
         )
     # Without this one, the first page's own name in an address would be answered with "Page not found".
     pages.append(st.Page(partial(go, "pages/data.py"), title="Data", url_path="data", visibility="hidden"))
+    about = "Published references, to map queries onto without training anew."
+    pages.append(st.Page(REFERENCES_PAGE, title="References", icon=":material/library_books:", help=about))
     pages.append(st.Page(RUNS_PAGE, title="Runs", icon=":material/list:", help="Running, queued and past runs."))
 if not pages:  # the app's own folder cannot be used: said above
     st.stop()

@@ -41,7 +41,7 @@ pytestmark = [
 ]
 
 MARKUP = "<img src=x onerror=window.trapped=1> **bold**"
-STEPS = ("Data", "Preprocess", "Train", "Explore", "Compare", "Export", "Runs")
+STEPS = ("Data", "Preprocess", "Train", "Explore", "Compare", "Export", "References", "Runs")
 
 
 @pytest.fixture(scope="module")

@@ -235,7 +235,7 @@ def test_export_offers_labels_models_figures_and_settings(run: Run) -> None:
     labels = [button.label for button in page("export", run).get("download_button")]
     assert {
         "Download 30 predictions as CSV",
-        "Download both models",
+        "Download the models",
         "Map by predicted label",
         "Map by observed label",
         "Confusion matrix",

@@ -28,7 +28,7 @@ from pages.shared.widgets import composition_chart
 from pages.shared.words import plain
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("data", "preprocess", "train", "explore", "compare", "export", "runs")
+PAGES = ("data", "preprocess", "train", "explore", "compare", "export", "references", "runs")
 
 
 @pytest.fixture

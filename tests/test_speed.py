@@ -24,7 +24,7 @@ from labeltransfer.models.speed import Plateau, shuffled_steps
 from labeltransfer.models.tasks import ScanviTask
 from labeltransfer.models.transfer import soft_predictions, train_scanvi
 from labeltransfer.params import UNKNOWN, IntegrateParams, RunParams, TransferParams
-from labeltransfer.presets import PRESETS, Pace, scanvi_pace, scvi_pace
+from labeltransfer.presets import FOR_MAPPING, PRESETS, Pace, scanvi_pace, scvi_pace
 
 FAST_SCVI = IntegrateParams(loop="fast", max_epochs=3, n_layers=1, n_latent=5, n_hidden=32)
 FAST_SCANVI = TransferParams(loop="fast", max_epochs=2, stratified_split=True)
@@ -106,13 +106,14 @@ def test_a_probability_that_underflows_leaves_finite_gradients() -> None:
         assert tensor is not None and torch.isfinite(tensor).all()
 
 
-@pytest.fixture(params=["gene", "gene-batch"])
+@pytest.fixture(params=["gene", "gene-batch", "for mapping"])
 def pair_of_models(request: pytest.FixtureRequest, prepared: Path) -> tuple[scvi.model.SCVI, scvi.model.SCANVI]:
     """Untrained scVI and scANVI, without dropout so that both routes draw the same random numbers."""
     adata = training_data(prepared)
     scvi.settings.seed = 0
     scvi.model.SCVI.setup_anndata(adata, layer="counts", batch_key="batch")
-    model = scvi.model.SCVI(adata, n_layers=2, n_latent=6, dropout_rate=0.0, dispersion=request.param)
+    how = FOR_MAPPING if request.param == "for mapping" else {"dispersion": request.param}
+    model = scvi.model.SCVI(adata, n_layers=2, n_latent=6, dropout_rate=0.0, **how)
     model.is_trained_ = True
     return model, scvi.model.SCANVI.from_scvi_model(model, labels_key="training_label", unlabeled_category=UNKNOWN)
 

@@ -48,13 +48,13 @@ class Terms:
 
 def scvi_terms(module: Any, cells: Cells) -> Terms:
     """Objective of scVI (``VAE.loss``)."""
-    q = encode(module.z_encoder, cells.x)
+    q = encode(module, cells)
     return Terms(-decode(module, q.draw, cells), _kl_to_standard(q).mean())
 
 
 def scanvi_terms(module: Any, cells: Cells) -> Terms:
     """Objective of scANVI for cells whose label is taken as unknown (``SCANVAE.loss`` without its labelled cells)."""
-    q1 = encode(module.z_encoder, cells.x)
+    q1 = encode(module, cells)
     z1 = q1.draw
     n_cells, n_labels = len(z1), module.n_labels
     h = _layers_by_label(module.encoder_z2_z1.encoder, z1, n_labels, n_cells=n_cells)
@@ -75,12 +75,13 @@ def scanvi_terms(module: Any, cells: Cells) -> Terms:
 
 def classification_logits(module: Any, cells: Cells) -> Tensor:
     """Logits of each label at the mean of the latent, shape (n_cells, n_labels), as ``module.classify`` gives them."""
-    return module.classifier(encode(module.z_encoder, cells.x).mean)
+    return module.classifier(encode(module, cells).mean)
 
 
-def encode(encoder: Any, x: Tensor) -> Posterior:
-    """What an encoder without covariates gives for its input."""
-    return _posterior(encoder, encoder.encoder(x))
+def encode(module: Any, cells: Cells) -> Posterior:
+    """Latent of the cells; the batch goes into it where the module was made so (``encode_covariates``)."""
+    covariates = [cells.batch] if module.encode_covariates else []
+    return _posterior(module.z_encoder, module.z_encoder.encoder(cells.x, *covariates))
 
 
 def decode(module: Any, z: Tensor, cells: Cells) -> Tensor:

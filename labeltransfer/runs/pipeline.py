@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FORMAT = 2
 """Raised whenever an artefact's content changes its meaning, so that older ones are made anew."""
 
-OFF_WHEN_EMPTY = ("hidden_label",)
+OFF_WHEN_EMPTY = ("hidden_label", "mapping", "for_mapping")
 """Settings that came later and change nothing while they are empty: artefacts from before them keep their keys."""
 
 
@@ -171,7 +171,7 @@ class Stage:
 
 
 STAGES: dict[str, Stage] = {
-    "prepare": Stage("Prepare counts and genes", _prepare, (), ("reference", "query", "prepare")),
+    "prepare": Stage("Prepare counts and genes", _prepare, (), ("reference", "query", "prepare", "mapping")),
     "integrate": Stage("Train scVI", _integrate, ("prepare",), ("integrate", "seed")),
     "embed_scvi": Stage("Map the scVI latent", _embed("integrate"), ("integrate",), ("embed", "seed")),
     "transfer": Stage("Train scANVI", _transfer, ("prepare", "integrate"), ("transfer", "seed", "hidden_label")),
@@ -188,9 +188,29 @@ STAGES: dict[str, Stage] = {
 STAGE_TITLES = {name: stage.title for name, stage in STAGES.items()}
 
 
+_MAPPED_TITLES = {"prepare": "Prepare the query", "transfer": "Map with scANVI"}
+"""Stages that a mapping makes in its own way."""
+
+
+def stage_titles(params: RunParams) -> dict[str, str]:
+    """What the stages of a run are called."""
+    return STAGE_TITLES | (_MAPPED_TITLES if params.mapping else {})
+
+
+def _maker(stage: str, params: RunParams) -> Callable[[Job, Path], None]:
+    """What makes a stage: its own function, or that of a mapping."""
+    if params.mapping and stage in _MAPPED_TITLES:
+        from labeltransfer.runs.mapping import MAKERS
+
+        return MAKERS[stage]
+    return STAGES[stage].make
+
+
 def stages_of(params: RunParams) -> list[str]:
     """Names of the stages that were asked for, in order."""
-    names = list(STAGES)
+    names = [name for name in STAGES if not (params.mapping and name in ("integrate", "embed_scvi"))]
+    if params.reference_alone and params.last_stage == "evaluate":
+        return ["prepare", "integrate", "transfer"]
     return names[: names.index(params.last_stage) + 1]
 
 
@@ -205,10 +225,11 @@ def stage_keys(params: RunParams) -> dict[str, str]:
     asked = params.model_dump(mode="json")
     keys: dict[str, str] = {}
     for name, stage in STAGES.items():
-        settings = {s: asked[s] for s in stage.settings if s not in OFF_WHEN_EMPTY or asked[s] is not None}
+        settings = _told({s: asked[s] for s in stage.settings})
         content: list[Any] = [FORMAT, name, settings, [keys[i] for i in stage.inputs]]
         if name == "prepare":
-            files = [params.reference.path, params.query.path, params.prepare.gene_lengths]
+            # What a query is mapped onto stands with its digest in ``mapping``; its file may have gone since.
+            files = ["" if params.mapping else params.reference.path, params.query.path, params.prepare.gene_lengths]
             content.append([_fingerprint(file) for file in files if file])
         keys[name] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
     return keys
@@ -238,16 +259,30 @@ def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
         reporter.check()
         reporter.update(stage=name, epoch=0, n_epochs=0, fraction=0.0, message="")
         reused = store.claim_stage(run, name, keys[name])
+        damaged = store.set_damaged_aside(run, name, keys[name]) if reused else []
+        if damaged:
+            reused = False
+            print(f"Stage {name} was damaged on disk ({', '.join(damaged)}) and is made anew", flush=True)
+            reporter.say(f"{STAGE_TITLES[name]}: was damaged on disk and is made anew")
         run.append_event("start", stage=name, reused=reused)
         began = time.perf_counter()
         own_peak = reset_peak_memory()
         if not reused:
             with store.build_stage(run, name, keys[name]) as folder:
-                STAGES[name].make(job, folder)
+                _maker(name, params)(job, folder)
                 settings = {s: params.model_dump(mode="json")[s] for s in STAGES[name].settings}
                 seconds = time.perf_counter() - began
-                home.write_json(folder / "stage.json", record(name, settings, device, seconds, own_peak=own_peak))
+                facts = record(name, settings, device, seconds, own_peak=own_peak)
+                if damaged:
+                    facts["made_anew"] = {"time": time.time(), "damaged": damaged}
+                home.write_json(folder / "stage.json", facts)
         run.append_event("end", stage=name, seconds=time.perf_counter() - began)
+
+
+def _told(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without those that came later and are off."""
+    own = {name: value for name, value in settings.items() if name not in OFF_WHEN_EMPTY or value}
+    return {name: _told(value) if isinstance(value, dict) else value for name, value in own.items()}
 
 
 def _fingerprint(path: str) -> list[Any]:

@@ -4,12 +4,12 @@ The run directory is the only contract between whoever asks for a run, its worke
 
     $LABELTRANSFER_HOME/
       runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [owner.txt]
-                                [cancel]  [keep]
+                                [cancel]  [keep]  [job.json]
       stages/<stage>-<key>/     a finished artefact, shared by every run that asked for the same
       locks/                    one a device, one for the stages
 
 JSON is replaced atomically, and a worker holds ``worker.lock`` for as long as it lives: the kernel frees it
-whatever the worker dies of.
+whatever the worker dies of. ``job.json`` names the job that a run on a cluster became; there the lock tells nothing.
 """
 
 import json
@@ -26,6 +26,7 @@ from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.processes import is_held
+from labeltransfer.runs.checksums import require_whole
 from labeltransfer.settings import read_params
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -51,6 +52,7 @@ class Status:
     finished: float = 0.0
     heartbeat: float = 0.0
     resources: dict[str, float] = field(default_factory=dict)
+    notice: str = ""  # what is known beside the file, in words; never written
 
     @property
     def over(self) -> bool:
@@ -88,20 +90,35 @@ class Run:
         except OSError:  # somebody's, it cannot be told whose: an admin's to mend
             return "?"
 
+    @property
+    def on_cluster(self) -> bool:
+        """Whether the run was handed to a cluster."""
+        return (self.folder / "job.json").exists()
+
     def status(self) -> Status:
         """What the run is doing; a run whose worker is gone shows as failed, whatever its file still says."""
-        status = self._written_status()
-        if status.over or self.has_worker():
+        status = self.written_status()
+        if status.over:
             return status
-        # The worker may have finished between the two looks.
-        status = self._written_status()
-        if status.over or (status.state == "queued" and time.time() - status.created < STARTUP_GRACE):
+        if self.on_cluster:
+            from labeltransfer.runs.on_cluster import observe  # it knows this module, and speaks HTTP
+
+            return observe(self)
+        if self.has_worker():
+            return status
+        had_worker = bool(status.heartbeat)  # told before the look at the lock: this one is gone, not on its way
+        # The worker may have begun or finished between the two looks.
+        status = self.written_status()
+        # Of a clock that was put back only the distance counts: the run would else wait for as long as it went back.
+        is_new = abs(time.time() - status.created) < STARTUP_GRACE
+        if status.over or (status.state == "queued" and is_new and not had_worker):
             return status
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
         return replace(status, state="failed", error=reason + "Start the run again: finished stages are kept.")
 
-    def _written_status(self) -> Status:
+    def written_status(self) -> Status:
+        """What ``status.json`` says, whether or not the worker still lives."""
         try:
             return Status(**json.loads((self.folder / "status.json").read_text()))
         except FileNotFoundError:
@@ -183,6 +200,16 @@ class Run:
         if path is None or not path.exists():
             raise RunError(f"Run {self.id} has no finished stage '{stage}': start it again to make it.")
         return path
+
+    def whole_artefact(self, stage: str, name: str) -> Path:
+        """As :meth:`artefact`, with its checksum compared, for what leaves the app.
+
+        Raises
+        ------
+        RunError
+            There is no such file, or it is damaged.
+        """
+        return require_whole(self.artefact(stage, name))
 
 
 def _created(run_id: str) -> float:

@@ -18,11 +18,13 @@ from filelock import FileLock
 from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
-from labeltransfer.runs import quotas
+from labeltransfer.runs import checksums, queue, quotas
 from labeltransfer.runs.run import Run, Status
 
 SHIPPED = Path(__file__).parent.parent / "demo"
 """The finished demo run that comes with the app, in the same layout, read-only."""
+
+NO_SUCH_RUN = "There is no such run (any more): choose another one on the Runs page."
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,11 @@ class Store:
             run = Run(self.root / "runs" / run_id)
             if (run.folder / "params.json").exists():
                 return run
-        raise RunError("There is no such run (any more): choose another one on the Runs page.")
+        raise RunError(NO_SUCH_RUN)
 
     def queue(self) -> list[Run]:
-        """Runs that wait for a device, first come first."""
-        return [run for run in reversed(self.runs()) if run.status().state == "queued"]
+        """Runs that wait for a device of this machine, in the order in which they get one; a cluster keeps its own."""
+        return queue.line(run for run in self.runs() if not run.on_cluster)
 
     def delete(self, run: Run) -> None:
         """Delete a run and every artefact that no other run refers to.
@@ -133,14 +135,36 @@ class Store:
         return self.stages / f"{stage}-{key}"
 
     def has_stage(self, stage: str, key: str) -> bool:
-        """Whether the artefact is there, whole."""
-        return self.stage_folder(stage, key).is_dir()
+        """Whether the artefact is there, complete: nothing of it was cut or lost since."""
+        folder = self.stage_folder(stage, key)
+        return folder.is_dir() and not checksums.damaged_files(folder, quick=True)
 
     def claim_stage(self, run: Run, stage: str, key: str) -> bool:
         """Refer to an artefact from a run, which keeps it from deletion; returns whether it exists."""
         with self.lock("stages"):
             home.write_json(run.folder / "stages.json", run.stage_keys() | {stage: key})
-            return self.has_stage(stage, key)
+            return self.stage_folder(stage, key).is_dir()
+
+    def set_damaged_aside(self, run: Run, stage: str, key: str) -> list[str]:
+        """Compare an artefact's checksums and move a damaged one out of its place, where it can be made anew.
+
+        Every run that refers to it finds the new one there. What was moved is swept away once ``run`` is over.
+
+        Returns
+        -------
+        list
+            Names of the damaged files; empty where the artefact is whole.
+        """
+        folder = self.stage_folder(stage, key)
+        damaged = checksums.damaged_files(folder)  # outside the lock: to read gigabytes takes seconds
+        if damaged:
+            with self.lock("stages"):
+                # Somebody else may have found the same damage, and what stands there now be the one made anew.
+                if checksums.damaged_files(folder, only=damaged):
+                    aside = self.stages / f".damaged-{stage}-{key}~{run.id}"
+                    shutil.rmtree(aside, ignore_errors=True)
+                    folder.rename(aside)
+        return damaged
 
     @contextmanager
     def build_stage(self, run: Run, stage: str, key: str) -> Iterator[Path]:
@@ -150,7 +174,8 @@ class Store:
         building.mkdir(parents=True)
         try:
             yield building
-            _sync(building)
+            checksums.seal(building)
+            sync(building)
             with suppress(OSError):  # somebody else was faster with the same thing: theirs stays
                 building.rename(self.stage_folder(stage, key))
             if not self.has_stage(stage, key):
@@ -181,7 +206,7 @@ def _set_aside(folder: Path) -> Path:
     return aside
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     """Bring every file of a folder to the disk, so that a rename never precedes its content."""
     for path in folder.rglob("*"):
         if path.is_file():

@@ -108,6 +108,11 @@ def replace_draft(params: RunParams | None, **notes: Any) -> Draft:
     return fresh
 
 
+def draft_from_run(params: RunParams) -> Draft:
+    """Start anew from the settings of a run, its inputs as they were."""
+    return replace_draft(params, reference_source="library" if params.mapping else "kept", query_source="kept")
+
+
 def _load(draft_id: str) -> Draft | None:
     if not re.fullmatch(r"[0-9a-f]{16}", draft_id or ""):  # it comes out of an address
         return None

@@ -11,6 +11,7 @@ from labeltransfer.runs import executors, quotas
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store, default_store
 from pages.shared.frame import catching, open_run
+from pages.shared.people import require_change
 from pages.shared.sign_in import visitor
 from pages.shared.words import plain, run_title
 
@@ -61,8 +62,10 @@ def confirm_cancel(run: Run) -> None:
     st.write(f"**{run_title(run)}** stops within a batch or two. Finished stages are kept; the one at work is lost.")
     with st.container(horizontal=True):
         if st.button("Cancel the run", type="primary"):
-            run.request_cancel()
-            st.rerun()
+            with catching():
+                require_change(run)
+                run.request_cancel()
+                st.rerun()
         if st.button("Let it run"):
             st.rerun()
 
@@ -76,6 +79,7 @@ def confirm_delete(runs: list[Run]) -> None:
         if st.button("Delete for good", type="primary"):
             with catching():
                 for run in runs:
+                    require_change(run)
                     default_store().delete(run)
                     if st.session_state.get("run") == run.id:
                         open_run("")

@@ -57,9 +57,11 @@ def read_counts(summary: Path) -> dict[str, Any]:
     try:
         counts = json.loads(summary.read_text())
         return counts | {
-            side: counts[side] | {"n_labels": len(counts[side]["labels"])} for side in ("reference", "query")
+            side: counts[side] | {"n_labels": len(counts[side]["labels"])}
+            for side in ("reference", "query")
+            if side in counts
         }
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
@@ -80,3 +82,14 @@ def duration(seconds: float | None) -> str:
         return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def about(seconds: float) -> str:
+    """A duration that is only expected, in words, such as 'about 25 minutes'."""
+    minutes = max(1, round(seconds / 60))
+    if minutes > 10:
+        minutes = 5 * round(minutes / 5)
+    if minutes < 90:
+        return f"about {minutes} minutes" if minutes > 1 else "about a minute"
+    hours = round(minutes / 30) / 2
+    return f"about {hours:g} hours"
