@@ -34,6 +34,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python -m benchmarks.remote
 	$(BIN)/python -m benchmarks.click
+	$(BIN)/python -m benchmarks.uploads
 	$(BIN)/python -m benchmarks.trust --seeds 8 --preset quick
 	$(BIN)/python -m benchmarks.audit --preset quick
 	$(BIN)/python -m benchmarks.hidden

@@ -19,7 +19,7 @@ from streamlit.web.server.starlette.starlette_routes import create_upload_routes
 from labeltransfer import uploads
 from labeltransfer.errors import InputError, LabelTransferError
 from labeltransfer.uploads import Arrived
-from pages.shared import inbox, spooling
+from pages.shared import inbox
 from pages.shared.inbox import INBOXES, Inbox
 from pages.shared.spooling import SpoolUploads
 
@@ -215,9 +215,18 @@ def test_nothing_is_read_without_the_token_against_forged_requests(handler: Star
 
 def test_files_that_no_page_takes_are_few(handler: Starlette, lt_home: Path) -> None:
     statuses = [send_whole(SpoolUploads(handler), form(b"x"), file_id=f"f{i}")[0] for i in range(10)]
-    assert statuses == [204] * spooling.MOST_WAITING + [429] * 2
+    assert statuses == [204] * inbox.MOST_WAITING + [429] * 2
     INBOXES["a"].close()
     assert waiting(lt_home) == []
+
+
+def test_uploads_that_failed_do_not_stop_the_next_one(handler: Starlette) -> None:
+    INBOXES["a"].room = 10
+    for i in range(20):
+        assert send_whole(SpoolUploads(handler), form(b"x" * 11), file_id=f"f{i}")[0] == 204
+    assert len(INBOXES["a"].arrived) == inbox.MOST_WAITING
+    assert send_whole(SpoolUploads(handler), form(b"x"), file_id="small")[0] == 204
+    assert INBOXES["a"].take("small")
 
 
 def test_an_upload_goes_with_its_session_even_in_mid_stream(handler: Starlette, lt_home: Path) -> None:
@@ -250,6 +259,6 @@ def test_what_is_refused_at_the_end_leaves_nothing(lt_home: Path, monkeypatch: p
     monkeypatch.setenv("LABELTRANSFER_DISK_PER_PERSON", "1kB")
     arrived = uploads.receive(BytesIO(b"x" * 2000))
     assert isinstance(arrived, Arrived)
-    with pytest.raises(LabelTransferError, match=r"2 kB more, and a person may take 1 kB"):
+    with pytest.raises(LabelTransferError, match=r"the upload 2 kB more, and a person may take 1 kB"):
         inbox.keep(arrived, "x.h5ad", "ada")
     assert waiting(lt_home) == []

@@ -56,12 +56,8 @@ def _artefact_bytes(folder: str, inode: int, mtime: int) -> int:
 
 
 def disk_use(root: Path) -> dict[str, int]:
-    """Bytes below the app's own folder ``root``, by the name of the folder that they stand in.
-
-    What is still arriving in uploads does not count yet: it is held against the room that was left when it began.
-    """
-    use = {name: bytes_of(root / name) for name in FOLDERS if name not in ("stages", "uploads")}
-    use["uploads"] = sum(map(bytes_of, uploads.kept_folders(root)))
+    """Bytes below the app's own folder ``root``, by the name of the folder that they stand in."""
+    use = {name: bytes_of(root / name) for name in FOLDERS if name != "stages"}
     with suppress(OSError), os.scandir(root / "stages") as entries:
         folders = [Path(entry.path) for entry in entries]
         whole = [folder for folder in folders if not folder.name.startswith(".")]

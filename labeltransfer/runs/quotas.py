@@ -63,37 +63,38 @@ def check_run(store: "Store", owner: str, *, n_wanted: int = 1) -> None:
     check_disk(store, owner)
 
 
-def check_disk(store: "Store", owner: str, *, more: int = 0) -> None:
-    """Check that a person has disk left, for ``more`` bytes if their number is known.
+def check_disk(store: "Store", owner: str, *, arrived: int = 0) -> None:
+    """Check that a person has disk left, or room for an upload of ``arrived`` bytes that waits to be kept.
 
     Raises
     ------
     RunError
-        There is none left, for the person or for all.
+        There is none, for the person or for all.
     SettingsError
         See :func:`quotas`.
     """
-    if reason := no_room(store, owner, more=more):
+    if reason := no_room(store, owner, arrived=arrived):
         raise RunError(reason)
 
 
-def no_room(store: "Store", owner: str, *, more: int = 0) -> str:
-    """Why a person has no disk left for ``more`` bytes, and the way out; empty where there is."""
+def no_room(store: "Store", owner: str, *, arrived: int = 0) -> str:
+    """Why there is no disk left, see :func:`check_disk`, and the way out; empty where there is."""
     limits = quotas()
-    asked = f" and {size(more)} more" if more else ""
+    spare = 0 if arrived else 1
     if limits.disk_per_person is not None:
         used = disk.person_bytes(store, owner)
-        if used + max(more, 1) > limits.disk_per_person:
+        if used + arrived + spare > limits.disk_per_person:
+            more = f" and the upload {size(arrived)} more" if arrived else ""
             return (
-                f"{'Your' if owner else 'The'} runs and uploads take {size(used)}{asked}, and {_may(owner)} take "
+                f"{'Your' if owner else 'The'} runs and uploads take {size(used)}{more}, and {_may(owner)} take "
                 f"{size(limits.disk_per_person)} ({DISK_PER_PERSON}): delete or clean up runs on the Runs page."
             )
     if limits.disk_in_all is not None:
-        used = sum(disk.disk_use(store.root).values())
-        if used + max(more, 1) > limits.disk_in_all:
+        used = sum(disk.disk_use(store.root).values())  # with what has arrived
+        if used + spare > limits.disk_in_all:
             return (
-                f"This server's runs and files take {size(used)}{asked}, of {size(limits.disk_in_all)} that they may "
-                f"take in all ({DISK_IN_ALL}): delete or clean up runs on the Runs page, or ask its administrator to."
+                f"This server's runs and files take {size(used)}, of {size(limits.disk_in_all)} that they may take in "
+                f"all ({DISK_IN_ALL}): delete or clean up runs on the Runs page, or ask its administrator to."
             )
     return ""
 

@@ -108,9 +108,10 @@ class Store:
 
     def collect_garbage(self) -> None:
         """Remove artefacts that no run refers to, and what dead workers left half-built."""
-        with self.lock("stages"):
-            for folder in self.garbage():
-                shutil.rmtree(folder, ignore_errors=True)
+        with self.lock("stages"):  # no longer than it takes to rename them: workers wait for it
+            aside = [_set_aside(folder) for folder in self.garbage()]
+        for folder in aside:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def garbage(self) -> list[Path]:
         """Stage folders that no run refers to, and half-built ones of dead workers, as of now."""
@@ -191,6 +192,18 @@ def default_store() -> Store:
 def find_run(run_id: str) -> Run:
     """A run of this server, or the demo run that ships with the app (id ``demo``)."""
     return Store(SHIPPED).run(run_id) if run_id == "demo" else default_store().run(run_id)
+
+
+def _set_aside(folder: Path) -> Path:
+    """Rename an artefact so that nobody finds it and the next one to look takes it for half-built."""
+    if folder.name.startswith("."):
+        return folder
+    aside = folder.with_name(f".{folder.name}~{secrets.token_hex(4)}")
+    try:
+        folder.rename(aside)
+    except OSError:  # somebody else has removed it
+        return folder
+    return aside
 
 
 def sync(folder: Path) -> None:

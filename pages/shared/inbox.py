@@ -28,6 +28,8 @@ SPOOLING = Event()
 """Set once uploads go to the disk, which they do not where the app was started without ``serve.py``."""
 MOST_IN_MEMORY = 200
 """Megabytes of one upload there."""
+MOST_WAITING = 8
+"""Files of one session that are on their way or wait for a page to take them."""
 IN_MEMORY = "This app was started without serve.py: uploads go through its memory, so larger files are refused."
 
 
@@ -54,6 +56,16 @@ class Inbox:
         self.drop(file_id)
         with self.lock:
             self.arrived[file_id] = what
+            faults = [name for name, found in self.arrived.items() if isinstance(found, LabelTransferError)]
+            for name in faults[:-MOST_WAITING]:
+                del self.arrived[name]
+
+    @property
+    def full(self) -> bool:
+        """Whether as many files are on their way, or wait for a page, as one session may have."""
+        with self.lock:
+            waiting = sum(isinstance(found, Arrived) for found in self.arrived.values())
+        return self.n_coming + waiting >= MOST_WAITING
 
     def take(self, file_id: str) -> Arrived | None:
         """What has arrived under an id, once: its part is the caller's. None where it did not come this way.
@@ -141,9 +153,11 @@ def _from_memory(sent: Any) -> Arrived:
 
 def keep(arrived: Arrived, name: str, owner: str) -> Path:
     """Keep what has arrived, if its owner has room for it; else it is removed, and LabelTransferError raised."""
+    store = default_store()
     try:
-        quotas.check_disk(default_store(), owner, more=arrived.n_bytes)
-        return uploads.keep(arrived, name, owner)
+        with store.lock("runs"):  # two at once cannot both be the last that there is room for
+            quotas.check_disk(store, owner, arrived=arrived.n_bytes)
+            return uploads.keep(arrived, name, owner)
     except BaseException:
         arrived.discard()
         raise

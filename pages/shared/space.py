@@ -65,6 +65,11 @@ def space() -> None:
 
 @st.dialog("Clean up", width="large", icon=":material/mop:")
 def clean_up() -> None:
+    """Ask before anything goes."""
+    cleaning_form()
+
+
+def cleaning_form() -> None:
     """Say what would go and how much that frees, and remove it when asked to."""
     store, person = default_store(), visitor()
     whose = "" if person.admin else " of yours"
@@ -91,6 +96,7 @@ def clean_up() -> None:
         _show(plan)
         if st.button(f"Remove for good, frees {size(plan.n_bytes)}", type="primary", icon=":material/delete:"):
             cleaning.clean(store, plan, person=person)
+            st.session_state.pop(PLAN)
             if any(item.path.name == st.session_state.get("run") for item in plan.of("run")):
                 open_run("")
             st.rerun()

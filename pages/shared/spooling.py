@@ -29,8 +29,6 @@ FRAMING = 1 << 20
 """Bytes that a request may have beside its file."""
 BLOCK = 1 << 20
 """Bytes that are gathered before a thread writes them."""
-MOST_WAITING = 8
-"""Files of one session that are on their way or wait for a page to take them."""
 
 
 class SpoolUploads:
@@ -63,7 +61,7 @@ class _Replaced:
         inbox = INBOXES.get(self.session_id)
         if inbox is None:
             raise HTTPException(403, "No page of this session asks for a file: open the Data page again.")
-        if inbox.n_coming + len(inbox.arrived) >= MOST_WAITING:
+        if inbox.full:
             raise HTTPException(429, "Too many uploads at once")
         inbox.n_coming += 1
         try:

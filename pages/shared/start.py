@@ -1,14 +1,15 @@
 """Start a run and ask before one is cancelled or deleted."""
 
+from pathlib import Path
 from typing import NoReturn
 
 import streamlit as st
 
-from labeltransfer.errors import LabelTransferError
+from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.runs import executors, quotas
 from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.store import Store, default_store
 from pages.shared.frame import catching, open_run
 from pages.shared.people import require_change
 from pages.shared.sign_in import visitor
@@ -18,10 +19,8 @@ from pages.shared.words import plain, run_title
 def start_button(label: str, *, key: str | None = None, primary: bool = True, n_runs: int = 1) -> bool:
     """A button that starts runs; where the visitor may start no more, it is off and says why beside it."""
     reason = ""
-    try:
-        quotas.check_run(default_store(), visitor().name, n_wanted=n_runs)
-    except LabelTransferError as error:
-        reason = str(error)
+    with catching():
+        reason = _refusal(default_store().root, quotas.quotas(), visitor().name, n_runs)
     pressed = st.button(
         label,
         type="primary" if primary else "secondary",
@@ -32,6 +31,16 @@ def start_button(label: str, *, key: str | None = None, primary: bool = True, n_
     if reason:
         st.caption(plain(reason))
     return pressed
+
+
+@st.cache_data(ttl=3.0, max_entries=256, show_spinner=False)
+def _refusal(root: Path, limits: quotas.Quotas, owner: str, n_runs: int) -> str:
+    """Why a person may start no more runs under these limits, at most three seconds old; empty where they may."""
+    try:
+        quotas.check_run(Store(root), owner, n_wanted=n_runs)
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def queue_run(params: RunParams) -> Run:
