@@ -80,6 +80,13 @@ def devices(wanted: str = "auto") -> tuple[Device, ...]:
     return (gpus() if wanted == "auto" else ()) or _cpu_slots()
 
 
+def devices_of(run: Run) -> tuple[Device, ...]:
+    """Devices that a run may use; none where its settings are damaged, which its worker will say."""
+    with suppress(SettingsError):
+        return devices(run.params.device)
+    return ()
+
+
 def _cpu_slots() -> tuple[Device, ...]:
     """The CPU, as many times as ``$LABELTRANSFER_CPU_SLOTS`` says, each with its share of the cores."""
     n_cores = os.cpu_count() or 1
@@ -174,11 +181,7 @@ def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> I
 
 
 def _is_next(run: Run, store: Store, choice: tuple[Device, ...]) -> bool:
-    for other in store.queue():
-        with suppress(SettingsError):  # its settings are damaged: its own worker will say so
-            if devices(other.params.device) == choice:
-                return other.id == run.id
-    return True
+    return next((other.id for other in store.queue() if devices_of(other) == choice), run.id) == run.id
 
 
 def _processor() -> str:

@@ -24,6 +24,8 @@ from labeltransfer.runs.run import Run, Status
 SHIPPED = Path(__file__).parent.parent / "demo"
 """The finished demo run that comes with the app, in the same layout, read-only."""
 
+NO_SUCH_RUN = "There is no such run (any more): choose another one on the Runs page."
+
 
 @dataclass(frozen=True)
 class Store:
@@ -83,7 +85,7 @@ class Store:
             run = Run(self.root / "runs" / run_id)
             if (run.folder / "params.json").exists():
                 return run
-        raise RunError("There is no such run (any more): choose another one on the Runs page.")
+        raise RunError(NO_SUCH_RUN)
 
     def queue(self) -> list[Run]:
         """Runs that wait for a device of this machine, in the order in which they get one; a cluster keeps its own."""

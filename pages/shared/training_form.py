@@ -7,10 +7,11 @@ from pydantic import BaseModel
 
 from labeltransfer.params import EmbedParams, IntegrateParams, RunParams, TransferParams
 from labeltransfer.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS, Pace, PresetName, scanvi_pace, scvi_pace
-from labeltransfer.runs import pipeline
+from labeltransfer.runs import executors, pipeline
 from labeltransfer.runs.devices import devices
 from labeltransfer.runs.store import default_store
 from pages.shared.draft import Draft
+from pages.shared.queue_words import before_next
 from pages.shared.widgets import setting_input, settings_grid
 from pages.shared.words import plain
 
@@ -97,10 +98,13 @@ def expectations(held: Draft, params: RunParams) -> None:
     elif reused:
         titles = ", ".join(f"'{pipeline.STAGE_TITLES[stage]}'" for stage in reused)
         lines.append(f":material/recycling: Finished before and reused: {titles}.")
-    lines.append(f"It runs on {' or '.join(plain(device.name) for device in devices(params.device))}.")
-    n_before = sum(not run.status().over for run in store.runs())
-    if n_before:
-        lines.append(f"{n_before} other {'run is' if n_before == 1 else 'runs are'} at work or waiting before it.")
+    if executors.executor() == "ray":
+        lines.append("It runs on the cluster, as soon as that has a place free.")
+    else:
+        names = dict.fromkeys(plain(device.name) for device in devices(params.device))
+        lines.append(f"It runs on {' or '.join(names)}.")
+        if waits := before_next(params):
+            lines.append(waits)
     st.markdown("  \n".join(lines))
 
 
