@@ -46,7 +46,11 @@ def test_a_card_says_what_was_published(reference_run: Run, published: Card) -> 
 
 @pytest.mark.parametrize("name", ["", "..", "../marrow", "a/b", "/etc", ".hidden", "two words", "x" * 64, "ä", "a\n"])
 def test_a_name_that_leads_elsewhere_is_refused(library: Library, reference_run: Run, name: str) -> None:
-    for attempt in (lambda: library.publish(reference_run, name), lambda: library.card(name), lambda: library.delete(name)):
+    for attempt in (
+        lambda: library.publish(reference_run, name),
+        lambda: library.card(name),
+        lambda: library.delete(name),
+    ):
         with pytest.raises(RunError, match="cannot be the name of a reference"):
             attempt()
 
