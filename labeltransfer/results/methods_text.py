@@ -175,16 +175,16 @@ def _mapping(
     if genes:
         n_found = genes["n_chosen"] - genes["n_padded"]
         parts.append(
-            f"The query has {n_found:,} of the {genes['n_chosen']:,} genes of the reference's model; the others were set "
-            "to zero."
+            f"The query has {n_found:,} of the {genes['n_chosen']:,} genes of the reference's model; the others were "
+            "set to zero."
         )
     took = f" for {epochs} epochs" if epochs else ""
     parts.append(
         f"The query was mapped onto the published reference '{name}', a scANVI model ({cite('scvi')}; "
         f"{cite('scanvi')}) with {first.n_layers} hidden layers of {first.n_hidden} nodes and {first.n_latent} latent "
         f"dimensions that had been trained on the reference alone, by architecture surgery ({cite('scarches')}) in "
-        f"{tools} ({cite('scvi-tools')}): only weights of the query's batches were trained{took}, without weight decay, "
-        "and no label of the query was shown. A cell's predicted label is the most probable one. The seed was "
+        f"{tools} ({cite('scvi-tools')}): only weights of the query's batches were trained{took}, without weight "
+        "decay, and no label of the query was shown. A cell's predicted label is the most probable one. The seed was "
         f"{params.seed}."
     )
     return parts
