@@ -2,7 +2,7 @@
 
 De novo is the preset Fast on reference and query together. Mapping trains the preset Atlas reference on the reference
 alone, which is done once for all queries, and then maps the query; beside it stands the same model without any learning
-from the query. At last genes are taken from the query at random, as if its file lacked them.
+from the query. With ``--genes`` genes are then taken from the query at random, as if its file lacked them.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -34,6 +35,8 @@ from labeltransfer.models.mapping import map_onto
 from labeltransfer.models.transfer import soft_predictions, train_scanvi
 from labeltransfer.params import UNKNOWN, RunParams, SideParams
 from labeltransfer.presets import PRESETS
+
+DE_NOVO, ONCE, PROJECTED, MAPPED = "de novo", "reference, trained once", "not mapped, only placed", "mapped"
 
 SHARES = (0.8, 0.65, 0.5, 0.35)
 """Shares of the model's genes that the query is left with."""
@@ -84,6 +87,11 @@ def projected(query: ad.AnnData, folder: Path) -> Any:
     return model
 
 
+def learnt(query: ad.AnnData, folder: Path, seed: int) -> Any:
+    """The stored model, mapped."""
+    return map_onto(folder, query, seed=seed)
+
+
 def without(query: ad.AnnData, share: float, seed: int) -> ad.AnnData:
     """A query that has a share of its genes, drawn at random; the others stand as zeros."""
     kept = np.random.default_rng(seed).permutation(query.n_vars) < share * query.n_vars
@@ -108,38 +116,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", nargs="+", choices=list(FILES), default=list(FILES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--genes", action="store_true", help="also with genes taken from the query: four mappings more")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    routes = ("de novo", "projected", "mapped")
-    lines: list[list[Any]] = []
-    genes: list[list[Any]] = []
-    for name in options.pairs:
-        found: dict[str, list[Outcome]] = {route: [] for route in routes}
-        took: list[float] = []
-        for seed in options.seeds:
+    found: dict[str, dict[str, list[Outcome]]] = {name: {} for name in options.pairs}
+    genes: dict[str, list[float]] = {}
+    for seed in options.seeds:
+        for name in options.pairs:
             with tempfile.TemporaryDirectory() as scratch:
-                pair = find_pair(name, Path(scratch))
+                pair, folder = find_pair(name, Path(scratch)), Path(scratch) / "model"
                 reference, query = prepared(pair.params(), Path(scratch))
                 known = reference.obs["observed_label"].astype(str).unique().tolist()
-                found["de novo"].append(de_novo(load(pair), seed))
+                own = {DE_NOVO: de_novo(load(pair), seed)}
                 began = time.perf_counter()
-                folder = Path(scratch) / "model"
                 trained(reference, "atlas", seed).save(folder)
-                took.append(time.perf_counter() - began)
-                found["projected"].append(mapped(query.copy(), known, lambda own, at=folder: projected(own, at)))  # type: ignore[misc]
-
-                def learn(own: ad.AnnData, at: Path = folder, seed: int = seed) -> Any:
-                    return map_onto(at, own, seed=seed)
-
-                found["mapped"].append(mapped(query.copy(), known, learn))
-                if seed == options.seeds[0]:
+                nowhere = float("nan")
+                own[ONCE] = Outcome(nowhere, nowhere, time.perf_counter() - began)
+                own[PROJECTED] = mapped(query.copy(), known, partial(projected, folder=folder))
+                learn = partial(learnt, folder=folder, seed=seed)
+                own[MAPPED] = mapped(query.copy(), known, learn)
+                if options.genes and seed == options.seeds[0]:
                     few = [mapped(without(query, share, seed), known, learn) for share in SHARES]
-                    genes.append([name, *(f"{own.accuracy:.3f}" for own in (found["mapped"][0], *few))])
-            print(name, seed, {route: own[-1] for route, own in found.items()}, took[-1], flush=True)
-        lines += [[name, route, *summed(found[route])] for route in routes]
-        lines.append([name, "the reference, once", "", "", f"{median(took):.1f}"])
-        write(options, lines, genes)
+                    genes[name] = [outcome.accuracy for outcome in (own[MAPPED], *few)]
+            for route, outcome in own.items():
+                found[name].setdefault(route, []).append(outcome)
+                print(name, seed, route, outcome, flush=True)
+        write(options, found, genes)  # what there is so far: the machine may be needed for something else
 
 
 def summed(found: list[Outcome]) -> list[str]:
@@ -147,21 +150,30 @@ def summed(found: list[Outcome]) -> list[str]:
     cells = []
     for name in ("accuracy", "macro_f1"):
         values = [getattr(own, name) for own in found]
+        if np.isnan(values).any():
+            cells.append("")
+            continue
         cells.append(f"{mean(values):.3f} ({min(values):.3f} to {max(values):.3f})")
     return [*cells, f"{median(own.seconds for own in found):.1f}"]
 
 
-def write(options: argparse.Namespace, lines: list[list[Any]], genes: list[list[Any]]) -> None:
+def write(
+    options: argparse.Namespace, found: dict[str, dict[str, list[Outcome]]], genes: dict[str, list[float]]
+) -> None:
     """Keep what there is so far."""
-    scores = table(["pair", "route", "accuracy", "macro-F1", "seconds"], lines)
-    missing = table(["pair", "all genes", *(f"{share:.0%} of them" for share in SHARES)], genes)
-    seeds = " ".join(map(str, options.seeds))
+    lines = [[name, route, *summed(own)] for name, routes in found.items() for route, own in routes.items()]
+    n_seeds = max(len(own) for routes in found.values() for own in routes.values())
+    seeds = " ".join(map(str, options.seeds[:n_seeds]))
     text = (
         f"Means over seeds {seeds}, smallest and largest in brackets; seconds are medians of training and prediction, "
-        f"from prepared counts.\n\n{scores}\n\nAccuracy where the query lacks genes (seed {options.seeds[0]}):\n\n"
-        f"{missing}"
+        f"from prepared counts.\n\n{table(['pair', 'route', 'accuracy', 'macro-F1', 'seconds'], lines)}\n"
     )
-    command = f"python -m benchmarks.mapping --pairs {' '.join(options.pairs)} --seeds {seeds}"
+    if genes:
+        header = ["pair", "all genes", *(f"{share:.0%} of them" for share in SHARES)]
+        rows = [[name, *(f"{accuracy:.3f}" for accuracy in own)] for name, own in genes.items()]
+        text += f"\nAccuracy where the query lacks genes (seed {options.seeds[0]}):\n\n{table(header, rows)}\n"
+    more = " --genes" if options.genes else ""
+    command = f"python -m benchmarks.mapping --pairs {' '.join(options.pairs)} --seeds {seeds}{more}"
     keep("Mapping onto a published reference", command, text)
 
 
