@@ -5,6 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from labeltransfer.runs.people import visibility
 from pages.shared.frame import (
     REFERENCES_PAGE,
     RUNS_PAGE,
@@ -27,6 +28,7 @@ require_sign_in()
 
 pages = []
 with catching():
+    visibility()  # a setting that cannot be is said here, for every page
     states = step_states()
     for step in STEPS:
         state, why = states[step.key]

@@ -9,6 +9,25 @@ from filelock import FileLock, Timeout
 
 PACKAGE_PARENT = Path(__file__).parents[1]
 
+CORES = ("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""Variables that tell joblib and the numerical libraries how many cores they may keep busy."""
+
+
+def n_cores() -> int:
+    """Cores that this process may keep busy: all, or those that a worker was given."""
+    return _cores_by(CORES[0]) or os.cpu_count() or 1
+
+
+def keep_to_cores(n_cores: int) -> None:
+    """Let this process keep at most ``n_cores`` busy, or fewer where that was said before; ahead of numpy and torch."""
+    for name in CORES:
+        os.environ[name] = str(min(n_cores, _cores_by(name) or n_cores))
+
+
+def _cores_by(name: str) -> int:
+    given = os.environ.get(name, "").strip()
+    return int(given) if given.isdecimal() else 0
+
 
 def module_environment() -> dict[str, str]:
     """The environment with which ``python -m labeltransfer…`` finds this package, wherever the app was started."""

@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from labeltransfer.runs.store import default_store
 from pages.shared.choose_file import start_with_demo
 from pages.shared.draft import draft, draft_from_run
 from pages.shared.frame import catching, context_line, current_run, go, guard, open_run, page_header
 from pages.shared.inputs import gene_report, shared_cells
 from pages.shared.library_view import mapped_genes
+from pages.shared.people import visible_runs
 from pages.shared.side_panel import side_panel
 from pages.shared.widgets import show_findings
 
@@ -17,7 +17,7 @@ context = page_header("Data", "data")
 was_complete = draft().complete
 if draft().empty:
     with catching(), st.container(border=True):
-        if not default_store().runs():
+        if not visible_runs():
             st.markdown(
                 "**New here?** Labels travel from an annotated reference to a query that has none, or other ones."
             )

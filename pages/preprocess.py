@@ -9,6 +9,7 @@ from pages.shared.draft import draft
 from pages.shared.frame import catching, current_run, go, guard, has_stage, page_header
 from pages.shared.lengths import choose_lengths
 from pages.shared.live import watch
+from pages.shared.people import changeable
 from pages.shared.previews import show_previews
 from pages.shared.start import confirm_cancel, start_run
 from pages.shared.widgets import settings_grid
@@ -75,7 +76,7 @@ elif same and run is not None:
     watch(run)
     if run.cancel_requested():
         st.caption("Stopping: it ends within seconds.")
-    elif st.button("Cancel", icon=":material/block:"):
+    elif changeable(run) and st.button("Cancel", icon=":material/block:"):
         confirm_cancel(run)
 else:
     if st.button("Prepare", type="primary", icon=":material/play_arrow:"):

@@ -5,9 +5,11 @@ import streamlit as st
 from pages.shared.draft import draft, draft_from_run
 from pages.shared.frame import catching, current_run, go, guard, has_stage, open_run, page_header
 from pages.shared.live import watch
+from pages.shared.people import changeable, whose_to_change
 from pages.shared.run_facts import settings_table
 from pages.shared.start import confirm_cancel, start_run
 from pages.shared.training_form import expectations, mapping_form, training_form
+from pages.shared.words import plain
 
 guard()
 page_header("Train", "train")
@@ -29,6 +31,8 @@ with catching():
             if not status.over:
                 if run.cancel_requested():
                     st.caption(":material/block: Cancelling: it stops within a batch or two.")
+                elif not changeable(run):
+                    st.caption(plain(whose_to_change(run)))
                 elif st.button("Cancel", icon=":material/block:"):
                     confirm_cancel(run)
             if (

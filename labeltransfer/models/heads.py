@@ -6,7 +6,6 @@ on another from here on, each core takes its own cells. One meeting of the cores
 operation, which torch's own threads have: they slow a step down wherever a core is busy with something else.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
+from labeltransfer.processes import n_cores
 
 BLOCK = 64
 """Cells at a time: with 2,000 genes half a megabyte an array."""
@@ -140,11 +140,11 @@ def _likelihood(
 
 def _on_all_cores(work: Callable[[int, int], _Share], n_cells: int, *, on_cpu: bool) -> list[_Share]:
     """Give each core a run of the cells; the order of what they bring is always the same."""
-    n_cores = min(os.cpu_count() or 1, MOST_CORES, max(1, n_cells // (BLOCK // 2))) if on_cpu else 1
-    if n_cores == 1:
+    n_parts = min(n_cores(), MOST_CORES, max(1, n_cells // (BLOCK // 2))) if on_cpu else 1
+    if n_parts == 1:
         return [work(0, n_cells)]
-    bounds = [n_cells * i // n_cores for i in range(n_cores + 1)]
-    others = [_pool().submit(_without_gradients, work, *bounds[i : i + 2]) for i in range(1, n_cores)]
+    bounds = [n_cells * i // n_parts for i in range(n_parts + 1)]
+    others = [_pool().submit(_without_gradients, work, *bounds[i : i + 2]) for i in range(1, n_parts)]
     return [work(*bounds[:2]), *(other.result() for other in others)]
 
 
@@ -155,6 +155,6 @@ def _without_gradients(work: Callable[[int, int], _Share], first: int, stop: int
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    n_others = min(os.cpu_count() or 1, MOST_CORES) - 1
+    n_others = min(n_cores(), MOST_CORES) - 1
     # Denormal numbers are a setting of each thread; see ``speed.train``.
     return ThreadPoolExecutor(n_others, "heads", initializer=torch.set_flush_denormal, initargs=(True,))

@@ -93,9 +93,11 @@ class Run:
         status = self._written_status()
         if status.over or self.has_worker():
             return status
-        # The worker may have finished between the two looks.
+        had_worker = bool(status.heartbeat)  # told before the look at the lock: this one is gone, not on its way
+        # The worker may have begun or finished between the two looks.
         status = self._written_status()
-        if status.over or (status.state == "queued" and time.time() - status.created < STARTUP_GRACE):
+        coming = status.state == "queued" and time.time() - status.created < STARTUP_GRACE
+        if status.over or (coming and not had_worker):
             return status
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "

@@ -18,10 +18,13 @@ from filelock import FileLock
 from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
+from labeltransfer.runs import queue
 from labeltransfer.runs.run import Run, Status
 
 SHIPPED = Path(__file__).parent.parent / "demo"
 """The finished demo run that comes with the app, in the same layout, read-only."""
+
+NO_SUCH_RUN = "There is no such run (any more): choose another one on the Runs page."
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,11 @@ class Store:
             run = Run(self.root / "runs" / run_id)
             if (run.folder / "params.json").exists():
                 return run
-        raise RunError("There is no such run (any more): choose another one on the Runs page.")
+        raise RunError(NO_SUCH_RUN)
 
     def queue(self) -> list[Run]:
-        """Runs that wait for a device, first come first."""
-        return [run for run in reversed(self.runs()) if run.status().state == "queued"]
+        """Runs that wait for a device, in the order in which they get one."""
+        return queue.line(self.runs())
 
     def delete(self, run: Run) -> None:
         """Delete a run and every artefact that no other run refers to.

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labeltransfer.errors import LabelTransferError, RunCancelled
+from labeltransfer.processes import keep_to_cores
 from labeltransfer.runs.devices import Device, device_turn
 from labeltransfer.runs.pipeline import carry_out
 from labeltransfer.runs.reporter import EXIT_CANCELLED, Reporter
@@ -63,10 +64,12 @@ def work(run: Run, *, listener: Callable[[Status], None] | None = None) -> Statu
 
 
 def _use(device: Device) -> None:
-    """Let this process see its own device alone. Works only because torch is not imported yet."""
+    """Let this process see its own device alone. Works only because neither torch nor numpy is imported yet."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "" if device.gpu is None else str(device.gpu)
     # Two OpenMP threads that spin while they wait for each other are several times slower than one on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if device.n_cores is not None:
+        keep_to_cores(device.n_cores)
 
 
 def main() -> int:

@@ -10,8 +10,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import find_run
 from pages.shared import draft as drafts
+from pages.shared.people import visible_run
 from pages.shared.sign_in import require_sign_in
 from pages.shared.words import STATE_BADGES, plain, read_counts, run_title, side_words
 
@@ -80,12 +80,12 @@ def wanted_page() -> str | None:
 
 
 def current_run() -> Run | None:
-    """The run that is open: its id stands in the address as ``run``. None where none is, or where it was deleted."""
+    """The run that is open: its id stands in the address as ``run``. None where the visitor has no such run."""
     run_id = st.session_state.get("run")
     if not run_id:
         return None
     try:
-        return find_run(run_id)
+        return visible_run(run_id)
     except RunError:
         return None
 

@@ -14,6 +14,8 @@ from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import default_store
 from labeltransfer.runs.timing import remaining_seconds, training_history
 from pages.shared import words
+from pages.shared.people import names_of
+from pages.shared.queue_words import places
 
 EVERY = 1.0
 """Seconds between two looks at a run at work."""
@@ -69,13 +71,11 @@ def show(run: Run, status: Status) -> None:
 
 
 def _queued(run: Run) -> None:
-    queue = [r.id for r in default_store().queue()]
-    place = queue.index(run.id) + 1 if run.id in queue else 1
+    place = places().get(run.id)
     running = [r for r in default_store().runs() if r.status().state == "running"]
-    names = ", ".join(words.run_title(r) for r in running)
-    if running:
+    if running and place:
         st.info(
-            f"Waiting for a free device: number {place} of {len(queue)} in the queue. At work now: {names}.",
+            f"Waiting for a free device: {place.words(' in the queue')}. At work now: {names_of(running)}.",
             icon=":material/schedule:",
         )
     else:

@@ -17,6 +17,8 @@ from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import default_store
 from pages.shared import on_demand_results as results
 from pages.shared.frame import catching, go, has_stage, open_run
+from pages.shared.people import visible_runs
+from pages.shared.queue_words import before_next
 from pages.shared.start import queue_run
 from pages.shared.trust_view import rejection_rule
 from pages.shared.words import STATE_BADGES, duration, plain, run_title
@@ -47,7 +49,7 @@ def on_demand_section(run: Run, cells: pd.DataFrame) -> None:
     if run.id == "demo":
         st.caption(NO_FILES)
         return
-    everything = default_store().runs()
+    everything = visible_runs()
     hide, stability = st.tabs(["Hide a label", "Stability"])
     with hide, catching():
         hide_section(run, cells, everything)
@@ -149,7 +151,7 @@ def offer(run: Run, wanted: list[RunParams], label: str, *, key: str) -> None:
     except LabelTransferError as error:  # the files have gone since
         st.caption(f"Nothing can be trained from this run any more. {plain(str(error))}")
         return
-    st.caption(" ".join([cost(run, reused), *waiting()]))
+    st.caption(f"{cost(run, reused)} {before_next(wanted[0])}")
     if st.button(label, icon=":material/play_arrow:", key=f"{key}-{run.id}"):
         for params in wanted:
             queue_run(params)
@@ -167,11 +169,3 @@ def cost(run: Run, reused: list[list[str]]) -> str:
         return about
     scvi = "scVI's model is reused." if all("integrate" in stages for stages in reused) else "scVI is trained anew."
     return f"{about} {scvi}".strip()
-
-
-def waiting() -> list[str]:
-    """A sentence about runs before the next one, where there are any."""
-    n_before = sum(not run.status().over for run in default_store().runs())
-    if not n_before:
-        return []
-    return [f"{n_before} other {'run is' if n_before == 1 else 'runs are'} at work or waiting before it."]

@@ -1,7 +1,7 @@
 """Facts of runs for tables: the list of runs, the settings of one, and the space that all take."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from labeltransfer.runs.pipeline import STAGE_TITLES
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import find_run
 from pages.shared import words
+from pages.shared.queue_words import Place
 
 USE = {
     "runs": "of settings and logs",
@@ -35,21 +36,27 @@ def shipped_demo() -> list[Run]:
     return []
 
 
-def runs_table(runs: list[Run]) -> pd.DataFrame:
-    """One row a run, in the given order."""
-    return pd.DataFrame([_row(run) for run in runs])
+def runs_table(runs: list[Run], places: Mapping[str, Place], *, owners: bool) -> pd.DataFrame:
+    """One row a run, in the given order, with its owner if asked for.
+
+    ``places`` are those of waiting runs in the queue, by id.
+    """
+    table = pd.DataFrame([_row(run, places.get(run.id)) for run in runs])
+    return table if owners else table.drop(columns="Owner")
 
 
-def _row(run: Run) -> dict[str, str]:
+def _row(run: Run, place: Place | None) -> dict[str, str]:
     status = run.status()
     cells, accuracy = _result(run)
     name, kind = run.id, ""
     with suppress(LabelTransferError):
         name = run.params.name or words.when(status.created)
         kind = "counts only" if run.params.last_stage == "prepare" else ""
+    at = _at(status) if status.state == "running" else place.words() if place and status.state == "queued" else ""
     return {
         "Name": f"{name} (comes with the app)" if run.id == "demo" else name,
-        "State": status.state + (f": {_at(status)}" if status.state == "running" else ""),
+        "State": status.state + (f": {at}" if at else ""),
+        "Owner": run.owner or "everybody",
         "Created": words.when(status.created),
         "Duration": _lasted(status),
         "Cells": cells or kind,

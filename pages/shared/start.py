@@ -9,12 +9,14 @@ from labeltransfer.runs import executors
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import default_store
 from pages.shared.frame import catching, open_run
+from pages.shared.people import require_change
+from pages.shared.sign_in import visitor
 from pages.shared.words import run_title
 
 
 def queue_run(params: RunParams) -> Run:
-    """Queue a run and start its worker, and keep open what is; raises RunError."""
-    run = default_store().create(params)
+    """Queue a run of the visitor and start its worker, and keep open what is; raises RunError."""
+    run = default_store().create(params, visitor().name)
     executors.start(run)
     return run
 
@@ -31,8 +33,10 @@ def confirm_cancel(run: Run) -> None:
     st.write(f"**{run_title(run)}** stops within a batch or two. Finished stages are kept; the one at work is lost.")
     with st.container(horizontal=True):
         if st.button("Cancel the run", type="primary"):
-            run.request_cancel()
-            st.rerun()
+            with catching():
+                require_change(run)
+                run.request_cancel()
+                st.rerun()
         if st.button("Let it run"):
             st.rerun()
 
@@ -46,6 +50,7 @@ def confirm_delete(runs: list[Run]) -> None:
         if st.button("Delete for good", type="primary"):
             with catching():
                 for run in runs:
+                    require_change(run)
                     default_store().delete(run)
                     if st.session_state.get("run") == run.id:
                         open_run("")

@@ -20,6 +20,7 @@ from labeltransfer.runs import pipeline
 from labeltransfer.runs.devices import devices
 from labeltransfer.runs.store import default_store
 from pages.shared.draft import Draft
+from pages.shared.queue_words import before_next
 from pages.shared.widgets import setting_input, settings_grid
 from pages.shared.words import plain
 
@@ -136,10 +137,9 @@ def expectations(held: Draft, params: RunParams) -> None:
         titles = pipeline.stage_titles(params)
         named = ", ".join(f"'{titles[stage]}'" for stage in reused)
         lines.append(f":material/recycling: Finished before and reused: {named}.")
-    lines.append(f"It runs on {' or '.join(plain(device.name) for device in devices(params.device))}.")
-    n_before = sum(not run.status().over for run in store.runs())
-    if n_before:
-        lines.append(f"{n_before} other {'run is' if n_before == 1 else 'runs are'} at work or waiting before it.")
+    lines.append(f"It runs on {' or '.join(dict.fromkeys(plain(device.name) for device in devices(params.device)))}.")
+    if waits := before_next(params):
+        lines.append(waits)
     st.markdown("  \n".join(lines))
 
 

@@ -83,6 +83,17 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min"
 
 
+def about(seconds: float) -> str:
+    """A duration that is only expected, in words, such as 'about 25 minutes'."""
+    minutes = max(1, round(seconds / 60))
+    if minutes > 10:
+        minutes = 5 * round(minutes / 5)
+    if minutes < 90:
+        return f"about {minutes} minutes" if minutes > 1 else "about a minute"
+    hours = round(minutes / 30) / 2
+    return f"about {hours:g} hours"
+
+
 def size(n_bytes: float) -> str:
     """Size in decimal units, such as '3.78 GB'."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
