@@ -24,6 +24,7 @@ USE = {
     "stages": "of counts, models and results",
     "downloads": "of downloads",
     "uploads": "of uploads",
+    "references": "of published references",
     "demo": "of demo data",
 }
 """What the folders under the app's own hold."""
