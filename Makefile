@@ -29,6 +29,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.quality --pairs marrow --seeds 0 --plain estimated
 	$(BIN)/python -m benchmarks.whole_job
+	$(BIN)/python -m benchmarks.mapping
 	$(BIN)/python -m benchmarks.threads
 	$(BIN)/python -m benchmarks.maps
 	$(BIN)/python -m benchmarks.pages

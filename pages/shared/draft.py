@@ -110,7 +110,12 @@ def replace_draft(params: RunParams | None, **notes: Any) -> Draft:
 
 def draft_from_run(params: RunParams) -> Draft:
     """Start anew from the settings of a run, its inputs as they were."""
-    return replace_draft(params, reference_source="library" if params.mapping else "kept", query_source="kept")
+    notes = {"reference_source": "library" if params.mapping else "kept"}
+    if params.reference_alone:
+        fresh = replace_draft(params, **notes)
+        fresh.change(query={})
+        return fresh
+    return replace_draft(params, **notes, query_source="kept")
 
 
 def _load(draft_id: str) -> Draft | None:
