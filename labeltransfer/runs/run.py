@@ -15,7 +15,7 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,33 +76,29 @@ class Run:
     @cached_property
     def params(self) -> RunParams:
         """What was asked; raises SettingsError where the file is damaged."""
-        return read_params(self.folder / "params.json")
+        path = self.folder / "params.json"
+        return _params_at(path, *_stamp(path))
 
     def status(self) -> Status:
         """What the run is doing; a run whose worker is gone shows as failed, whatever its file still says."""
         status = self._written_status()
         if status.over or self.has_worker():
             return status
-        # The worker may have finished between the two looks.
+        had_worker = bool(status.heartbeat)  # told before the look at the lock: this one is gone, not on its way
+        # The worker may have begun or finished between the two looks.
         status = self._written_status()
-        if status.over or self._may_still_begin(status):
+        # Of a clock that was put back only the distance counts: the run would else wait for as long as it went back.
+        coming = status.state == "queued" and abs(time.time() - status.created) < STARTUP_GRACE
+        if status.over or (coming and not had_worker):
             return status
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
         return replace(status, state="failed", error=reason + "Start the run again: finished stages are kept.")
 
-    def _may_still_begin(self, status: Status) -> bool:
-        """Whether a run that nobody holds may be one whose worker is only starting.
-
-        A worker that had its first sign of life and holds the lock no more is dead. Of a clock that was put back only
-        the distance counts: such a run would else wait for as long as the clock went back.
-        """
-        is_new = abs(time.time() - status.created) < STARTUP_GRACE
-        return status.state == "queued" and not status.heartbeat and is_new
-
     def _written_status(self) -> Status:
+        path = self.folder / "status.json"
         try:
-            return Status(**json.loads((self.folder / "status.json").read_text()))
+            return _status_at(path, *_stamp(path))
         except FileNotFoundError:
             return Status(created=_created(self.id))
         except (OSError, ValueError, TypeError):
@@ -180,6 +176,28 @@ class Run:
             There is no such file, or it is damaged.
         """
         return require_whole(self.artefact(stage, name))
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Tells one state of a file that is replaced as a whole from the next, for a thousandth of what reading it takes."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
+# Pages look at every run of the home again and again, and hardly any of them has changed.
+
+
+@lru_cache(maxsize=4096)
+def _params_at(path: Path, *stamp: int) -> RunParams:
+    return read_params(path)
+
+
+@lru_cache(maxsize=4096)
+def _status_at(path: Path, *stamp: int) -> Status:
+    return Status(**json.loads(path.read_text()))
 
 
 def _created(run_id: str) -> float:
