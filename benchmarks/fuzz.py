@@ -4,84 +4,39 @@
 """
 
 import argparse
-import re
 import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from benchmarks import fuzz_look
-from benchmarks.fuzz_bases import SPARSE, write_bases
-from benchmarks.fuzz_child import Ended, Watch, in_children
-from benchmarks.fuzz_structure import BYTES, OUTSIDE, SECRETS, STRUCTURE
+from benchmarks.fuzz_bases import N_GENES, SPARSE, write_bases
+from benchmarks.fuzz_bytes import BYTES
+from benchmarks.fuzz_child import Watch, in_children
+from benchmarks.fuzz_hostile import HOSTILE, OUTSIDE, SECRETS
+from benchmarks.fuzz_structure import STRUCTURE
+from benchmarks.fuzz_tally import Input, Tally, describe, judge
 from benchmarks.fuzz_values import VALUES
-from benchmarks.report import keep, table
+from benchmarks.report import keep
 from labeltransfer.data import probe
 from labeltransfer.data.intake import Summary, read_summary
 from labeltransfer.errors import InputError
 from labeltransfer.params import Side
 
-KINDS = VALUES | STRUCTURE | BYTES
+KINDS = VALUES | HOSTILE | STRUCTURE | BYTES
 CANARY = "n0b0dy-may-read-this"
 MEMORY = probe.MEMORY
+ALL_GENES = 2000
 BATCH = 50
 """Inputs that one child looks at, unless it dies of one."""
 PATIENCE = 10.0
 """Seconds; the probe itself gives 60."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """A spoilt file.
-
-    ``expected`` is what has to come of it: "read", "refused", "any" of both, or, where bytes were spoilt and nobody
-    knows what the file means any more, "no matter": a damaged chunk may even be unpacked otherwise the next time.
-    """
-
-    number: int
-    path: Path
-    name: str
-    expected: str
-
-
-@dataclass
-class Tally:
-    """What came of the inputs so far; ``faults`` are those of the app, and ``faulty`` the inputs that show them."""
-
-    n_inputs: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    carried: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-    faulty: list[Path] = field(default_factory=list)
-    peak_bytes: int = 0
-    slowest: float = 0.0
-
-    def note(self, one: Input, outcome: str, reason: str, ended: Ended) -> None:
-        """Count an input."""
-        self.outcomes[outcome] += 1
-        self.reasons[f"{outcome}: {_kind(reason)}"] += 1
-        self.took(ended)
-        if outcome == "fault":
-            self.fault(f"{one.name}: {reason}", one)
-
-    def took(self, ended: Ended) -> None:
-        """Keep the most that anything took."""
-        self.peak_bytes = max(self.peak_bytes, ended.peak_bytes)
-        self.slowest = max(self.slowest, ended.seconds if not ended.stopped else 0.0)
-
-    def fault(self, what: str, one: Input | None = None) -> None:
-        """Keep a fault of the app, and say it at once."""
-        self.faults.append(what)
-        self.faulty += [one.path] if one else []
-        print(what, file=sys.stderr, flush=True)
 
 
 def main() -> int:
@@ -89,9 +44,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=10_000)
     parser.add_argument("--through", type=int, default=1_000, help="inputs that go on through prepare")
     parser.add_argument("--probes", type=int, default=40, help="inputs that the app's own probe looks at as well")
-    parser.add_argument(
-        "--top-genes", type=int, default=100, help="genes to choose; 2000 are all, which needs no ranking"
-    )
+    parser.add_argument("--top-genes", type=int, default=100, help=f"genes to choose of {N_GENES}")
     parser.add_argument("--minutes", type=float, default=120, help="make no more inputs after that")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="one kind of change")
@@ -101,7 +54,7 @@ def main() -> int:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         tally = fuzz(Path(folder), options)
-    text = describe(tally, time.monotonic() - begin)
+    text = describe(tally, len(KINDS), time.monotonic() - begin)
     if options.keep:
         keep("Spoilt inputs", "python -m benchmarks.fuzz", text)
     else:
@@ -118,9 +71,7 @@ def fuzz(folder: Path, options: argparse.Namespace) -> Tally:
     (folder / OUTSIDE / SECRETS[1]).write_text(CANARY * 10)
     bases = write_bases(folder / "bases")
     valid = read_summary(bases["by row"])
-    # Done once here, so that no child has to import what this takes.
-    fuzz_look.look(valid.path, valid, CANARY, str)
-    fuzz_look.carry(valid.path, valid, "query", options.top_genes, CANARY, str)
+    _import_once(valid, options.top_genes)
     watch, tally = Watch(folder / OUTSIDE), Tally()
     kinds = [options.only] if options.only else list(KINDS)
     end = time.monotonic() + 60 * options.minutes
@@ -138,6 +89,18 @@ def fuzz(folder: Path, options: argparse.Namespace) -> Tally:
         if (first // BATCH) % 8 == 7:
             print(f"{tally.n_inputs:,} inputs, {len(tally.faults)} faults", file=sys.stderr, flush=True)
     return tally
+
+
+def _import_once(valid: Summary, n_top_genes: int) -> None:
+    """Do what the children will, so that they find imported what it takes; ranking itself would start threads here."""
+    told: list[str] = []
+    fuzz_look.look(valid.path, valid, CANARY, told.append)
+    fuzz_look.carry(valid.path, valid, "query", ALL_GENES, CANARY, told.append)
+    if told != ["passed", "read", "agrees", "carried", "agrees"]:
+        raise AssertionError(f"a sound file gives {told}")
+    if n_top_genes < N_GENES:
+        import_module("scanpy")
+        import_module("skmisc.loess")
 
 
 def _try(inputs: list[Input], valid: Summary, options: argparse.Namespace, tally: Tally) -> None:
@@ -196,42 +159,6 @@ def _spoil_bytes(path: Path, kind: str, rng: np.random.Generator) -> None:
     path.write_bytes(content)
 
 
-def judge(ended: Ended, expected: str, *, passed: bool = False) -> tuple[str, str]:
-    """Say what came of an input, and why.
-
-    Parameters
-    ----------
-    ended
-        How the child ended that looked at it.
-    expected
-        See ``Input``.
-    passed
-        The probe has let it pass before.
-
-    Returns
-    -------
-    "read", "refused", "ended by the probe" or "fault", and the reason.
-    """
-    words = [line.partition(" ") for line in ended.told]
-    for first, _, rest in words:
-        if first in ("traceback", "unclear", "leaked") or (first == "differs" and expected != "no matter"):
-            return "fault", f"{first} {rest}"
-    first, _, rest = words[-1] if words else ("", "", "")
-    if ended.stopped:
-        # Before the probe has let it pass, an end costs nothing but a process.
-        return ("fault" if words or passed else "ended by the probe"), f"{ended.stopped} {first}".strip()
-    outcome = "refused" if first == "refused" else "read"
-    if expected in ("read", "refused") and outcome != expected:
-        return "fault", f"{outcome}, not {expected}: {rest}"
-    return outcome, rest if outcome == "refused" else f"{first} {rest}".strip()
-
-
-def _kind(reason: str) -> str:
-    """A reason without what differs from file to file."""
-    reason = re.sub(r"^[\w.-]+\.h5ad: ", "", reason.splitlines()[0] if reason else "")
-    return re.sub(r"\d[\d,.]*", "N", re.sub(r"'[^']*'", "'…'", reason))[:70]
-
-
 def _probe(one: Input, outcome: str, tally: Tally) -> None:
     """Let the app's own probe look too: it has to say the same."""
     try:
@@ -241,22 +168,6 @@ def _probe(one: Input, outcome: str, tally: Tally) -> None:
         passed = False
     if passed != (outcome == "read") and outcome != "fault":
         tally.fault(f"the probe {'passed' if passed else 'refused'} what was {outcome}: {one.name}", one)
-
-
-def describe(tally: Tally, seconds: float) -> str:
-    """The section of results.md."""
-    carried = f"{sum(tally.carried.values()):,} of those that were read"
-    most = f"{tally.slowest:.1f} s, and the largest process {tally.peak_bytes / 2**20:,.0f} MiB"
-    head = (
-        f"{tally.n_inputs:,} spoilt files of {len(KINDS)} kinds went the way of an upload; "
-        f"{carried} went on through prepare beside a sound file. Faults (a traceback, an unclear message, a file read "
-        "otherwise than anndata reads it, something opened outside, no end after the probe, or another answer of the "
-        f"app's own probe): **{len(tally.faults)}**. {seconds:,.0f} s in all; the slowest look that ended took {most}."
-    )
-    rows = [(name, f"{n:,}", f"{tally.carried[name]:,}") for name, n in tally.outcomes.most_common()]
-    rows += [(name, "0", f"{n:,}") for name, n in tally.carried.items() if name not in tally.outcomes]
-    reasons = [(reason.replace("|", "/"), f"{n:,}") for reason, n in tally.reasons.most_common(25)]
-    return "\n\n".join([head, table(["outcome", "inputs", "prepared"], rows), table(["why", "inputs"], reasons)])
 
 
 if __name__ == "__main__":

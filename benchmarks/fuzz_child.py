@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -82,12 +83,16 @@ def _work_and_exit(works: Sequence[Work], send: int, seconds: float, memory: int
             begin = time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, seconds)
             try:
-                work(lambda line, number=number: _tell(send, work=number, said=line))
+                work(partial(_say, send, number))
             except BaseException:  # noqa: BLE001  this is what is looked for
                 _tell(send, work=number, said="traceback " + traceback.format_exc())
             _tell(send, work=number, seconds=time.monotonic() - begin)
     finally:
         os._exit(0)
+
+
+def _say(send: int, number: int, line: str) -> None:
+    _tell(send, work=number, said=line)
 
 
 def _tell(send: int, **line: object) -> None:

@@ -80,14 +80,8 @@ def _comparison(summary: intake.Summary, path: Path) -> str:
 
 def _texts(column: pd.Series) -> pd.Series:
     values = column.astype(object)
-    texts = values.where(values.notna(), None).map(
-        lambda value: _text(value) if isinstance(value, bytes) else str(value)
-    )
-    return texts.reset_index(drop=True)
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
+    texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values]
+    return pd.Series(texts, dtype=object).where(values.notna().to_numpy(), "no value")
 
 
 def _counts(plain: ad.AnnData, place: str) -> np.ndarray:

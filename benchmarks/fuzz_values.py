@@ -1,6 +1,7 @@
 """Ways to spoil what stands in an h5ad file, or to make it unusual while its structure stays sound."""
 
 from collections.abc import Callable
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,7 +21,7 @@ NAMES = (
     "/etc/passwd",
     "x" * 70_000,
     MARKUP,
-    "\u202e\u0000"[:1],
+    "\u202eabc",
     "Ünïcödé 🧬",
     "NaN",
     "0",
@@ -33,12 +34,24 @@ def matrices(file: h5py.File) -> list[h5py.Group | h5py.Dataset]:
     return [item for item in places if item is not None and (isinstance(item, h5py.Group) or item.ndim == 2)]
 
 
-def pick(rng: Generator, choices: list) -> object:
+def items(file: h5py.File) -> list[h5py.Group | h5py.Dataset]:
+    """Every group and dataset below the root."""
+    found: list[h5py.Group | h5py.Dataset] = []
+    file.visititems(lambda _, item: found.append(item))
+    return found
+
+
+def any_item(file: h5py.File, rng: Generator) -> h5py.Group | h5py.Dataset:
+    found = items(file)
+    return found[int(rng.integers(len(found)))]
+
+
+def pick(rng: Generator, choices: list) -> Any:
     """One of some things of any kind."""
     return choices[int(rng.integers(len(choices)))]
 
 
-def replace(file: h5py.File, path: str, values: object, **options: object) -> h5py.Dataset:
+def replace(file: h5py.File, path: str, values: object, **options: Any) -> h5py.Dataset:
     """Put other values in the place of a dataset, with its attributes."""
     attributes = dict(file[path].attrs) if path in file else {}
     if path in file:

@@ -336,7 +336,12 @@ def with_column(path: Path, values: object, *, again: bool = False) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [np.zeros(N_CELLS, "V7"), np.array([np.arange(2)] * N_CELLS + [None], h5py.vlen_dtype("i4"))[:-1], np.zeros(N_CELLS, "i4,f8")]
+    "values",
+    [
+        np.zeros(N_CELLS, "V7"),
+        np.array([np.arange(2)] * N_CELLS + [None], h5py.vlen_dtype("i4"))[:-1],
+        np.zeros(N_CELLS, "i4,f8"),
+    ],
 )
 def test_a_column_of_what_is_neither_text_nor_numbers_is_refused(path: Path, values: np.ndarray) -> None:
     with_column(path, values)
