@@ -57,8 +57,8 @@ def test_settings_survive_the_way_through_json(tmp_path: Path) -> None:
 
 
 def test_of_many_faults_the_first_are_named() -> None:
-    with pytest.raises(SettingsError, match="and 99988 more") as caught:
-        run_params(SIDES | {f"{i}{'x' * 1000}": "y" * 1000 for i in range(100_000)})
+    with pytest.raises(SettingsError, match="and 1988 more") as caught:
+        run_params(SIDES | {f"{i}{'x' * 1000}": "y" * 1000 for i in range(2_000)})
     assert len(str(caught.value)) < 5_000
 
 
