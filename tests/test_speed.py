@@ -355,7 +355,8 @@ def test_gradients_from_another_core_are_the_same(fast_scvi: scvi.model.SCVI, mo
         task.begin_epoch(batch_size=64)
         loss, shown = task.loss(torch.from_numpy(rows[:64]), 0.5)
         found.append([loss, shown, *torch.autograd.grad(loss, parameters, allow_unused=True)])
+    largest = max(g.abs().max().item() for g in found[0][2:] if g is not None)
     for one, two in zip(*found, strict=True):
         assert (one is None) == (two is None)
         if one is not None:
-            torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4 * float(one.detach().abs().max()))
+            torch.testing.assert_close(one, two, rtol=1e-4, atol=2e-6 * largest)
