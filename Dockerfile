@@ -26,7 +26,7 @@ RUN useradd --uid 1000 --create-home labeltransfer \
 COPY .streamlit/config.toml .streamlit/config.toml
 COPY labeltransfer labeltransfer
 COPY pages pages
-COPY app.py serve.py ./
+COPY app.py ./
 
 ENV LABELTRANSFER_DATA_DIR=/data \
     LABELTRANSFER_HOME=/runs \
@@ -66,4 +66,4 @@ EXPOSE 8501
 
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 CMD ["python", "-c", "import http.client as h, os; c = h.HTTPConnection('127.0.0.1', int(os.environ['STREAMLIT_SERVER_PORT']), timeout=5); c.request('GET', '/_stcore/health'); raise SystemExit(c.getresponse().status != 200)"]
 
-CMD ["python", "-m", "streamlit", "run", "serve.py"]
+CMD ["python", "-m", "streamlit", "run", "app.py"]

@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 .PHONY: run test lint bench demo chromium
 
 run: $(VENV)/.installed
-	$(BIN)/streamlit run serve.py --server.port $(PORT)
+	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.installed-test chromium lint
 	$(BIN)/python -m pytest

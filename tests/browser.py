@@ -62,7 +62,7 @@ class Server:
     env: dict[str, str] = field(default_factory=dict)
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
-    script: str = "serve.py"
+    script: str = "app.py"
 
     @property
     def url(self) -> str:

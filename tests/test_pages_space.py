@@ -14,7 +14,6 @@ from labeltransfer.runs.people import Person
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import default_store
 from labeltransfer.settings import run_params
-from pages.shared import inbox
 
 ROOT = Path(__file__).resolve().parents[1]
 DAY = 86400.0
@@ -136,15 +135,11 @@ def test_a_limit_that_cannot_be_read_is_said_on_the_page(
     assert not at.exception and "LABELTRANSFER_DISK_PER_PERSON is 'lots'" in said(at)
 
 
-def test_an_upload_without_the_server_in_front_goes_through_memory_and_says_so(
-    lt_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_that_streamlit_holds_itself_is_kept_as_well(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pages.shared.choose_file.probe", lambda path: None)  # a process of its own takes seconds
-    assert not inbox.SPOOLING.is_set()
     at = app("data")
     next(c for c in at.segmented_control if c.label == "Where from").set_value("upload")
     at.run()
-    assert "started without serve.py" in said(at)
     at.file_uploader[0].upload("cells.h5ad", b"no h5ad at all", "application/x-hdf5")
     at.run()
     assert not at.exception

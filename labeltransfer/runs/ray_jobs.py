@@ -120,10 +120,11 @@ class RayCluster:
         """Words for a cluster that does not answer, to be continued."""
         return f"The cluster at {self.address} does not answer"
 
-    def _request(self, method: str, path: str, **settings: Any) -> requests.Response:
+    def _request(self, method: str, path: str, *, timeout: float, **settings: Any) -> requests.Response:
         token = os.environ.get("RAY_AUTH_TOKEN")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return requests.request(method, f"{self.address}/api/jobs/{path}", headers=headers, **settings)
+        address = f"{self.address}/api/jobs/{path}"
+        return requests.request(method, address, headers=headers, timeout=timeout, **settings)
 
 
 @cache

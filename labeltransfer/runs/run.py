@@ -215,7 +215,7 @@ class Run:
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    """Tells one state of a file that is replaced as a whole from the next, for a thousandth of what reading it takes."""
+    """Tells one state of a file that is replaced as a whole from the next, far quicker than reading it."""
     try:
         facts = path.stat()
     except OSError:

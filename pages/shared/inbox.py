@@ -7,7 +7,7 @@ front of it, it gets an empty file, and the content stands on the disk under the
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Lock
+from threading import Lock
 from typing import Any
 
 import streamlit as st
@@ -24,13 +24,8 @@ from pages.shared.sign_in import visitor
 MEGABYTE = 1 << 20
 """Bytes of a megabyte as Streamlit counts them in ``server.maxUploadSize``."""
 
-SPOOLING = Event()
-"""Set once uploads go to the disk, which they do not where the app was started without ``serve.py``."""
-MOST_IN_MEMORY = 200
-"""Megabytes of one upload there."""
 MOST_WAITING = 8
 """Files of one session that are on their way or wait for a page to take them."""
-IN_MEMORY = "This app was started without serve.py: uploads go through its memory, so larger files are refused."
 
 
 @dataclass
@@ -127,12 +122,9 @@ def upload(label: str, suffixes: list[str], *, key: str, about: str | None = Non
     if inbox.room is not None and inbox.room < MEGABYTE:
         st.caption(quotas.no_room(default_store(), inbox.owner))
         return None
-    # Not the room: an uploader whose limit changes is another one to Streamlit, and loses what it holds.
-    most = None if SPOOLING.is_set() else MOST_IN_MEMORY
-    sent = st.file_uploader(label, type=suffixes, key=key, help=about, max_upload_size=most)
-    if most is not None:
-        st.caption(IN_MEMORY)
-    elif inbox.room is not None and inbox.room < largest_upload():
+    # The room is not its limit: an uploader whose limit changes is another one to Streamlit, and loses what it holds.
+    sent = st.file_uploader(label, type=suffixes, key=key, help=about)
+    if inbox.room is not None and inbox.room < largest_upload():
         st.caption(f"{size(inbox.room)} are left for it on this server.")
     if sent is None:
         return None
@@ -144,7 +136,7 @@ def upload(label: str, suffixes: list[str], *, key: str, about: str | None = Non
 
 
 def _from_memory(sent: Any) -> Arrived:
-    """What Streamlit holds itself, as it does where the app was not started with ``serve.py``."""
+    """What Streamlit holds itself, as it does where no server of ours stands before it, in its own test runner."""
     if not sent.size:
         raise InputError("The upload is empty, or was lost with its connection: send it again.")
     sent.seek(0)

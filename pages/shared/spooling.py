@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.uploads import Arrived, Arriving
-from pages.shared.inbox import INBOXES, SPOOLING, Inbox, largest_upload
+from pages.shared.inbox import INBOXES, Inbox, largest_upload
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -36,7 +36,6 @@ class SpoolUploads:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        SPOOLING.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         address = ADDRESS.match(scope["path"]) if scope["type"] == "http" else None
