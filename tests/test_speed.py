@@ -351,7 +351,7 @@ def test_gradients_from_another_core_are_the_same(fast_scvi: scvi.model.SCVI, mo
     found = []
     for most_cores in (1, 2):
         monkeypatch.setattr(cores, "MOST_CORES", most_cores)
-        monkeypatch.setattr(cores.os, "cpu_count", lambda: 2)
+        monkeypatch.setattr(cores.processes, "n_cores", lambda: 2)
         scvi.settings.seed = 0
         task.begin_epoch(batch_size=64)
         loss, shown = task.loss(torch.from_numpy(rows[:64]), 0.5)
