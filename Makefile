@@ -21,6 +21,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pip check
 
 # Real pairs and the simulator are looked for in ../shared; the largest size and the tutorial preset are left to
 # python -m benchmarks.atlas and python -m benchmarks.whole_job --preset tutorial.
@@ -29,6 +30,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.quality --pairs marrow --seeds 0 --plain estimated
 	$(BIN)/python -m benchmarks.whole_job
+	$(BIN)/python -m benchmarks.mapping
 	$(BIN)/python -m benchmarks.threads
 	$(BIN)/python -m benchmarks.maps
 	$(BIN)/python -m benchmarks.pages
@@ -38,6 +40,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.trust --seeds 8 --preset quick
 	$(BIN)/python -m benchmarks.audit --preset quick
 	$(BIN)/python -m benchmarks.hidden
+	$(BIN)/python -m benchmarks.fuzz --keep
 	$(BIN)/python -m benchmarks.atlas --cells 10000 100000
 
 # Rebuild the finished demo run that ships with the app.

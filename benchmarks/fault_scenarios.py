@@ -192,8 +192,8 @@ def damaged_artefact(folder: Path) -> Seen:
         good = states == ["done"] * 2 and found == hurt and told == [len(hurt)] * 2 and not after and not results
         good = good and bool(errors) and not tracebacks(errors)
         return (
-            f"one bit in each of {len(hurt)} stages: pages said so ({len(tracebacks(errors))} tracebacks), the next run "
-            f"found {len(found)} of {len(hurt)} and made them anew, both runs say so and open; of tables and arrays "
+            f"one bit in each of {len(hurt)} stages: pages said so ({len(tracebacks(errors))} tracebacks), the next "
+            f"run found {len(found)} of {len(hurt)} and made them anew, both runs say so and open; of tables and arrays "
             f"{len(results)} differ from before",
             good,
         )

@@ -30,6 +30,7 @@ from browser import (
     settle,
     step,
 )
+from made import unseal
 from playwright.sync_api import Browser, Page, expect
 
 from labeltransfer.results import evaluate
@@ -83,6 +84,7 @@ def run_with_markup(home: Path) -> None:
     shutil.copytree(SHIPPED, home)
     shutil.move(home / "runs" / "demo", home / "runs" / "markup")
     run = Store(home).run("markup")
+    unseal(run)
     params = json.loads((run.folder / "params.json").read_text())
     params["name"] = MARKUP
     (run.folder / "params.json").write_text(json.dumps(params))

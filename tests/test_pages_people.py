@@ -109,6 +109,7 @@ st.write(repr(visitor()))
     for claims, person in (
         ({"email": ROOT_ADMIN}, Person(ROOT_ADMIN, True)),
         ({"email": ROOT_ADMIN, "email_verified": False, "sub": "7"}, Person("account 7", False)),
+        ({"email": ROOT_ADMIN, "email_verified": "false", "sub": "7"}, Person("account 7", False)),
         ({"sub": "7"}, Person("account 7", False)),
     ):
         at = AppTest.from_string(script)
@@ -255,3 +256,24 @@ def test_a_visibility_that_cannot_be_is_said_on_every_page(monkeypatch: pytest.M
     assert not at.exception
     assert f"{VISIBLE} is 'mine': set it to all or own, or leave it out" in said(at)
     assert not at.title
+
+
+@pytest.mark.parametrize(
+    ("access", "person", "enters"),
+    [
+        ({"emails": [BOB], "admins": [ROOT_ADMIN]}, ROOT_ADMIN, True),
+        ({"emails": [BOB], "admins": [ROOT_ADMIN]}, ADA, False),
+        ({"admins": [ROOT_ADMIN]}, ADA, True),
+        ({"emails": []}, ADA, False),
+        ({"domains": ["lab.example.org"]}, "lab.example.org", False),
+        ({"emails": [""]}, "", False),
+    ],
+)
+def test_admins_enter_and_naming_them_alone_shuts_nobody_out(
+    access: dict[str, list[str]], person: str, enters: bool
+) -> None:
+    at = AppTest.from_string("from pages.shared.sign_in import require_sign_in\nrequire_sign_in()")
+    at.secrets["auth"] = {"client_id": "x"}
+    at.secrets["access"] = access
+    at.user = {"is_logged_in": True, "email": person}
+    assert bool(at.run().error) is not enters

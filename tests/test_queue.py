@@ -99,6 +99,7 @@ def test_the_queue_of_a_store_goes_by_owners_and_signs_of_life(tmp_path: Path, p
         keep("bob", state="cancelled")
         killed = keep("eve", heartbeat=now)  # its worker had come, and is gone
         keep("eve", created=now - 2 * queue.SILENCE)  # its worker never came
+        keep("eve", created=now + 2 * queue.SILENCE)  # nor did this one's, and the clock was put back since
         assert store.queue() == [bob, ada]
         assert killed.status().state == "failed"
     with ada.worker_lock():  # a worker that hangs keeps its run from nothing but its turn

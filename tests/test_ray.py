@@ -11,7 +11,7 @@ import pytest
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
-from labeltransfer.runs import executors, on_cluster
+from labeltransfer.runs import executors, on_cluster, ray_jobs
 from labeltransfer.runs.deliver import deliver
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store, default_store
@@ -39,6 +39,8 @@ def store(lt_home: Path, cluster: LoopbackCluster, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     monkeypatch.setenv("LABELTRANSFER_RAY_GPUS", "0")
     monkeypatch.setenv("LABELTRANSFER_RAY_CPUS", "1")
+    monkeypatch.setattr(ray_jobs, "FRESH", 1.0)
+    monkeypatch.setattr(ray_jobs, "PAUSE", 1.0)
     return default_store()
 
 
@@ -123,14 +125,14 @@ def test_cancel_reaches_a_worker_on_the_cluster_listening_or_not(
     runs = listening, deaf = patient(), patient()
     wait_for(lambda: all(map(at_work, runs)))
     listening.request_cancel()
-    wait_for(lambda: listening.status().state == "cancelled", seconds=10)
+    wait_for(lambda: listening.status().state == "cancelled", seconds=30)
     assert listening.written_status().state == "cancelled", "by its own worker"
 
     process_of(deaf).send_signal(signal.SIGSTOP)
     deaf.request_cancel()
     assert deaf.status().state == "running"
     monkeypatch.setattr(on_cluster, "CANCEL_PATIENCE", 0.0)
-    wait_for(lambda: deaf.status().state == "cancelled", seconds=20)
+    wait_for(lambda: deaf.status().state == "cancelled", seconds=30)
 
 
 def test_a_killed_worker_shows_as_failed_and_a_new_run_starts_behind_what_was_finished(
@@ -139,7 +141,7 @@ def test_a_killed_worker_shows_as_failed_and_a_new_run_starts_behind_what_was_fi
     run = patient()
     wait_for(lambda: at_work(run))
     process_of(run).kill()
-    wait_for(lambda: run.status().over, seconds=10)
+    wait_for(lambda: run.status().over, seconds=30)
     assert run.status().state == "failed"
     assert "ended without a word in stage evaluate (Job entrypoint command failed with exit code -9)" in (
         run.status().error
@@ -176,7 +178,7 @@ def test_a_killed_head_is_said_and_after_its_restart_runs_go_again(
 
     cluster.kill(cluster.head)
     process.wait(timeout=30)  # Ray ends a job with the machine that carries it
-    wait_for(lambda: "does not answer" in working.status().notice, seconds=10)
+    wait_for(lambda: "does not answer" in working.status().notice, seconds=30)
     assert working.status().state == "running" and waiting.status().state == "queued"
     with pytest.raises(RunError, match=r"The cluster at http://127.0.0.1:[0-9]+ does not answer: start it"):
         patient()
@@ -194,6 +196,6 @@ def test_a_killed_head_is_said_and_after_its_restart_runs_go_again(
     let(again)
     wait_for(lambda: again.status().over)
     assert again.status().state == "done"
-    wait_for(lambda: all("restarted" in run.status().error for run in (working, waiting)), seconds=20)
+    wait_for(lambda: all("restarted" in run.status().error for run in (working, waiting)), seconds=30)
     assert working.written_status().state == waiting.written_status().state == "failed"
     store.delete(working)

@@ -55,7 +55,9 @@ def test_runs_are_listed_newest_first(store: Store, params: RunParams) -> None:
     assert [run.id for run in store.queue()] == sorted(ids)
 
 
-@pytest.mark.parametrize("run_id", ["", "..", "../../etc", "a/b", "20260101-000000-000abcd", "A B", "demo/.."])
+@pytest.mark.parametrize(
+    "run_id", ["", "..", "../../etc", "a/b", "20260101-000000-000abcd", "A B", "demo/..", "a" * 300]
+)
 def test_an_id_that_is_no_run_is_refused(store: Store, run_id: str) -> None:
     with pytest.raises(RunError, match="no such run"):
         store.run(run_id)

@@ -19,15 +19,13 @@ CARRIED = ("LABELTRANSFER_DATA_DIR", "LABELTRANSFER_MIRROR")
 def start(run: Run) -> None:
     """Start the worker of a queued run and forget it: the run directory tells everything about it.
 
-    ``$LABELTRANSFER_EXECUTOR`` says where: ``local`` or ``ray``.
-
     Raises
     ------
     RunError
         It could not be started; the run then shows as failed.
     """
     try:
-        {"local": _start_here, "ray": _start_on_ray}[_executor()](run)
+        {"local": _start_here, "ray": _start_on_ray}[executor()](run)
     except OSError as error:
         reason = RunError(f"The worker of run {run.id} could not be started ({error.strerror or error}).")
         _give_up(run, reason)
@@ -37,7 +35,14 @@ def start(run: Run) -> None:
         raise
 
 
-def _executor() -> str:
+def executor() -> str:
+    """Where the next run is carried out: ``local`` or ``ray``.
+
+    Raises
+    ------
+    RunError
+        ``$LABELTRANSFER_EXECUTOR`` says something else.
+    """
     name = os.environ.get("LABELTRANSFER_EXECUTOR") or "local"
     if name not in ("local", "ray"):
         raise RunError(f"LABELTRANSFER_EXECUTOR is {name!r}, which is neither local nor ray: set it to one of these.")

@@ -124,10 +124,11 @@ def _kind(folder: Path) -> tuple[str, str]:
 
 
 def _pace(params: RunParams) -> str:
-    """What a run's pace depends on, apart from its cells."""
-    trains = ("integrate", "transfer", "embed") if params.last_stage != "prepare" else ()
-    sizes = {"n_top_genes", "max_query_cells"}
-    return params.model_dump_json(include={"prepare": sizes, **dict.fromkeys(("last_stage", "device", *trains), True)})
+    """What a run's pace depends on, apart from its cells: all settings but those that choose them or change little."""
+    trainings = () if params.last_stage != "prepare" else ("integrate", "transfer", "embed")
+    others = ("name", "reference", "query", "seed", "reject_below", "hidden_label", *trainings)
+    of_prepare = {"gene_lengths", "length_normalize", "hvg_batch"}
+    return params.model_dump_json(exclude={"prepare": of_prepare, **dict.fromkeys(others, True)})
 
 
 def _bytes(params: RunParams) -> int:

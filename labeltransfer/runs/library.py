@@ -136,9 +136,7 @@ class Library:
                 content = {key: value for key, value in asdict(card).items() if key != "digest"}
                 home.write_json(building / CARD, content)
                 sync(building)
-                if path.exists():
-                    path.rename(self.folder / f".{name}~old")
-                building.rename(path)
+                _put_in_place(building, path, self.folder / f".{name}~old")
             except OSError as error:
                 raise RunError(
                     f"The reference cannot be kept in {self.folder} ({error.strerror}): free some space."
@@ -205,6 +203,18 @@ class Library:
         """Remove what was half-built or half-deleted; only called by who holds the lock."""
         for path in self.folder.glob(".*~*") if self.folder.is_dir() else []:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _put_in_place(building: Path, path: Path, old: Path) -> None:
+    """Rename a folder to its place; what stood there goes to ``old``, and back where that fails."""
+    if path.exists():
+        path.rename(old)
+    try:
+        building.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
 
 
 def check_made_for_it(params: RunParams) -> None:

@@ -46,7 +46,7 @@ def may_see(run: Run, person: Person) -> bool:
     SettingsError
         See :func:`visibility`.
     """
-    return person.admin or run.owner in ("", person.name) or visibility() == "all"
+    return person.admin or visibility() == "all" or run.owner in ("", person.name)
 
 
 def may_change(run: Run, person: Person) -> bool:

@@ -86,4 +86,5 @@ def claims(runs: Iterable[Run]) -> list[Claim]:
 
 def _gives_signs(status: Status) -> bool:
     """Whether a waiting run's worker lives, or may still be on its way."""
-    return time.time() - (status.heartbeat or status.created) < SILENCE
+    # Of a clock that was put back only the distance counts.
+    return abs(time.time() - (status.heartbeat or status.created)) < SILENCE

@@ -25,6 +25,8 @@ SHIPPED = Path(__file__).parent.parent / "demo"
 """The finished demo run that comes with the app, in the same layout, read-only."""
 
 NO_SUCH_RUN = "There is no such run (any more): choose another one on the Runs page."
+MAX_ID = 64
+"""Characters of a run's id; a file system takes no name of more than 255."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ class Store:
         RunError
             There is no such run.
         """
-        # Ids come out of addresses: nothing but a plain name may reach the file system.
-        if run_id and set(run_id) <= set("abcdefghijklmnopqrstuvwxyz0123456789-"):
+        # Ids come out of addresses: nothing but a short, plain name may reach the file system.
+        if 0 < len(run_id) <= MAX_ID and set(run_id) <= set("abcdefghijklmnopqrstuvwxyz0123456789-"):
             run = Run(self.root / "runs" / run_id)
             if (run.folder / "params.json").exists():
                 return run

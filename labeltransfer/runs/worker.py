@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labeltransfer.errors import LabelTransferError, RunCancelled
-from labeltransfer.processes import keep_to_cores
+from labeltransfer.processes import keep_to_cores, leave, rare_collections
 from labeltransfer.runs.devices import Device, device_turn
 from labeltransfer.runs.pipeline import carry_out
 from labeltransfer.runs.reporter import EXIT_CANCELLED, Reporter
@@ -37,7 +37,11 @@ def work(run: Run, *, listener: Callable[[Status], None] | None = None) -> Statu
     Status
         How the run ended.
     """
-    with run.worker_lock().acquire(timeout=LOCK_PATIENCE), Reporter(run, listener=listener) as reporter:
+    with (
+        rare_collections(),
+        run.worker_lock().acquire(timeout=LOCK_PATIENCE),
+        Reporter(run, listener=listener) as reporter,
+    ):
         try:
             Store(run.root).collect_garbage()
             with device_turn(run, check=reporter.check) as device:
@@ -84,7 +88,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # Everything is on the disk; taking torch's object graph apart would hold the process up for seconds.
-    os._exit(code)
+    leave(main())

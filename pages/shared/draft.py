@@ -110,13 +110,18 @@ def replace_draft(params: RunParams | None, **notes: Any) -> Draft:
 
 def draft_from_run(params: RunParams) -> Draft:
     """Start anew from the settings of a run, its inputs as they were."""
-    return replace_draft(params, reference_source="library" if params.mapping else "kept", query_source="kept")
+    notes = {"reference_source": "library" if params.mapping else "kept"}
+    if params.reference_alone:
+        fresh = replace_draft(params, **notes)
+        fresh.change(query={})
+        return fresh
+    return replace_draft(params, **notes, query_source="kept")
 
 
 def _load(draft_id: str) -> Draft | None:
     if not re.fullmatch(r"[0-9a-f]{16}", draft_id or ""):  # it comes out of an address
         return None
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # whatever was done to the file
         kept = json.loads((home.home() / "drafts" / f"{draft_id}.json").read_text())
         settings, notes = dict(kept["settings"]), dict(kept["notes"])
         if all(isinstance(settings.get(side), dict) for side in SIDES):

@@ -17,6 +17,7 @@ from labeltransfer.runs.store import default_store
 from pages.shared.draft import Draft, draft, replace_draft
 from pages.shared.frame import catching, go, open_run
 from pages.shared.inputs import load_summary
+from pages.shared.people import visible_runs
 from pages.shared.sign_in import visitor
 from pages.shared.start import queue_run
 from pages.shared.widgets import composition_chart, settings_grid
@@ -57,7 +58,7 @@ def show_card(card: Card) -> None:
 
 def publish_form(library: Library) -> None:
     """Publish one of the finished runs over a reference alone."""
-    runs = [run for run in default_store().runs() if _is_publishable(run)]
+    runs = [run for run in visible_runs() if _is_publishable(run)]
     if not runs:
         st.caption("There is no finished run over a reference alone.")
         return

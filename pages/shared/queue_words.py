@@ -2,12 +2,15 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
 
 from labeltransfer.params import RunParams
 from labeltransfer.runs.devices import devices, devices_of
 from labeltransfer.runs.forecast import expected_starts
 from labeltransfer.runs.queue import Claim, claims, in_turn
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.store import Store, default_store
 from pages.shared.sign_in import visitor
 from pages.shared.words import about
 
@@ -27,8 +30,14 @@ class Place:
 
 
 def places() -> dict[str, Place]:
-    """Place of every waiting run by id, whether or not the visitor may see it."""
+    """Place of every waiting run by id, whether or not the visitor may see it; at most two seconds old."""
     store = default_store()
+    return _places(store.root, tuple(run.id for run in store.runs()))
+
+
+@st.cache_data(ttl=2, max_entries=4, show_spinner=False)  # many may watch, each of them every second
+def _places(root: Path, ids: tuple[str, ...]) -> dict[str, Place]:
+    store = Store(root)
     line = store.queue()
     starts = expected_starts(store.runs(), line) if line else {}
     found = {}

@@ -43,12 +43,12 @@ def sign_in_is_on() -> bool:
 def visitor() -> Person:
     """Who looks at the page: by e-mail address in lower case, admin if ``[access] admins`` in the secrets names it.
 
-    An address that the provider does not vouch for is nobody's: such a person goes by the account's own id.
+    Without an address that the provider vouches for, a person goes by the account's own id.
     """
     if not sign_in_is_on():
         return Person()
-    email = str(st.user.get("email") or "").strip().lower()
-    if not email or st.user.get("email_verified") is False:
+    email = _email()
+    if not email:
         return Person(f"account {st.user.get('sub', '')}".strip(), admin=False)  # no address: those hold no space
     admins = {str(e).strip().lower() for e in (_secrets("access") or {}).get("admins", [])}
     return Person(email, admin=email in admins)
@@ -58,12 +58,16 @@ def _may_enter() -> bool:
     access = _secrets("access")
     if access is None or set(access) == {"admins"}:
         return True
-    email = str(st.user.get("email") or "").lower()
-    if st.user.get("email_verified") is False:
-        return False
+    email = _email()
     allowed = {str(e).lower() for e in [*access.get("emails", []), *access.get("admins", [])]}
     domains = {str(d).lower() for d in access.get("domains", [])}
-    return email in allowed or ("@" in email and email.rpartition("@")[2] in domains)
+    return "@" in email and (email in allowed or email.rpartition("@")[2] in domains)
+
+
+def _email() -> str:
+    """The visitor's address in lower case; empty where there is none, or the provider says that it is not verified."""
+    verified = str(st.user.get("email_verified", True)).lower() != "false"  # some send the word
+    return str(st.user.get("email") or "").strip().lower() if verified else ""
 
 
 def _secrets(section: str) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from labeltransfer.presets import (
     scanvi_pace,
     scvi_pace,
 )
-from labeltransfer.runs import pipeline
+from labeltransfer.runs import executors, pipeline
 from labeltransfer.runs.devices import devices
 from labeltransfer.runs.store import default_store
 from pages.shared.draft import Draft
@@ -137,9 +137,13 @@ def expectations(held: Draft, params: RunParams) -> None:
         titles = pipeline.stage_titles(params)
         named = ", ".join(f"'{titles[stage]}'" for stage in reused)
         lines.append(f":material/recycling: Finished before and reused: {named}.")
-    lines.append(f"It runs on {' or '.join(dict.fromkeys(plain(device.name) for device in devices(params.device)))}.")
-    if waits := before_next(params):
-        lines.append(waits)
+    if executors.executor() == "ray":
+        lines.append("It runs on the cluster, as soon as that has a place free.")
+    else:
+        names = dict.fromkeys(plain(device.name) for device in devices(params.device))
+        lines.append(f"It runs on {' or '.join(names)}.")
+        if waits := before_next(params):
+            lines.append(waits)
     st.markdown("  \n".join(lines))
 
 
