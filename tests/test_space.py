@@ -1,5 +1,6 @@
 """Quotas and cleaning: what a person may take, and what goes, never what is needed."""
 
+import json
 import os
 import threading
 import time
@@ -243,6 +244,18 @@ def test_inputs_go_by_age_once_no_run_needs_them(store: Store, lt_home: Path) ->
     assert sorted(path.name for path in downloads.iterdir()) == ["spare.h5ad.lock", "used.h5ad"]
     cleaning.clean(store, cleaning.plan(store, older_than=0, until=0))
     assert fresh.exists()  # not a day old: somebody may be about to start a run with it
+
+
+def test_what_somebody_has_chosen_today_stays(store: Store, lt_home: Path) -> None:
+    chosen, forgotten = sent(b"1", days=99), sent(b"2", days=99)
+    (lt_home / "drafts").mkdir()
+    for path, days in ((chosen, 0.5), (forgotten, 50)):
+        draft = lt_home / "drafts" / f"{days}.json"
+        draft.write_text(json.dumps({"settings": {"query": {"path": str(path)}}}))
+        aged(draft, days)
+    (lt_home / "drafts" / "damaged.json").write_text("[" * 100_000)
+    cleaning.clean(store, cleaning.plan(store, until=0))
+    assert chosen.exists() and not forgotten.exists()
 
 
 def test_inputs_stay_where_some_run_cannot_tell_what_it_reads(store: Store) -> None:

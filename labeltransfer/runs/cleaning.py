@@ -6,6 +6,7 @@ somebody keeps, the demo run, what any other run needs, the lab's data folder an
 """
 
 import heapq
+import json
 import os
 import shutil
 import time
@@ -149,13 +150,16 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
         heapq.heappush(heap, (last, str(item.path), item))
 
     waiting: dict[Path, Item] = {}
+    last_use: dict[Path, float] = {}
     if inputs is not None:  # else what some run reads cannot be told
+        composed = _composed(store)
         for path in _spare_inputs(store, person):
-            if now - disk.last_touched(path) > RESTS:
+            last_use[path] = max(disk.last_touched(path), composed.get(path, 0.0))
+            if now - last_use[path] > RESTS:
                 waiting[path] = Item("input", path, disk.bytes_of(path), f"no run needs it: {_file_name(path)}")
         used = Counter(path for paths in inputs.values() for path in paths)
         for path in [path for path in waiting if not used[path]]:
-            offer(waiting.pop(path), disk.last_touched(path))
+            offer(waiting.pop(path), last_use[path])
     for run in runs:
         if is_spare(run, person):
             status = run.status()
@@ -173,7 +177,7 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
             for path in inputs[run_id] if inputs is not None else ():
                 used[path] -= 1
                 if not used[path] and path in waiting:
-                    offer(waiting.pop(path), disk.last_touched(path))
+                    offer(waiting.pop(path), last_use[path])
         yield last, item
 
 
@@ -188,19 +192,29 @@ def _artefacts(runs: list[Run]) -> dict[str, set[str]] | None:
 def _inputs(store: Store, runs: list[Run]) -> dict[str, set[Path]] | None:
     """Uploads and downloads that each run reads, by its id; None where those of some run cannot be told."""
     try:
-        return {run.id: set(_read_by(store, run)) for run in runs}
+        return {run.id: set(_named_in(store, run.params.model_dump(mode="json"))) for run in runs}
     except LabelTransferError:
         return None
 
 
-def _read_by(store: Store, run: Run) -> Iterator[Path]:
-    """Entries of ``uploads`` and ``downloads`` that hold what a run reads."""
+def _named_in(store: Store, settings: Any) -> Iterator[Path]:
+    """Entries of ``uploads`` and ``downloads`` that hold a file which settings, as plain data, name."""
     folders = [(store.root / name, (store.root / name).resolve()) for name in ("uploads", "downloads")]
-    for text in _texts(run.params.model_dump(mode="json")):
+    for text in _texts(settings):
         for folder, place in folders if os.path.isabs(text) else ():
             path = Path(text).resolve()
             if path != place and path.is_relative_to(place):
                 yield folder / path.relative_to(place).parts[0]
+
+
+def _composed(store: Store) -> dict[Path, float]:
+    """Inputs that somebody has chosen for the next run, and when that was last changed."""
+    found: dict[Path, float] = {}
+    for file in disk.entries(store.root / "drafts"):
+        with suppress(OSError, ValueError, RecursionError):  # whatever was done to the file
+            for path in _named_in(store, json.loads(file.read_text())):
+                found[path] = max(found.get(path, 0.0), file.stat().st_mtime)
+    return found
 
 
 def _texts(value: Any) -> Iterator[str]:
