@@ -12,8 +12,8 @@ from packaging.requirements import Requirement
 from streamlit.testing.v1 import AppTest
 
 from labeltransfer.runs.store import find_run
+from labeltransfer.uploads import safe_name
 from pages.shared import draft
-from pages.shared.sources import safe_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "pages").glob("[!_]*.py"))

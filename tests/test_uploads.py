@@ -1,7 +1,6 @@
 """Uploads: written to the disk as they arrive, in front of Streamlit's own handler, and nothing left of broken ones."""
 
 import asyncio
-import random
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from io import BytesIO
@@ -9,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
@@ -43,6 +43,7 @@ def handler(lt_home: Path, memory: MemoryUploadedFileManager) -> Iterator[Starle
     runtime: Any = SimpleNamespace(is_active_session=lambda session: session in ("a", "b"))
     yield Starlette(routes=create_upload_routes(runtime, memory, None))
     INBOXES.clear()
+    inbox.SPOOLING.clear()
     for name, value in kept.items():
         config.set_option(f"server.{name}", value)
 
@@ -100,7 +101,7 @@ def waiting(home: Path) -> list[str]:
 def test_the_content_goes_to_the_disk_and_streamlit_gets_the_name_alone(
     handler: Starlette, memory: MemoryUploadedFileManager, lt_home: Path
 ) -> None:
-    content = random.Random(0).randbytes(3 * MB)
+    content = np.random.default_rng(0).bytes(3 * MB)
     assert send_whole(SpoolUploads(handler), form(content))[0] == 204
     (record,) = memory.get_files("a", ["f1"])
     assert (record.name, record.type, record.data) == ("cells é.h5ad", "application/x-hdf5", b"")
@@ -190,7 +191,7 @@ def test_a_full_disk_is_said_in_words(handler: Starlette, lt_home: Path, monkeyp
 
 
 def test_two_at_once_do_not_mix(handler: Starlette) -> None:
-    one, two = random.Random(1).randbytes(2 * MB), random.Random(2).randbytes(2 * MB)
+    one, two = np.random.default_rng(1).bytes(2 * MB), np.random.default_rng(2).bytes(2 * MB)
 
     async def both() -> list[tuple[int, int]]:
         app = SpoolUploads(handler)

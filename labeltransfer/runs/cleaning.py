@@ -6,7 +6,6 @@ somebody keeps, the demo run, what any other run needs, the lab's data folder an
 """
 
 import heapq
-import os
 import shutil
 import time
 from collections import Counter
@@ -14,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from labeltransfer import uploads
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.runs import disk
+from labeltransfer.runs.inputs import composed_inputs, file_name, named_in
 from labeltransfer.runs.people import Person, may_change
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store
@@ -149,13 +149,16 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
         heapq.heappush(heap, (last, str(item.path), item))
 
     waiting: dict[Path, Item] = {}
+    last_use: dict[Path, float] = {}
     if inputs is not None:  # else what some run reads cannot be told
+        composed = composed_inputs(store)
         for path in _spare_inputs(store, person):
-            if now - disk.last_touched(path) > RESTS:
-                waiting[path] = Item("input", path, disk.bytes_of(path), f"no run needs it: {_file_name(path)}")
+            last_use[path] = max(disk.last_touched(path), composed.get(path, 0.0))
+            if now - last_use[path] > RESTS:
+                waiting[path] = Item("input", path, disk.bytes_of(path), f"no run needs it: {file_name(path)}")
         used = Counter(path for paths in inputs.values() for path in paths)
         for path in [path for path in waiting if not used[path]]:
-            offer(waiting.pop(path), disk.last_touched(path))
+            offer(waiting.pop(path), last_use[path])
     for run in runs:
         if is_spare(run, person):
             status = run.status()
@@ -173,7 +176,7 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
             for path in inputs[run_id] if inputs is not None else ():
                 used[path] -= 1
                 if not used[path] and path in waiting:
-                    offer(waiting.pop(path), disk.last_touched(path))
+                    offer(waiting.pop(path), last_use[path])
         yield last, item
 
 
@@ -188,31 +191,9 @@ def _artefacts(runs: list[Run]) -> dict[str, set[str]] | None:
 def _inputs(store: Store, runs: list[Run]) -> dict[str, set[Path]] | None:
     """Uploads and downloads that each run reads, by its id; None where those of some run cannot be told."""
     try:
-        return {run.id: set(_read_by(store, run)) for run in runs}
+        return {run.id: set(named_in(store, run.params.model_dump(mode="json"))) for run in runs}
     except LabelTransferError:
         return None
-
-
-def _read_by(store: Store, run: Run) -> Iterator[Path]:
-    """Entries of ``uploads`` and ``downloads`` that hold what a run reads."""
-    folders = [(store.root / name, (store.root / name).resolve()) for name in ("uploads", "downloads")]
-    for text in _texts(run.params.model_dump(mode="json")):
-        for folder, place in folders if os.path.isabs(text) else ():
-            path = Path(text).resolve()
-            if path != place and path.is_relative_to(place):
-                yield folder / path.relative_to(place).parts[0]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in plain data: whichever setting names a file, the file is needed."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _texts(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
 
 
 def _spare_inputs(store: Store, person: Person) -> Iterator[Path]:
@@ -243,11 +224,6 @@ def _remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink(missing_ok=True)
-
-
-def _file_name(path: Path) -> str:
-    names = [entry.name for entry in disk.entries(path) if entry.name != uploads.OWNERS]
-    return names[0] if names else path.name
 
 
 def _run_name(run: Run) -> str:
