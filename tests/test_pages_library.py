@@ -159,7 +159,9 @@ def test_a_mapped_run_is_explored_compared_and_handed_over_like_any(library: Lib
         shutil.copytree(mapped_run.root / name, library.root / name, dirs_exist_ok=True)
     pages = {page: app(page, run=mapped_run.id) for page in ("train", "preprocess", "explore", "compare", "export")}
     for page, at in pages.items():
-        assert not at.exception and not [error.value for error in at.error], page
+        assert not at.exception, page
+        # two epochs teach little, and the app says so
+        assert all("should not be believed" in str(error.value) for error in at.error), page
     assert "Map with scANVI" in said(pages["train"]) and "Train scVI" not in said(pages["train"])
     maps = next(control for control in pages["explore"].segmented_control if control.label == "Map of")
     assert list(maps.options) == ["scANVI"]
