@@ -76,3 +76,17 @@ def published(reference_run: "Run") -> "Card":
     from labeltransfer.runs.library import Library
 
     return Library(reference_run.root).publish(reference_run, "marrow", description="Small and simulated.")
+
+
+@pytest.fixture(scope="session")
+def mapped_run(published: "Card", reference_run: "Run", demo_pair: Path) -> "Run":
+    """A finished run that mapped the small query onto the published reference, in the same store."""
+    from labeltransfer.data.demo import QUERY
+    from labeltransfer.runs.store import Store
+    from labeltransfer.runs.worker import work
+    from tests.made import mapped_params
+
+    run = Store(reference_run.root).create(mapped_params(published, demo_pair / QUERY))
+    status = work(run)
+    assert status.state == "done", status.error
+    return run

@@ -79,6 +79,13 @@ def test_a_reference_is_whole_or_not_there(
     assert library.cards() == [] and list(library.folder.iterdir()) == []
 
 
+def test_a_reference_that_cannot_be_replaced_stays(library: Library, reference_run: Run) -> None:
+    library.publish(reference_run, "marrow")
+    with pytest.raises(OSError):
+        library_module._put_in_place(library.folder / "nowhere", library.folder / "marrow", library.folder / ".old")
+    assert [card.name for card in library.cards()] == ["marrow"]
+
+
 def test_only_its_owner_or_an_admin_changes_a_reference(library: Library, reference_run: Run) -> None:
     ada, ben = Person("ada@lab", admin=False), Person("ben@lab", admin=False)
     library.publish(reference_run, "marrow", by=ada)

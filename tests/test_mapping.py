@@ -15,38 +15,15 @@ from labeltransfer.data.demo import LENGTHS, QUERY
 from labeltransfer.data.mapping import gene_finding, prepare_query
 from labeltransfer.data.prepared import all_counts, read_cells, read_genes
 from labeltransfer.errors import InputError
-from labeltransfer.params import RunParams
 from labeltransfer.results import confidence
 from labeltransfer.runs.deliver import annotated, deliver
 from labeltransfer.runs.library import Library
-from labeltransfer.runs.reference_card import Card, mapping_settings
+from labeltransfer.runs.reference_card import Card
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store
 from labeltransfer.runs.supplement import report_html
 from labeltransfer.runs.worker import work
-from labeltransfer.settings import run_params
-
-
-def mapped_params(card: Card, query: Path, **changes: object) -> RunParams:
-    """Settings that map the small query, in as few epochs as tell something."""
-    settings = mapping_settings(card)
-    settings["transfer"]["max_epochs"] = 2
-    side = {
-        "path": str(query),
-        "technology": "10x",
-        "labels_key": "cell_ontology_class",
-        "filters": {"tissue": ["Marrow"], "sex": ["female"]},
-    }
-    return run_params(settings | {"query": side} | changes)
-
-
-@pytest.fixture(scope="module")
-def mapped(published: Card, reference_run: Run, demo_pair: Path) -> Run:
-    """A finished run that mapped the small query onto the published reference."""
-    run = Store(reference_run.root).create(mapped_params(published, demo_pair / QUERY))
-    status = work(run)
-    assert status.state == "done", status.error
-    return run
+from tests.made import mapped_params
 
 
 @pytest.fixture
@@ -145,8 +122,8 @@ def test_a_large_query_is_learnt_from_by_a_sample_of_every_batch(published: Card
     assert any("learns from 100 of" in sentence for sentence in said)
 
 
-def test_only_the_weights_of_the_querys_batches_learn(mapped: Run, published: Card, reference_run: Run) -> None:
-    files = (reference_run.artefact("transfer", "model/model.pt"), mapped.artefact("transfer", "model/model.pt"))
+def test_only_the_weights_of_the_querys_batches_learn(mapped_run: Run, published: Card, reference_run: Run) -> None:
+    files = (reference_run.artefact("transfer", "model/model.pt"), mapped_run.artefact("transfer", "model/model.pt"))
     before, after = (torch.load(path, weights_only=False)["model_state_dict"] for path in files)
     n_new = 0
     for name, weights in before.items():
@@ -162,28 +139,30 @@ def test_only_the_weights_of_the_querys_batches_learn(mapped: Run, published: Ca
     assert n_new == 3, "the first layers of both encoders and of the decoder"
 
 
-def test_a_mapped_run_has_what_every_run_has(mapped: Run, published: Card, reference_run: Run, tmp_path: Path) -> None:
-    assert list(mapped.stage_keys()) == ["prepare", "transfer", "opinions", "embed_scanvi", "evaluate"]
-    cells = pd.read_parquet(mapped.artefact("evaluate", "cells.parquet"))
+def test_a_mapped_run_has_what_every_run_has(
+    mapped_run: Run, published: Card, reference_run: Run, tmp_path: Path
+) -> None:
+    assert list(mapped_run.stage_keys()) == ["prepare", "transfer", "opinions", "embed_scanvi", "evaluate"]
+    cells = pd.read_parquet(mapped_run.artefact("evaluate", "cells.parquet"))
     assert cells["side"].value_counts().to_dict() == {"reference": 300, "query": 315}
     assert "scvi_1" not in cells and np.isfinite(cells[["scanvi_1", "scanvi_2"]]).all(axis=None)
     kept = pd.read_parquet(reference_run.artefact("transfer", "soft.parquet"))
-    soft = pd.read_parquet(mapped.artefact("transfer", "soft.parquet"))
+    soft = pd.read_parquet(mapped_run.artefact("transfer", "soft.parquet"))
     np.testing.assert_array_equal(soft.iloc[:300].to_numpy(), kept.to_numpy())
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-5)
-    trust = home.read_json(mapped.artefact("evaluate", "trust.json"))
+    trust = home.read_json(mapped_run.artefact("evaluate", "trust.json"))
     assert trust["methods"]["scanvi"]["temperature"] == published.scores["temperature"]
     assert trust["methods"]["scanvi"]["accuracy"] == published.scores["accuracy"]
     calibrated = confidence.calibrated(soft, published.scores["temperature"]).max(axis=1)
     np.testing.assert_allclose(cells["confidence"], calibrated, rtol=1e-5)
     (tmp_path / "out").mkdir()
-    lines = list(deliver(mapped, tmp_path / "out"))
+    lines = list(deliver(mapped_run, tmp_path / "out"))
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert "scanvi_model" in names and not {"scvi_model", "script.py"} & names
     assert "315 query cells labelled" in lines[0] and "script" not in lines[-1]
-    annotated(mapped, tmp_path / "annotated.h5ad")
+    annotated(mapped_run, tmp_path / "annotated.h5ad")
     assert set(ad.read_h5ad(tmp_path / "annotated.h5ad").obsm) == {"X_scANVI", "X_mde_scANVI", "soft_predictions"}
-    assert "published reference" in report_html(mapped)
+    assert "published reference" in report_html(mapped_run)
 
 
 def test_a_reference_deleted_or_replaced_under_a_queued_run_is_told(

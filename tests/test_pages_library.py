@@ -152,3 +152,18 @@ def test_pages_of_a_run_over_a_reference_alone_say_what_it_is(library: Library, 
         assert not at.exception, page
     assert "publish it on References" in said(app("explore", run=reference_run.id))
     assert "Use these settings again" not in labels(app("train", run=reference_run.id))
+
+
+def test_a_mapped_run_is_explored_compared_and_handed_over_like_any(library: Library, mapped_run: Run) -> None:
+    for name in ("runs", "stages"):
+        shutil.copytree(mapped_run.root / name, library.root / name, dirs_exist_ok=True)
+    pages = {page: app(page, run=mapped_run.id) for page in ("train", "preprocess", "explore", "compare", "export")}
+    for page, at in pages.items():
+        assert not at.exception, page
+        # two epochs teach little, and the app says so
+        assert all("should not be believed" in str(error.value) for error in at.error), page
+    assert "Map with scANVI" in said(pages["train"]) and "Train scVI" not in said(pages["train"])
+    maps = next(control for control in pages["explore"].segmented_control if control.label == "Map of")
+    assert list(maps.options) == ["scANVI"]
+    assert "mapped onto a published reference" in said(pages["explore"]), "why no label can be hidden"
+    assert "has no script" in said(pages["export"])
