@@ -22,6 +22,7 @@ from browser import (
     choose,
     chromium,
     chromium_path,
+    click_a_tile,
     heading,
     open_page,
     press,
@@ -41,6 +42,8 @@ pytestmark = [
 ]
 
 MARKUP = "<img src=x onerror=window.trapped=1> **bold**"
+COMMON = 250
+"""Cells; only tiles of the commonest label have more."""
 STEPS = ("Data", "Preprocess", "Train", "Explore", "Compare", "Export", "Runs")
 
 
@@ -217,5 +220,9 @@ def test_markup_in_a_finished_run_is_shown_as_text(browser: Browser, server: Ser
             choose(page, "Colour", "Gene expression")
             choose(page, "^Gene", f"0 {MARKUP}")
             expect(chart.locator("text").filter(has_text="0 <img src=x").first).to_be_visible()
+            unharmed(page)
+        if title == "Compare":  # the tip under the mouse, and all that opens behind a tile
+            assert MARKUP in "".join(map(str, click_a_tile(page, at_least=COMMON)))
+            expect(page.get_by_text("Median confidence")).to_be_visible()
             unharmed(page)
     page.context.close()
