@@ -123,7 +123,8 @@ def _index(table: str, names: Callable[[np.ndarray, Generator], np.ndarray]) -> 
             if isinstance(item, h5py.Dataset):
                 records = item[...]
                 changed = names(records["index"].astype("U"), rng)
-                records["index"] = [str(name).encode()[:10] for name in changed]
+                whole = [str(name).encode()[:10].decode("utf-8", "ignore") for name in changed]  # no cut character
+                records["index"] = [name.encode() for name in whole]
                 replace(file, where, records)
             elif isinstance(item, h5py.Group) and isinstance(item.attrs.get("_index"), str):
                 stored = item[item.attrs["_index"]]
