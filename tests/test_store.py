@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from labeltransfer import home as home_module
 from labeltransfer.errors import RunError
 from labeltransfer.home import home, write_atomic
 from labeltransfer.params import RunParams
@@ -185,3 +186,15 @@ def test_the_default_store_stands_in_the_home_folder(lt_home: Path, params: RunP
     run = default_store().create(params)
     assert run.folder.parent == lt_home / "runs"
     assert find_run(run.id) == run
+
+
+def test_a_stage_is_not_begun_on_a_full_disk(store: Store, params: RunParams, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(params)
+    monkeypatch.setattr(home_module, "LEAST_ROOM", 2**63)
+    with (
+        pytest.raises(RunError, match="is full, with .* MB left: free some space"),
+        store.build_stage(run, "prepare", "k"),
+    ):
+        raise AssertionError("begun all the same")
+    run.write_status(Status(state="running", stage="integrate"))
+    assert "free some space" in run.status().error  # the worker could not write why it ended

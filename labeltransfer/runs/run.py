@@ -93,7 +93,9 @@ class Run:
             return status
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
-        return replace(status, state="failed", error=reason + "Start the run again: finished stages are kept.")
+        # A full disk takes the worker's last words as well: it can only be told by looking.
+        way_out = home.no_room(self.root) or "Start the run again: finished stages are kept."
+        return replace(status, state="failed", error=reason + way_out)
 
     def _written_status(self) -> Status:
         path = self.folder / "status.json"
@@ -179,7 +181,7 @@ class Run:
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    """Tells one state of a file that is replaced as a whole from the next, for a thousandth of what reading it takes."""
+    """Tells one state of a file that is replaced as a whole from the next, without reading it."""
     try:
         facts = path.stat()
     except OSError:
