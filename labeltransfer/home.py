@@ -54,7 +54,7 @@ def no_room(folder: Path) -> str:
     free = shutil.disk_usage(folder).free
     if free >= LEAST_ROOM:
         return ""
-    return f"The disk that holds {folder} is full, with {free / 1e6:.0f} MB left: free some space, then start the run again."
+    return f"The disk of {folder} is full, with {free / 1e6:.0f} MB left: free some space, then start the run again."
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -192,7 +192,7 @@ def test_a_stage_is_not_begun_on_a_full_disk(store: Store, params: RunParams, mo
     run = store.create(params)
     monkeypatch.setattr(home_module, "LEAST_ROOM", 2**63)
     with (
-        pytest.raises(RunError, match="is full, with .* MB left: free some space"),
+        pytest.raises(RunError, match=r"is full, with .* MB left: free some space"),
         store.build_stage(run, "prepare", "k"),
     ):
         raise AssertionError("begun all the same")
