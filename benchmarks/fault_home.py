@@ -99,7 +99,8 @@ class Tormented:
         """Press the button on Train; what the page says instead of starting is raised."""
         with Visitor((server or self.server).port) as visitor:
             visitor.open("train", draft=draft)
-            visitor.press("Start training")
+            if not visitor.errors():
+                visitor.press("Start training")
             if "run" not in visitor.query:
                 raise RuntimeError(" ".join(visitor.errors()) or visitor.prose())
             return self.store.run(visitor.query["run"])

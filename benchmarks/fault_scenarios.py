@@ -80,7 +80,7 @@ def full_disk(folder: Path) -> Seen:
         (disk / FILLER).unlink()
         again = finish(home.start_run(2))
         good = (first, state, again) == ("done", "failed", "done") and "free some space" in why and not home.lost()
-        good = good and not tracebacks(errors) and "space" in refused
+        good = good and not tracebacks([*errors, refused]) and "space" in refused
         return (
             f'tmpfs filled to the last byte while scVI trained: the run {state} ("{why}"); with no byte left '
             f"{len(PAGES)} pages opened with {len(tracebacks(errors))} tracebacks, and a new run was refused "
