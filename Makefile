@@ -1,6 +1,6 @@
 # make run    set up and open the app on http://localhost:8501
 # make test   set up and run every check: lint, types, tests, Chromium flows
-# make bench  print the benchmark tables and keep them in benchmarks/results.md; takes about five hours
+# make bench  print the benchmark tables and keep them in benchmarks/results.md; takes about six hours
 PYTHON ?= python3.11
 VENV ?= .venv
 PORT ?= 8501
@@ -42,6 +42,8 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.hidden
 	$(BIN)/python -m benchmarks.fuzz --keep
 	$(BIN)/python -m benchmarks.atlas --cells 10000 100000
+	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.load
 
 # Rebuild the finished demo run that ships with the app.
 demo: $(VENV)/.installed

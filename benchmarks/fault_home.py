@@ -82,18 +82,27 @@ class Tormented:
                         found[folder.name] = process
         return found
 
-    def start_run(self, seed: int, *, server: Server | None = None) -> Run:
-        """Start a run as a person does, by the button on Train."""
+    def draft(self, seed: int) -> str:
+        """Keep the settings of a run as the Data page leaves them; returns the draft's id."""
         settings = self.params.model_dump(mode="json", exclude={"name", "last_stage", "hidden_label"})
         draft = secrets.token_hex(8)
         (self.home / "drafts").mkdir(exist_ok=True)
         kept = {"settings": settings | {"seed": seed}, "notes": {}}
         (self.home / "drafts" / f"{draft}.json").write_text(json.dumps(kept))
+        return draft
+
+    def start_run(self, seed: int, *, server: Server | None = None) -> Run:
+        """Start a run as a person does, by the button on Train."""
+        return self.press_start(self.draft(seed), server=server)
+
+    def press_start(self, draft: str, *, server: Server | None = None) -> Run:
+        """Press the button on Train; what the page says instead of starting is raised."""
         with Visitor((server or self.server).port) as visitor:
             visitor.open("train", draft=draft)
-            visitor.press("Start training")
+            if not visitor.errors():
+                visitor.press("Start training")
             if "run" not in visitor.query:
-                raise RuntimeError(f"The run did not start: {visitor.errors()} {visitor.prose()}")
+                raise RuntimeError(" ".join(visitor.errors()) or visitor.prose())
             return self.store.run(visitor.query["run"])
 
     def look(self, pages: tuple[str, ...], run: Run | None = None, *, server: Server | None = None) -> list[str]:
@@ -122,7 +131,7 @@ class Tormented:
 
 def digests_of(run: Run) -> dict[str, str]:
     """SHA-256 of every file of a run's artefacts, and the run's state."""
-    found = {"state": run.status().state}
+    found: dict[str, str] = {"state": run.status().state}
     for stage in run.stage_keys():
         folder = run.artefact(stage)
         for path in sorted(folder.rglob("*")):

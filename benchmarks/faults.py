@@ -171,7 +171,7 @@ def main() -> None:
         for name in asked.scenarios:
             with tempfile.TemporaryDirectory(prefix="faults-") as folder:
                 told_of, good = SCENARIOS[name](Path(folder).resolve())
-            rows.append((name, told_of, "holds" if good else "**does not hold**"))
+            rows.append((name, told_of.replace(folder, "…"), "holds" if good else "**does not hold**"))
             print(*rows[-1], sep=" | ", flush=True)
         text = "Each with the real app and real workers on 240 simulated cells.\n\n"
         command = "python -m benchmarks.faults --kills 0"
@@ -189,9 +189,9 @@ def main() -> None:
                 print("seen:", what, flush=True)
         intro = (
             f"SIGKILL at random moments (seed {asked.seed}) to the app, to one worker or to both, with {AT_ONCE} runs "
-            "queued or running on 240 simulated cells. After each kill the artefacts of every finished run are compared "
-            "bit for bit, the app is restarted where it was hit, and its Runs page opened, every third time also a "
-            "finished run on Explore; at the end every finished run on Explore, Compare and Export.\n\n"
+            "queued or running on 240 simulated cells. After each kill the artefacts of every finished run are "
+            "compared bit for bit, the app is restarted where it was hit, and its Runs page opened, every third time "
+            "also a finished run on Explore; at the end every finished run on Explore, Compare and Export.\n\n"
         )
         keep("Faults: killed at random", f"python -m benchmarks.faults --kills {asked.kills} --scenarios", intro + text)
 

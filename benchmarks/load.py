@@ -295,9 +295,9 @@ def told(clicks: Clicks, measured: Measured, runs: list[float], asked: argparse.
         (
             f"{asked.sessions} sessions on a run of {N_CELLS:,} cells, each with a click every "
             f"{BETWEEN_CLICKS[0]:.0f} to {BETWEEN_CLICKS[1]:.0f} s (seeded), in a home with {asked.runs} past runs. "
-            "Clients speak Streamlit's websocket protocol and draw nothing; a click lasts until all that the page shows "
-            "has arrived. The training is one of scVI on 3,600 cells; its pace alone was taken before and after, in the "
-            "same run.",
+            "Clients speak Streamlit's websocket protocol and draw nothing; a click lasts until all that the page "
+            "shows has arrived. The training is one of scVI on 3,600 cells; its pace alone was taken before and after, "
+            "in the same run.",
             table(("what", "seen", "limit", ""), verdicts),
             table(("", ""), facts),
             table(("click", "times", "median, s", "95th percentile, s"), kinds),

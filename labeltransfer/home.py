@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,18 @@ def data_dir() -> Path | None:
 def mirror() -> str:
     """Address of the lab's own copy of what the app downloads, ``$LABELTRANSFER_MIRROR``; empty where unset."""
     return os.environ.get("LABELTRANSFER_MIRROR", "").rstrip("/")
+
+
+LEAST_ROOM = 50_000_000
+"""Bytes that have to be free before a stage is begun: libraries that run into a full disk may end the process."""
+
+
+def no_room(folder: Path) -> str:
+    """That a folder's disk is as good as full, in words that lead out of it; empty where it is not."""
+    free = shutil.disk_usage(folder).free
+    if free >= LEAST_ROOM:
+        return ""
+    return f"The disk of {folder} is full, with {free / 1e6:.0f} MB left: free some space, then start the run again."
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

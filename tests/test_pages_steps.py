@@ -485,3 +485,17 @@ def test_a_number_that_cannot_be_empty_carries_its_own_default(chosen: RunParams
     numbers = [n for n in with_demo(page).number_input if n.proto.HasField("default")]
     assert numbers
     assert all(n.proto.default == n.value for n in numbers), [n.label for n in numbers]
+
+
+def test_a_full_disk_is_said_in_words_where_choices_are_kept(
+    chosen: RunParams, started: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = with_demo("train")
+
+    def full(path: Path, content: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(home, "write_json", full)
+    next(n for n in at.number_input if n.label == "Latent dimensions").set_value(12).run()
+    assert not at.exception
+    assert any("cannot be kept" in error.value and "free some space" in error.value for error in at.error)

@@ -116,7 +116,9 @@ class Run:
             return status
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
-        return replace(status, state="failed", error=reason + "Start the run again: finished stages are kept.")
+        # A full disk takes the worker's last words as well: it can only be told by looking.
+        way_out = home.no_room(self.root) or "Start the run again: finished stages are kept."
+        return replace(status, state="failed", error=reason + way_out)
 
     def written_status(self) -> Status:
         """What ``status.json`` says, whether or not the worker still lives."""

@@ -171,6 +171,8 @@ class Store:
     @contextmanager
     def build_stage(self, run: Run, stage: str, key: str) -> Iterator[Path]:
         """Give a folder to write an artefact to; it takes its place when the block ends without an error."""
+        if full := home.no_room(self.root):
+            raise RunError(full)
         building = self.stages / f".{stage}-{key}~{run.id}"
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)

@@ -15,6 +15,7 @@ from typing import Any
 import streamlit as st
 
 from labeltransfer import home
+from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.settings import run_params
 
@@ -72,15 +73,24 @@ class Draft:
             self.save()
 
     def save(self) -> None:
-        """Write it to its file; the first time, give it an id."""
+        """Write it to its file; the first time, give it an id.
+
+        Raises
+        ------
+        RunError
+            The disk does not take it.
+        """
         folder = home.home() / "drafts"
-        folder.mkdir(exist_ok=True)
-        if not self.id:
-            self.id = secrets.token_hex(8)
-            _forget_old(folder)
-        st.session_state["draft"] = self.id
-        st.query_params["draft"] = self.id
-        home.write_json(folder / f"{self.id}.json", {"settings": self.settings, "notes": self.notes})
+        try:
+            folder.mkdir(exist_ok=True)
+            if not self.id:
+                self.id = secrets.token_hex(8)
+                _forget_old(folder)
+            st.session_state["draft"] = self.id
+            st.query_params["draft"] = self.id
+            home.write_json(folder / f"{self.id}.json", {"settings": self.settings, "notes": self.notes})
+        except OSError as error:
+            raise RunError(f"What you chose cannot be kept in {folder} ({error.strerror}): free some space.") from error
 
 
 def draft() -> Draft:
