@@ -101,7 +101,7 @@ def test_no_pace_is_left_open(preset: str) -> None:
     fast = params.integrate.loop == "fast"
     assert own["scvi"]["training"]["max_epochs"] == (26 if fast else 400)
     assert own["scanvi"]["training"]["max_epochs"] == (9 if fast else 20)
-    assert own["scanvi"]["stratified_split"] is fast and own["scvi"]["starts_at_gene_shares"] is fast
+    assert own["scanvi"]["stratified_split"] is fast
 
 
 def test_epochs_are_those_of_the_weights_that_were_kept() -> None:

@@ -16,7 +16,7 @@ from labeltransfer.data.prepare import prepare
 from labeltransfer.data.prepared import training_data
 from labeltransfer.errors import RunCancelled, RunError
 from labeltransfer.models import cores, objective
-from labeltransfer.models.integrate import latent, start_at_gene_shares, train_scvi
+from labeltransfer.models.integrate import latent, train_scvi
 from labeltransfer.models.layers import dropped
 from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
 from labeltransfer.models.progress import Epoch, ProgressCallback, Stopped
@@ -179,14 +179,6 @@ def test_plain_scvi_tools_loads_and_goes_on_with_both_models(
     assert (loaded.predict() == scanvi.predict()).all()
     soft = soft_predictions(loaded)
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-4)
-
-
-def test_an_untrained_decoder_begins_with_the_genes_shares(pair_of_models: tuple[Any, Any]) -> None:
-    module, counts = pair_of_models[0].module, pair_of_models[0].adata.layers["counts"]
-    start_at_gene_shares(module, counts)
-    of_gene = counts.toarray().sum(0) + 0.5
-    begun = module.decoder.px_scale_decoder[0].bias.softmax(0).detach().numpy()
-    np.testing.assert_allclose(begun, of_gene / of_gene.sum(), rtol=1e-4)
 
 
 def test_same_seed_gives_the_same_model_and_another_seed_another(prepared: Path, fast_scvi: scvi.model.SCVI) -> None:

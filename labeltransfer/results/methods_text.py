@@ -144,13 +144,12 @@ def _training(
         for stage in ("integrate", "transfer")
     ]
     layers = "layer" if first.n_layers == 1 else "layers"
-    start = ", begun with each gene's share of all counts" if first.loop == "fast" else ""
     drawn = f", {second.n_samples_per_label} labelled cells of each label drawn anew in each epoch"
     return [
         f"A scVI model ({cite('scvi')}; {tools}, {cite('scvi-tools')}) with {first.n_layers} hidden {layers} of "
         f"{first.n_hidden} nodes, {first.n_latent} latent dimensions, a {first.gene_likelihood} likelihood and "
         f"dispersion per {first.dispersion} was trained on both sides, the sides and their batches as batch, "
-        f"{epochs[0]} in {loops[first.loop]}{start}{paced[0]}.",
+        f"{epochs[0]} in {loops[first.loop]}{paced[0]}.",
         f"From it a scANVI model ({cite('scanvi')}) was trained {epochs[1]} in {loops[second.loop]}{paced[1]}"
         f"{drawn if second.n_samples_per_label else ''}; the query's own labels were not shown to it. A cell's "
         f"predicted label is the most probable one. The seed was {params.seed}.",

@@ -133,7 +133,6 @@ def script_settings(
                 include={"n_layers", "n_latent", "n_hidden", "dropout_rate", "gene_likelihood", "dispersion"}
             ),
             "stratified_split": first.loop == "fast",
-            "starts_at_gene_shares": first.loop == "fast",
             "train_size": first.train_size,
             "training": {
                 "max_epochs": n_fast["integrate"] if first.loop == "fast" else first_pace.max_epochs,

@@ -171,7 +171,6 @@ def choose_genes(cells: ad.AnnData) -> np.ndarray:
 def train(cells: ad.AnnData, everyone: ad.AnnData, accelerator: str) -> pd.DataFrame:
     """Train scVI, then scANVI from it; probability of each label for each of ``everyone``."""
     import scvi
-    import torch
 
     labels = cells.obs["training_label"].to_numpy(dtype=object)
     common = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": False}
@@ -184,11 +183,7 @@ def train(cells: ad.AnnData, everyone: ad.AnnData, accelerator: str) -> pd.DataF
     scvi.settings.seed = SETTINGS["seed"]
     scvi.model.SCVI.setup_anndata(cells, layer="counts", batch_key="batch")
     model = scvi.model.SCVI(cells, **first["architecture"])
-    split = stratified_split(labels, first["train_size"] or 0.9) if first["stratified_split"] else None
-    if split and first["starts_at_gene_shares"]:
-        of_gene = np.asarray(cells.layers["counts"][split[0]].sum(axis=0, dtype=float)).ravel() + 0.5
-        model.module.decoder.px_scale_decoder[0].bias.data[:] = torch.from_numpy(np.log(of_gene / of_gene.sum()))
-    fit(model, first, split)
+    fit(model, first, stratified_split(labels, first["train_size"] or 0.9) if first["stratified_split"] else None)
 
     if SETTINGS["hidden_label"] is not None:
         hidden = (cells.obs["training_label"] == SETTINGS["hidden_label"]).to_numpy()
