@@ -10,9 +10,7 @@ from typing import Any, Literal
 
 import anndata as ad
 import numpy as np
-import scipy.sparse as sp
 import scvi
-import torch
 
 from labeltransfer.models.fit import fit, fit_fast, to_accelerator
 from labeltransfer.models.progress import ProgressCallback
@@ -82,7 +80,6 @@ def train_scvi(
     if params.loop == "fast":
         labels = adata.obs["training_label"].to_numpy(dtype=object)
         training, held_out, _ = split = stratified_split(labels, train_size=params.train_size or 0.9, seed=seed)
-        start_at_gene_shares(model.module, adata.layers["counts"][training])
         to_accelerator(model, accelerator)
         task = ScviTask(model.module, ResidentCounts.of_model(model), training, held_out)
         fit_fast(model, task, pace, split, callback=callback)
@@ -99,24 +96,6 @@ def train_scvi(
         plan_kwargs={"lr": pace.lr, "n_epochs_kl_warmup": pace.kl_warmup},
     )
     return model
-
-
-def start_at_gene_shares(module: Any, counts: sp.csr_matrix) -> None:
-    """Let the decoder of an untrained module begin with what each gene makes up of all counts.
-
-    scvi-tools begins with all genes alike. A step of Adam moves a weight by about the learning rate, so that the first
-    dozens of epochs would be spent on the way from there.
-
-    Parameters
-    ----------
-    module
-        Module of a scvi-tools model.
-    counts
-        Of the cells to train on, shape (n_cells, n_genes).
-    """
-    of_gene = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel() + 0.5  # a gene that nobody has, too
-    with torch.no_grad():
-        module.decoder.px_scale_decoder[0].bias.copy_(torch.from_numpy(np.log(of_gene / of_gene.sum())))
 
 
 def load_scvi(folder: Path, adata: ad.AnnData) -> scvi.model.SCVI:
