@@ -11,8 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from labeltransfer.errors import RunCancelled, RunError
 from labeltransfer.params import RunParams
-from labeltransfer.runs.pipeline import stage_titles
 from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.stages import stage_titles
 from labeltransfer.runs.store import default_store
 from labeltransfer.runs.worker import work
 

@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from labeltransfer.runs import pipeline, worker
-from labeltransfer.runs.pipeline import Job, Stage
+from labeltransfer.runs import worker
+from labeltransfer.runs.stages import STAGES, Job, Stage
 
 
 def _at_once(job: Job, folder: Path) -> None:
@@ -23,7 +23,7 @@ def _patiently(job: Job, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    pipeline.STAGES.clear()
-    pipeline.STAGES["prepare"] = Stage("First", _at_once, (), ("prepare",))
-    pipeline.STAGES["evaluate"] = Stage("Last", _patiently, ("prepare",), ("seed",))
+    STAGES.clear()
+    STAGES["prepare"] = Stage("First", _at_once, (), ("prepare",))
+    STAGES["evaluate"] = Stage("Last", _patiently, ("prepare",), ("seed",))
     sys.exit(worker.main())

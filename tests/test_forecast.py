@@ -10,8 +10,9 @@ from labeltransfer.params import IntegrateParams, RunParams
 from labeltransfer.runs import devices as devices_module
 from labeltransfer.runs.devices import Device
 from labeltransfer.runs.forecast import expected_starts
-from labeltransfer.runs.pipeline import STAGES, stage_keys
+from labeltransfer.runs.pipeline import stage_keys
 from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.stages import STAGES
 from labeltransfer.runs.store import Store
 from labeltransfer.settings import run_params
 from pages.shared.words import about

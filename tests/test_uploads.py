@@ -43,7 +43,6 @@ def handler(lt_home: Path, memory: MemoryUploadedFileManager) -> Iterator[Starle
     runtime: Any = SimpleNamespace(is_active_session=lambda session: session in ("a", "b"))
     yield Starlette(routes=create_upload_routes(runtime, memory, None))
     INBOXES.clear()
-    inbox.SPOOLING.clear()
     for name, value in kept.items():
         config.set_option(f"server.{name}", value)
 

@@ -19,7 +19,7 @@ from labeltransfer.errors import SettingsError
 from labeltransfer.runs.library import Library
 
 if TYPE_CHECKING:
-    from labeltransfer.runs.pipeline import Job
+    from labeltransfer.runs.stages import Job
 
 
 def prepare_mapped(job: "Job", folder: Path) -> None:

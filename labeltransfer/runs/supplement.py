@@ -21,8 +21,9 @@ from labeltransfer.results.safe_csv import csv_blocks
 from labeltransfer.results.script import script_text
 from labeltransfer.runs.checksums import require_whole
 from labeltransfer.runs.edits import read_edits
-from labeltransfer.runs.pipeline import stage_titles, stages_of
+from labeltransfer.runs.pipeline import stages_of
 from labeltransfer.runs.run import Run
+from labeltransfer.runs.stages import stage_titles
 from labeltransfer.runs.timing import training_history
 
 ANNOTATED = Path("exports") / "annotated.h5ad"

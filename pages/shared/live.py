@@ -9,8 +9,9 @@ import streamlit as st
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.home import read_json
 from labeltransfer.results.figures import loss_chart
-from labeltransfer.runs.pipeline import stage_titles, stages_of
+from labeltransfer.runs.pipeline import stages_of
 from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.stages import stage_titles
 from labeltransfer.runs.store import default_store
 from labeltransfer.runs.timing import remade_stages, remaining_seconds, training_history
 from pages.shared import words

@@ -14,6 +14,7 @@ from labeltransfer.errors import LabelTransferError
 from labeltransfer.params import RunParams
 from labeltransfer.runs import pipeline, sisters, timing
 from labeltransfer.runs.run import Run
+from labeltransfer.runs.stages import STAGES, stage_titles
 from labeltransfer.runs.store import default_store
 from pages.shared import on_demand_results as results
 from pages.shared.frame import catching, go, has_stage, open_run
@@ -125,7 +126,7 @@ def is_finished(run: Run) -> bool:
 def show_state(run: Run) -> None:
     """State of a run that is not finished, in a line, with the ways on."""
     status = run.status()
-    stage = pipeline.stage_titles(run.params).get(status.stage, "")
+    stage = stage_titles(run.params).get(status.stage, "")
     epoch = f", epoch {status.epoch} of {status.n_epochs}" if status.n_epochs else ""
     at = f" at '{stage}'{epoch}" if stage and status.state == "running" else ""
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -163,7 +164,7 @@ def cost(run: Run, reused: list[list[str]]) -> str:
     took: dict[str, Any] = {}
     with suppress(LabelTransferError, OSError, ValueError, KeyError):
         took = timing.stage_seconds(run)
-    seconds = sum(took.get(stage, 0.0) for stages in reused for stage in pipeline.STAGES if stage not in stages)
+    seconds = sum(took.get(stage, 0.0) for stages in reused for stage in STAGES if stage not in stages)
     about = f"About {duration(seconds)} of work, as this run's own stages took." if seconds else ""
     if run.params.mapping:
         return about

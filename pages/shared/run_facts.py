@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.home import read_json
 from labeltransfer.params import RunParams, Settings
-from labeltransfer.runs.pipeline import STAGE_TITLES
 from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.stages import STAGE_TITLES
 from labeltransfer.runs.store import find_run
 from pages.shared import words
 from pages.shared.queue_words import Place

@@ -18,6 +18,7 @@ from labeltransfer.presets import (
 )
 from labeltransfer.runs import executors, pipeline
 from labeltransfer.runs.devices import devices
+from labeltransfer.runs.stages import stage_titles
 from labeltransfer.runs.store import default_store
 from pages.shared.draft import Draft
 from pages.shared.queue_words import before_next
@@ -134,7 +135,7 @@ def expectations(held: Draft, params: RunParams) -> None:
     if len(reused) == len(pipeline.stages_of(params)):
         lines.append("Every stage of this run is finished already: it opens within seconds.")
     elif reused:
-        titles = pipeline.stage_titles(params)
+        titles = stage_titles(params)
         named = ", ".join(f"'{titles[stage]}'" for stage in reused)
         lines.append(f":material/recycling: Finished before and reused: {named}.")
     if executors.executor() == "ray":
