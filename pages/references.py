@@ -12,8 +12,8 @@ from pages.shared.words import plain, size, when
 guard()
 page_header("References")
 st.caption(
-    "Trained references that queries are mapped onto, without training anew: every query is labelled by the same model, "
-    "and none of them changes it."
+    "Trained references that queries are mapped onto without training anew: one model labels every query, and none of "
+    "them changes it."
 )
 
 with catching():
