@@ -12,8 +12,8 @@ from pages.shared.words import plain, size, when
 guard()
 page_header("References")
 st.caption(
-    "Trained references that queries are mapped onto: labels in minutes, without training anew, and the same reference "
-    "for every query."
+    "Trained references that queries are mapped onto without training anew: one model labels every query, and none of "
+    "them changes it."
 )
 
 with catching():
