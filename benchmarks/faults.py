@@ -193,7 +193,11 @@ def main() -> None:
             "compared bit for bit, the app is restarted where it was hit, and its Runs page opened, every third time "
             "also a finished run on Explore; at the end every finished run on Explore, Compare and Export.\n\n"
         )
-        keep("Faults: killed at random", f"python -m benchmarks.faults --kills {asked.kills} --scenarios", intro + text)
+        keep(
+            "Faults: killed at random",
+            f"python -m benchmarks.faults --kills {asked.kills} --minutes {asked.minutes:g} --scenarios",
+            intro + text,
+        )
 
 
 if __name__ == "__main__":

@@ -199,6 +199,19 @@ def test_pages_say_what_is_damaged_and_the_way_out(shown: Run, stage: str, name:
     assert any(name in error.value and "same settings from Train" in error.value for error in at.error)
 
 
+def test_a_home_that_cannot_be_used_is_said_and_no_run_is_called_gone(
+    shown: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    at = page("explore", shown)
+    assert not at.exception
+    assert any("cannot be written to (Read-only file system)" in error.value for error in at.error)
+    assert not at.warning
+
+
 def test_a_page_tells_what_was_made_anew(shown: Run) -> None:
     folder = shown.artefact("integrate")
     facts = home.read_json(folder / "stage.json") | {"made_anew": {"time": time.time(), "damaged": ["latent.npy"]}}

@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from labeltransfer.errors import LabelTransferError, RunError
+from labeltransfer.home import home
 from labeltransfer.runs.run import Run, Status
 from pages.shared import draft as drafts
 from pages.shared.people import visible_run
@@ -80,14 +81,20 @@ def wanted_page() -> str | None:
 
 
 def current_run() -> Run | None:
-    """The run that is open: its id stands in the address as ``run``. None where the visitor has no such run."""
+    """The run that is open: its id stands in the address as ``run``. None where the visitor has no such run.
+
+    Where the app's folder cannot be used nobody can tell whether the run is there: that is said, and the page stops.
+    """
     run_id = st.session_state.get("run")
     if not run_id:
         return None
     try:
         return visible_run(run_id)
     except RunError:
-        return None
+        with catching():
+            home()
+            return None
+        st.stop()
 
 
 def open_run(run_id: str) -> None:
