@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -136,7 +137,14 @@ def _try(inputs: list[Input], valid: Summary, options: argparse.Namespace, tally
 
 def make(folder: Path, kind: str, bases: dict[str, Path], seed: int, number: int) -> Input:
     """Write an input of one kind; some of them are spoilt in a second way."""
-    rng = np.random.default_rng([seed, number])
+    for attempt in range(20):
+        with suppress(AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError):
+            return _make(folder, kind, bases, number, seed, attempt)  # not every change fits every layout
+    raise AssertionError(f"no input of kind '{kind}' could be made (seed {seed}, input {number})")
+
+
+def _make(folder: Path, kind: str, bases: dict[str, Path], number: int, seed: int, attempt: int) -> Input:
+    rng = np.random.default_rng([seed, number, attempt])
     change, expected = KINDS[kind]
     layouts = list(SPARSE if kind.startswith(("indptr", "indices")) else bases)
     layout = layouts[int(rng.integers(len(layouts)))]

@@ -81,11 +81,13 @@ def _wide(file: h5py.File, where: str) -> None:
 
 def _inflating(file: h5py.File, where: str) -> None:
     """Small when packed twice, and enormous when it is read."""
+    folder, _, name = where.rpartition("/")
+    parent = file.require_group(folder or "/")
     plan = h5p.create(h5p.DATASET_CREATE)
     plan.set_chunk((2**26,))
     plan.set_deflate(9)
     plan.set_deflate(9)
-    made = h5d.create(file.id, where.encode(), h5t.STD_U8LE, h5s.create_simple((2**26,)), plan)
+    made = h5d.create(parent.id, name.encode(), h5t.STD_U8LE, h5s.create_simple((2**26,)), plan)
     made.write(h5s.ALL, h5s.ALL, np.zeros(2**26, "u1"))
 
 
