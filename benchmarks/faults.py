@@ -171,7 +171,8 @@ def main() -> None:
         for name in asked.scenarios:
             with tempfile.TemporaryDirectory(prefix="faults-") as folder:
                 told_of, good = SCENARIOS[name](Path(folder).resolve())
-            rows.append((name, told_of.replace(folder, "…"), "holds" if good else "**does not hold**"))
+            told_of = told_of.replace("\\", "").replace(folder, "…")
+            rows.append((name, told_of, "holds" if good else "**does not hold**"))
             print(*rows[-1], sep=" | ", flush=True)
         text = "Each with the real app and real workers on 240 simulated cells.\n\n"
         command = "python -m benchmarks.faults --kills 0"
