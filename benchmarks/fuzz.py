@@ -4,6 +4,7 @@
 """
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -12,6 +13,9 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+
+# Before numpy: a copy of a process that has threads of its own can wait for ever for a lock that one of them held.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import h5py
 import numpy as np
@@ -36,7 +40,7 @@ MEMORY = probe.MEMORY
 ALL_GENES = 2000
 BATCH = 50
 """Inputs that one child looks at, unless it dies of one."""
-PATIENCE = 10.0
+PATIENCE = 20.0
 """Seconds; the probe itself gives 60."""
 
 
