@@ -335,6 +335,14 @@ def with_column(path: Path, values: object, *, again: bool = False) -> None:
         file["obs"].attrs["column-order"] = np.array(names, dtype=h5py.string_dtype())
 
 
+@pytest.mark.parametrize("shape", [h5py.Empty("f"), "12, 3", 7, [12.0, 3.0], [1, 2, 3], [-12, 3]])
+def test_a_matrix_whose_shape_is_none_is_refused(path: Path, shape: object) -> None:
+    with h5py.File(path, "r+") as file:
+        file["X"].attrs["shape"] = shape
+    with pytest.raises(InputError, match="has no shape"), open_h5ad(path) as file:
+        counts_shape(file, "X")
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import h5py
+import numpy as np
 
 from labeltransfer.errors import InputError
 
@@ -43,7 +44,8 @@ def _is_line(item: object, kinds: str) -> bool:
 
 def matrix_shape(item: h5py.Group | h5py.Dataset) -> tuple[int, int]:
     """Shape of a stored matrix, (n_cells, n_genes), as declared."""
-    shape = item.shape if isinstance(item, h5py.Dataset) else item.attrs.get("shape", item.attrs.get("h5sparse_shape"))
-    if shape is None or len(shape) != 2 or min(shape) < 0:
+    told = item.shape if isinstance(item, h5py.Dataset) else item.attrs.get("shape", item.attrs.get("h5sparse_shape"))
+    shape = np.asarray(told)  # an attribute can be anything, and nothing
+    if shape.dtype.kind not in "iu" or shape.shape != (2,) or shape.min() < 0:
         raise InputError(f"The matrix {item.name} has no shape: save the file anew with anndata's write_h5ad.")
     return int(shape[0]), int(shape[1])
