@@ -1,6 +1,6 @@
 # make run    set up and open the app on http://localhost:8501
 # make test   set up and run every check: lint, types, tests, Chromium flows
-# make bench  print the benchmark tables and keep them in benchmarks/results.md; takes about five hours
+# make bench  print the benchmark tables and keep them in benchmarks/results.md; takes about six hours
 PYTHON ?= python3.11
 VENV ?= .venv
 PORT ?= 8501
@@ -21,6 +21,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pip check
 
 # Real pairs and the simulator are looked for in ../shared; the largest size and the tutorial preset are left to
 # python -m benchmarks.atlas and python -m benchmarks.whole_job --preset tutorial.
@@ -29,15 +30,20 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.quality --pairs marrow --seeds 0 --plain estimated
 	$(BIN)/python -m benchmarks.whole_job
+	$(BIN)/python -m benchmarks.mapping
 	$(BIN)/python -m benchmarks.threads
 	$(BIN)/python -m benchmarks.maps
 	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python -m benchmarks.remote
 	$(BIN)/python -m benchmarks.click
+	$(BIN)/python -m benchmarks.uploads
 	$(BIN)/python -m benchmarks.trust --seeds 8 --preset quick
 	$(BIN)/python -m benchmarks.audit --preset quick
 	$(BIN)/python -m benchmarks.hidden
+	$(BIN)/python -m benchmarks.fuzz --keep
 	$(BIN)/python -m benchmarks.atlas --cells 10000 100000
+	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.load
 
 # Rebuild the finished demo run that ships with the app.
 demo: $(VENV)/.installed

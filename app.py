@@ -1,11 +1,17 @@
-"""The frame of the app: page config, sign-in, the steps on top. Start it with ``streamlit run app.py``."""
+"""The app: its server, and the frame of every page with page config, sign-in and the steps on top.
+
+``streamlit run app.py`` imports this file once for the server, and runs it anew at each click for the frame.
+"""
 
 from functools import partial
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 
+from labeltransfer.runs.people import visibility
 from pages.shared.frame import (
+    REFERENCES_PAGE,
     RUNS_PAGE,
     STEP_ICONS,
     STEPS,
@@ -16,41 +22,54 @@ from pages.shared.frame import (
     wanted_page,
 )
 from pages.shared.sign_in import require_sign_in
+from pages.shared.spooling import SpoolUploads
 
 ICON = Path(__file__).parent / "pages" / "shared" / "icon.png"
 
-# An icon of its own: Streamlit would fetch a named one from the internet.
-st.set_page_config(page_title="Label transfer", page_icon=str(ICON), layout="wide")
-enter_frame()
-require_sign_in()
 
-pages = []
-with catching():
-    states = step_states()
-    for step in STEPS:
-        state, why = states[step.key]
-        pages.append(
-            st.Page(
-                step.file,
-                title=step.title,
-                icon=STEP_ICONS[state],
-                help=f"{step.about} {why}",
-                default=step.key == "data",
-                url_path="start" if step.key == "data" else None,  # never seen: the first page lives at "/" alone
+def frame() -> None:
+    """Draw what stands round every page, and the page."""
+    # An icon of its own: Streamlit would fetch a named one from the internet.
+    st.set_page_config(page_title="Label transfer", page_icon=str(ICON), layout="wide")
+    enter_frame()
+    require_sign_in()
+
+    pages = []
+    with catching():
+        visibility()  # a setting that cannot be is said here, for every page
+        states = step_states()
+        for step in STEPS:
+            state, why = states[step.key]
+            pages.append(
+                st.Page(
+                    step.file,
+                    title=step.title,
+                    icon=STEP_ICONS[state],
+                    help=f"{step.about} {why}",
+                    default=step.key == "data",
+                    url_path="start" if step.key == "data" else None,  # never seen: the first page lives at "/" alone
+                )
             )
-        )
-    # Without this one, the first page's own name in an address would be answered with "Page not found".
-    pages.append(st.Page(partial(go, "pages/data.py"), title="Data", url_path="data", visibility="hidden"))
-    pages.append(st.Page(RUNS_PAGE, title="Runs", icon=":material/list:", help="Running, queued and past runs."))
-if not pages:  # the app's own folder cannot be used: said above
-    st.stop()
+        # Without this one, the first page's own name in an address would be answered with "Page not found".
+        pages.append(st.Page(partial(go, "pages/data.py"), title="Data", url_path="data", visibility="hidden"))
+        about = "Published references, to map queries onto without training anew."
+        pages.append(st.Page(REFERENCES_PAGE, title="References", icon=":material/library_books:", help=about))
+        pages.append(st.Page(RUNS_PAGE, title="Runs", icon=":material/list:", help="Running, queued and past runs."))
+    if not pages:  # the app's own folder cannot be used: said above
+        st.stop()
 
-page = st.navigation(pages, position="top")
-if wanted := wanted_page():
-    go(wanted)
-if st.user.get("is_logged_in", False):
-    with st.sidebar:
-        st.caption(f"Signed in as {st.user.get('email') or st.user.get('name', '')}")
-        if st.button("Sign out", icon=":material/logout:"):
-            st.logout()
-page.run()
+    page = st.navigation(pages, position="top")
+    if wanted := wanted_page():
+        go(wanted)
+    if st.user.get("is_logged_in", False):
+        with st.sidebar:
+            st.caption(f"Signed in as {st.user.get('email') or st.user.get('name', '')}")
+            if st.button("Sign out", icon=":material/logout:"):
+                st.logout()
+    page.run()
+
+
+if __name__ == "__main__":
+    frame()
+else:
+    app = st.App(Path(__file__), middleware=[Middleware(SpoolUploads)])

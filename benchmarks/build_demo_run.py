@@ -13,6 +13,7 @@ import anndata as ad
 
 from labeltransfer.data.demo import ensure_demo
 from labeltransfer.data.demo_states import PROGRAMMES
+from labeltransfer.runs.checksums import seal
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import SHIPPED, default_store
 from labeltransfer.runs.worker import work
@@ -69,6 +70,7 @@ def ship(run: Run, target: Path) -> None:
             copy(run.artefact(stage, name), kept / name, place=place)
         if stage == "prepare":
             keep_markers(run.artefact(stage, "prepared.h5ad"), kept / "prepared.h5ad")
+        seal(kept)
 
 
 def main() -> None:

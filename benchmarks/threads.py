@@ -21,14 +21,14 @@ import torch
 warnings.filterwarnings("ignore")
 from benchmarks.epochs import new_scvi
 from benchmarks.pairs import find_pair, load, split
-from labeltransfer.models import heads
+from labeltransfer.models import cores
 from labeltransfer.models.resident import ResidentCounts
 from labeltransfer.models.speed import train
 from labeltransfer.models.tasks import ScviTask
 from labeltransfer.presets import Pace
 who, pair, scratch = sys.argv[1:]
 if who != "ours":
-    heads.MOST_CORES = 1
+    cores.MOST_CORES = 1
 if who == "torch":
     torch.set_num_threads(os.cpu_count())
     torch.set_num_threads = lambda n_threads: None

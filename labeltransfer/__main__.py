@@ -1,7 +1,6 @@
 """``python -m labeltransfer``."""
 
-import sys
-
 from labeltransfer.cli import main
+from labeltransfer.processes import leave
 
-sys.exit(main())
+leave(main())

@@ -2,12 +2,13 @@
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from labeltransfer.errors import LabelTransferError, RunCancelled, RunError
+from labeltransfer import clean
+from labeltransfer.cli_library import add_library_commands
+from labeltransfer.errors import LabelTransferError, RunCancelled
 from labeltransfer.options import check, settings_from_options
 from labeltransfer.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
 
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="train and predict: two h5ad files in, labels out")
-    run.set_defaults(command=_run)
+    run.set_defaults(command=_run, default_preset=DEFAULT_PRESET)
     run.add_argument("--reference", required=True, metavar="R.h5ad", help="annotated cells")
     run.add_argument("--query", required=True, metavar="Q.h5ad", help="cells to label")
     run.add_argument("--labels-key", required=True, metavar="KEY", help="obs column with the reference's labels")
@@ -74,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--hide-label", dest="hidden_label", metavar="LABEL", help=hides)
     run.add_argument("--params", type=Path, metavar="FILE.json", help="any setting; the options above win over it")
 
+    add_library_commands(commands)
+
     inspect = commands.add_parser("inspect", help="print the input report of an h5ad file")
     inspect.set_defaults(command=_inspect)
     inspect.add_argument("file", type=Path, metavar="FILE.h5ad")
@@ -93,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     supplement.set_defaults(command=_supplement)
     supplement.add_argument("run_id", metavar="RUN_ID")
     supplement.add_argument("--out", required=True, type=Path, metavar="FILE.zip")
+
+    cleaner = commands.add_parser("clean", help="remove old runs and what no run needs any more")
+    cleaner.set_defaults(command=clean.clean)
+    clean.add_options(cleaner)
     return parser
 
 
@@ -107,26 +114,9 @@ def _run(options: argparse.Namespace) -> None:
     check(params, options.out)
 
     from labeltransfer.runs.deliver import deliver
-    from labeltransfer.runs.store import default_store
-    from labeltransfer.runs.worker import work
-    from labeltransfer.terminal import progress_bar
+    from labeltransfer.terminal import carry_out
 
-    run = default_store().create(params)
-
-    def stop(*_: object) -> None:
-        # Not KeyboardInterrupt: Lightning would take it for itself and end the process its own way.
-        run.request_cancel()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        with progress_bar(run) as listener:
-            status = work(run, listener=listener)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if status.state == "cancelled":
-        raise RunCancelled(f"Run {run.id} was cancelled; finished stages are kept.")
-    if status.state == "failed":
-        raise RunError(status.error)
+    run = carry_out(params)
     for line in deliver(run, options.out):
         print(line)
 

@@ -3,7 +3,10 @@
 import json
 import os
 import secrets
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,18 @@ def mirror() -> str:
     return os.environ.get("LABELTRANSFER_MIRROR", "").rstrip("/")
 
 
+LEAST_ROOM = 50_000_000
+"""Bytes that have to be free before a stage is begun: libraries that run into a full disk may end the process."""
+
+
+def no_room(folder: Path) -> str:
+    """That a folder's disk is as good as full, in words that lead out of it; empty where it is not."""
+    free = shutil.disk_usage(folder).free
+    if free >= LEAST_ROOM:
+        return ""
+    return f"The disk of {folder} is full, with {free / 1e6:.0f} MB left: free some space, then start the run again."
+
+
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, at any instant and after any crash, finds the old or the new whole content."""
     data = content.encode() if isinstance(content, str) else content
@@ -70,7 +85,29 @@ def read_json(path: Path) -> Any:
     RunError
         The file is not there or damaged.
     """
-    try:
+    with reading(path):
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}): start the run again to make it anew.") from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say in a sentence that a file of a run is damaged, whatever library stumbled over it while reading it.
+
+    Raises
+    ------
+    RunError
+        The block could not read the file.
+    """
+    try:
+        yield
+    # Libraries share no error: pyarrow's are ValueErrors and OSErrors, h5py and anndata raise all of these.
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, EOFError) as error:
+        raise RunError(damage_words(path, str(error))) from error
+
+
+def damage_words(path: Path, why: str) -> str:
+    """That a file of a run is damaged, where it lies, and the way out."""
+    return (
+        f"{path.name} of this run cannot be read from the disk ({why}): start a run with the same settings from Train. "
+        f"It makes anew what is damaged, keeps the rest, and mends this run as well. The file is {path}."
+    )

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from labeltransfer.errors import RunError, SettingsError
 from labeltransfer.params import RunParams
-from labeltransfer.presets import DEFAULT_PRESET, PRESETS
+from labeltransfer.presets import PRESETS
 from labeltransfer.settings import read_settings, run_params
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from labeltransfer.runs.reference_card import Card
 
 
 def settings_from_options(options: argparse.Namespace) -> RunParams:
@@ -40,19 +42,19 @@ def settings_from_options(options: argparse.Namespace) -> RunParams:
             )
         asked[section] = before | given
 
-    for section, settings in PRESETS[options.preset or DEFAULT_PRESET].items():
+    for section, settings in PRESETS[options.preset or options.default_preset].items():
         if options.preset or section not in asked:
             replace(section, settings.model_dump())
-    query_key = options.query_labels_key or _if_present(options.query, options.labels_key)
-    keys = {"reference": options.labels_key, "query": query_key}
-    for side, path, filters in (
-        ("reference", options.reference, options.filter_reference),
-        ("query", options.query, options.filter_query),
-    ):
+    keys = {"reference": options.labels_key}
+    sides = [("reference", options.reference, options.filter_reference)]
+    if options.query:
+        keys["query"] = options.query_labels_key or _if_present(options.query, options.labels_key)
+        sides.append(("query", options.query, options.filter_query))
+    for side, path, filters in sides:
         batch_key = _if_present(path, options.batch_key) if options.batch_key else None
         put(side, path=path, labels_key=keys[side], batch_key=batch_key, filters=_filters(filters))
-    if options.batch_key and not any(asked[side].get("batch_key") for side in ("reference", "query")):
-        raise SettingsError(f"batch_key '{options.batch_key}' is an obs column of neither file: name one that is.")
+    if options.batch_key and not any(asked[side].get("batch_key") for side in keys):
+        raise SettingsError(f"batch_key '{options.batch_key}' is an obs column of no input: name one that is.")
     put(
         "prepare",
         gene_lengths=options.gene_lengths,
@@ -72,6 +74,43 @@ def settings_from_options(options: argparse.Namespace) -> RunParams:
             "--gene-lengths does nothing alone: add --length-normalize reference or query, the full-length side."
         )
     return params
+
+
+def mapping_from_options(options: argparse.Namespace, card: "Card") -> RunParams:
+    """Settings of a run that maps a query onto a published reference: those of ``--params``, then every option.
+
+    What the reference was made with is its own, whatever a file says.
+
+    Raises
+    ------
+    SettingsError
+        As for :func:`settings_from_options`.
+    """
+    from labeltransfer.runs.reference_card import mapping_settings
+
+    asked: dict[str, Any] = read_settings(options.params) if options.params else {}
+    own = mapping_settings(card)
+    known = own["reference"]["labels_key"]
+    given = {
+        "query": {
+            "path": options.query,
+            "labels_key": options.query_labels_key or _if_present(options.query, known),
+            "batch_key": options.batch_key,
+            "filters": _filters(options.filter_query),
+        },
+        "prepare": {
+            "length_normalize": options.length_normalize,
+            "gene_lengths": options.gene_lengths,
+            "max_query_cells": options.max_query_cells,
+        },
+    }
+    for section, values in given.items():
+        asked[section] = asked.get(section, {}) | {k: v for k, v in values.items() if v is not None}
+    own["transfer"]["max_epochs"] = options.epochs
+    for name in ("seed", "reject_below"):
+        if getattr(options, name) is not None:
+            asked[name] = getattr(options, name)
+    return run_params(asked | own | {"last_stage": "evaluate"})
 
 
 def _filters(pairs: Sequence[str]) -> dict[str, list[str]] | None:
@@ -98,16 +137,20 @@ def _obs(path: str) -> "pd.DataFrame":
         return read_obs(file)
 
 
-def check(params: RunParams, out: Path) -> None:
+def check(params: RunParams, out: Path | None = None) -> None:
     """Say now what would end the run later: settings that the files do not allow, a folder that takes no results."""
     from labeltransfer.data.gene_lengths import read_gene_lengths
     from labeltransfer.data.sides import check_side
 
-    check_side(_obs(params.reference.path), params.reference, "reference")
-    check_side(_obs(params.query.path), params.query, "query")
+    if not params.mapping:
+        check_side(_obs(params.reference.path), params.reference, "reference")
+    if not params.reference_alone:
+        check_side(_obs(params.query.path), params.query, "query")
     _obs.cache_clear()  # a run may take hours, and large tables much memory
     if params.prepare.length_normalize != "none":
         read_gene_lengths(params.prepare.gene_lengths)
+    if out is None:
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):

@@ -118,6 +118,12 @@ class IntegrateParams(Settings):
     dispersion: Literal["gene", "gene-batch"] = Field(
         "gene", title="Dispersion", description="One overdispersion per gene, or per gene and batch."
     )
+    for_mapping: bool = Field(
+        False,
+        title="Made for mapping",
+        description="scArches' architecture, for a reference that new queries are mapped onto later: layer instead of "
+        "batch normalisation, and an encoder that sees the batch.",
+    )
     loop: Loop = Field("scvi-tools", title="Training loop", description=LOOP_HELP)
     max_epochs: int | None = Field(
         None, ge=1, le=2000, title="Epochs", description="Passes over the cells; empty lets 'Budget' choose."
@@ -201,12 +207,29 @@ class EmbedParams(Settings):
     )
 
 
+class MappingParams(Settings):
+    """The published reference that a query is mapped onto, in place of a reference file."""
+
+    reference: str = Field(title="Published reference", description="Its name in the library of references.")
+    digest: str = Field(
+        title="Its digest", description="Tells one published reference from a later one under the same name."
+    )
+
+
 class RunParams(Settings):
-    """Everything that was asked of a run: what ``params.json`` holds."""
+    """Everything that was asked of a run: what ``params.json`` holds.
+
+    Without a query the run trains a reference alone, for the library, and ends with scANVI. With ``mapping`` the query
+    is mapped onto a published reference: ``reference``, ``integrate`` and ``transfer`` then say how that was made,
+    apart from the epochs of ``transfer``, which are those of the mapping.
+    """
 
     name: str = Field("", max_length=80, title="Name", description="How the run is called in lists.")
     reference: SideParams
-    query: SideParams
+    query: SideParams = SideParams(path="")
+    mapping: MappingParams | None = Field(
+        None, title="Mapping", description="Published reference to map the query onto; empty trains on both sides."
+    )
     prepare: PrepareParams = PrepareParams()
     integrate: IntegrateParams = IntegrateParams()
     transfer: TransferParams = TransferParams()
@@ -231,3 +254,13 @@ class RunParams(Settings):
     last_stage: Literal["prepare", "evaluate"] = Field(
         "evaluate", title="Until", description="prepare stops before training, to look at counts and genes first."
     )
+
+    @property
+    def latent_stage(self) -> Literal["integrate", "transfer"]:
+        """Stage whose latent the second opinions look at: scVI's, which knows no labels; a mapping has none of it."""
+        return "transfer" if self.mapping else "integrate"
+
+    @property
+    def reference_alone(self) -> bool:
+        """Whether there is no query: a reference is trained to be published."""
+        return not self.query.path

@@ -2,33 +2,37 @@
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 from labeltransfer.params import IntegrateParams, Settings, TransferParams
 
-PresetName = Literal["fast", "tutorial", "quick"]
+PresetName = Literal["fast", "tutorial", "quick", "atlas"]
 
 DEFAULT_PRESET: PresetName = "fast"
 
+_FAST_SCVI = IntegrateParams(
+    loop="fast",
+    budget="converge",
+    n_epochs_kl_warmup=None,
+    batch_size=None,
+    lr=None,
+    early_stopping=True,
+    early_stopping_patience=5,
+)
+_FAST_SCANVI = TransferParams(
+    loop="fast", max_epochs=None, batch_size=None, lr=None, stratified_split=True, early_stopping=True
+)
+
 PRESETS: dict[PresetName, dict[str, Settings]] = {
-    "fast": {
-        "integrate": IntegrateParams(
-            loop="fast",
-            budget="converge",
-            n_epochs_kl_warmup=None,
-            batch_size=None,
-            lr=None,
-            early_stopping=True,
-            early_stopping_patience=5,
-        ),
-        "transfer": TransferParams(
-            loop="fast", max_epochs=None, batch_size=None, lr=None, stratified_split=True, early_stopping=True
-        ),
-    },
+    "fast": {"integrate": _FAST_SCVI, "transfer": _FAST_SCANVI},
     "tutorial": {"integrate": IntegrateParams(), "transfer": TransferParams()},
     "quick": {
         "integrate": IntegrateParams(loop="fast", budget="quick", n_epochs_kl_warmup=None, lr=2e-3),
         "transfer": TransferParams(loop="fast", max_epochs=10, stratified_split=True),
+    },
+    "atlas": {
+        "integrate": _FAST_SCVI.model_copy(update={"for_mapping": True, "n_layers": 2, "dropout_rate": 0.2}),
+        "transfer": _FAST_SCANVI,
     },
 }
 """Settings of the two training stages by preset name; everything else keeps its default."""
@@ -40,13 +44,22 @@ PRESET_HELP: dict[PresetName, str] = {
     "of scANVI. Minutes on a GPU, about an hour for 16,000 cells on a laptop.",
     "quick": "15 to 40 epochs of scVI and 10 of scANVI, whether or not they suffice: a first look. "
     "Gives up the last bit of integration; rare labels and close sister types suffer first.",
+    "atlas": "Fast, in the architecture of scArches: for a reference that is to be published, so that later queries "
+    "are mapped onto it without training it again.",
 }
+
+FOR_MAPPING: dict[str, Any] = {"use_layer_norm": "both", "use_batch_norm": "none", "encode_covariates": True}
+"""What makes a model fit to map queries onto, by scvi-tools' tutorial of reference mapping. The last is essential: only
+weights of new batches learn in a mapping, and without it the encoder has none."""
 
 BASE_BATCH, BASE_LR = 128, 2e-3
 """scvi-tools' own cells per step, and the learning rate that goes with them where it is left open."""
 
 SCANVI_STEPS = 150
 """Steps that scANVI takes at the least, so that rare labels are learnt too."""
+
+MOST_MAPPING_EPOCHS, MAPPED_CELLS = 100, 1_000_000
+"""Epochs of a mapping, those of scvi-tools' tutorial, and how many cells it may pass over in all."""
 
 STEPS_PER_EPOCH = 30
 """Steps that an epoch is to have at the least before more cells are put into one."""
@@ -100,6 +113,17 @@ def scanvi_pace(params: TransferParams, *, n_cells: int) -> Pace:
         patience=params.early_stopping_patience if params.early_stopping else None,
         # The held-out cells of a rare label are too few to tell that it is not learnt yet.
         judged_from=min(n_epochs, ceil(SCANVI_STEPS * batch_size / n_cells)),
+    )
+
+
+def mapping_pace(max_epochs: int | None, *, n_cells: int) -> Pace:
+    """Pace of mapping ``n_cells`` query cells onto a published scANVI; its KL term grows as slowly as in scvi-tools."""
+    batch_size = _batch_size(n_cells)
+    return Pace(
+        max_epochs=max_epochs or max(10, min(round(MAPPED_CELLS / n_cells), MOST_MAPPING_EPOCHS)),
+        batch_size=batch_size,
+        lr=_lr(BASE_LR, batch_size),
+        kl_warmup=400,
     )
 
 

@@ -9,6 +9,9 @@ from pydantic import ValidationError
 from labeltransfer.errors import SettingsError
 from labeltransfer.params import RunParams
 
+MOST_FAULTS = 12
+"""Faults that one message lists."""
+
 
 def run_params(settings: dict[str, Any]) -> RunParams:
     """Build the settings of a run from plain data, such as parsed JSON.
@@ -16,13 +19,14 @@ def run_params(settings: dict[str, Any]) -> RunParams:
     Raises
     ------
     SettingsError
-        A value is out of bounds, of the wrong type or of an unknown name; each is listed.
+        A value is out of bounds, of the wrong type or of an unknown name; the first ones are listed.
     """
     try:
         return RunParams.model_validate(settings)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"These settings cannot be used: {faults}.") from error
+        faults = [f"{'.'.join(map(str, e['loc']))[:100]}: {e['msg'][:200]}" for e in error.errors()]
+        more = f" and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+        raise SettingsError(f"These settings cannot be used: {'; '.join(faults[:MOST_FAULTS])}{more}.") from error
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -35,7 +39,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     try:
         settings = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last where it is nested too deep
         raise SettingsError(f"{path} cannot be read as JSON settings ({error}): repair it or leave it out.") from error
     if not isinstance(settings, dict):
         raise SettingsError(f"{path} holds no JSON object of settings: see params.json of a finished run for the form.")

@@ -1,6 +1,7 @@
-"""What the command line shows: a run's progress (where there is no terminal, a line a stage), and paragraphs."""
+"""Runs in a terminal: carried out there, with their progress (where there is no terminal, a line a stage)."""
 
 import shutil
+import signal
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,8 +9,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from labeltransfer.runs.pipeline import STAGES
+from labeltransfer.errors import RunCancelled, RunError
+from labeltransfer.params import RunParams
 from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.stages import stage_titles
+from labeltransfer.runs.store import default_store
+from labeltransfer.runs.worker import work
 
 
 @contextmanager
@@ -31,7 +36,7 @@ def progress_bar(run: Run) -> Iterator[Callable[[Status], None]]:
             nonlocal task, shown
             if status.stage and status.stage != shown:
                 shown = status.stage
-                title = STAGES[shown].title
+                title = stage_titles(run.params)[shown]
                 progress.remove_task(task)
                 task = progress.add_task(title, total=None, detail="")
                 if not console.is_terminal:
@@ -43,6 +48,35 @@ def progress_bar(run: Run) -> Iterator[Callable[[Status], None]]:
             progress.update(task, completed=status.fraction, total=total, detail=detail)
 
         yield listen
+
+
+def carry_out(params: RunParams) -> Run:
+    """Carry out a run in this process, shown on stderr; Ctrl-C cancels it.
+
+    Raises
+    ------
+    RunCancelled
+        It was cancelled; finished stages are kept.
+    RunError
+        It failed; the message says why.
+    """
+    run = default_store().create(params)
+
+    def stop(*_: object) -> None:
+        # Not KeyboardInterrupt: Lightning would take it for itself and end the process its own way.
+        run.request_cancel()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        with progress_bar(run) as listener:
+            status = work(run, listener=listener)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if status.state == "cancelled":
+        raise RunCancelled(f"Run {run.id} was cancelled; finished stages are kept.")
+    if status.state == "failed":
+        raise RunError(status.error)
+    return run
 
 
 def print_wrapped(start: str, text: str) -> None:

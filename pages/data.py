@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from labeltransfer.runs.store import default_store
 from pages.shared.choose_file import start_with_demo
-from pages.shared.draft import draft, replace_draft
+from pages.shared.draft import draft, draft_from_run
 from pages.shared.frame import catching, context_line, current_run, go, guard, open_run, page_header
 from pages.shared.inputs import gene_report, shared_cells
+from pages.shared.library_view import mapped_genes
+from pages.shared.people import visible_runs
 from pages.shared.side_panel import side_panel
 from pages.shared.widgets import show_findings
 
@@ -16,7 +17,7 @@ context = page_header("Data", "data")
 was_complete = draft().complete
 if draft().empty:
     with catching(), st.container(border=True):
-        if not default_store().runs():
+        if not visible_runs():
             st.markdown(
                 "**New here?** Labels travel from an annotated reference to a query that has none, or other ones."
             )
@@ -28,7 +29,7 @@ if draft().empty:
                 run is not None and run.id != "demo" and st.button("Use the open run's data", icon=":material/replay:")
             )
         if run is not None and again:
-            replace_draft(run.params, reference_source="kept", query_source="kept")
+            draft_from_run(run.params)
             st.rerun()
         if look:
             open_run("demo")
@@ -49,8 +50,9 @@ readable = not any("cannot be used" in reason for reason in wrong)  # the panel 
 if readable and all(held.settings[side].get("path") for side in ("reference", "query")):
     st.subheader("Genes of both", anchor=False, help="The models see only genes that both files have, matched by name.")
     with catching():
-        findings = gene_report(held)
-        show_findings([*shared_cells(held), *findings], fold_notes=False)
+        mapped = bool(held.settings.get("mapping"))
+        findings = mapped_genes(held) if mapped else gene_report(held)
+        show_findings([*([] if mapped else shared_cells(held)), *findings], fold_notes=False)
         wrong += ["the two files' genes do not match"] if any(f.severity == "error" for f in findings) else []
 
 if not held.empty:

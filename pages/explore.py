@@ -1,6 +1,7 @@
 """The cells on maps, in any colour; a lasso lists what it circles."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -60,10 +61,11 @@ def own_columns(_cells: pd.DataFrame, run_id: str, stamp: int) -> dict[str, str]
 
 def gene_names(run: Run) -> tuple[Sequence[str], int]:
     """Shared genes, and the place of the most variable one; none where the run was kept without its counts."""
-    try:
-        return cached.gene_names(run)
-    except RunError:
-        return (), 0
+    with suppress(RunError):
+        run.artefact("prepare", "prepared.h5ad")
+        with catching():  # damaged counts cost the genes alone, and are told of
+            return cached.gene_names(run)
+    return (), 0
 
 
 @st.cache_resource(max_entries=12, show_spinner="Drawing the map …")
@@ -125,11 +127,11 @@ with catching():
     with st.container(horizontal=True, vertical_alignment="bottom"):
         basis = st.segmented_control(
             "Map of",
-            list(BASES),
+            [basis for basis in BASES if f"{basis}_1" in cells],  # a run that was mapped has scANVI's map alone
             default="scanvi",
             format_func=lambda key: BASES[key],
             required=True,
-            key="explore-basis",
+            key="explore-basis-mapped" if run.params.mapping else "explore-basis",
             persist_state="session",
             help="MDE of the latent of scVI, which knows no labels, or of scANVI, which knows the reference's. "
             "Near means alike; distances between far groups, and the axes, mean nothing.",

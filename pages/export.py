@@ -12,7 +12,7 @@ from labeltransfer.results.maps import Basis
 from labeltransfer.results.rejection import FARTHEST
 from labeltransfer.results.safe_csv import to_csv
 from labeltransfer.runs.run import Run
-from labeltransfer.runs.supplement import ANNOTATED, report_html, script_of
+from labeltransfer.runs.supplement import ANNOTATED, report_html, run_models, script_of
 from pages.shared import cached, cached_pairs
 from pages.shared.edit_view import edits_caption
 from pages.shared.frame import catching, guard, page_header, require_run
@@ -107,12 +107,12 @@ def label_counts(_cells: pd.DataFrame, run_id: str, stamp: int) -> dict[str, int
 def show_models(run: Run) -> None:
     """Both model folders as one zip."""
     try:
-        folders = {"scvi_model": run.artefact("integrate", "model"), "scanvi_model": run.artefact("transfer", "model")}
+        folders = {name: run.artefact(stage, "model") for name, stage in run_models(run).items()}
     except RunError:
         st.caption("This run was kept without its models.")
         return
     target = run.folder / "exports" / "models.zip"
-    offer("Download both models", lambda: models_zip(target, folders), f"models-{run.id}.zip")
+    offer("Download the models", lambda: models_zip(target, folders), f"models-{run.id}.zip")
     st.caption("In Python, with the annotated file as `adata`:")
     st.code("adata = adata[:, adata.var['highly_variable']].copy()\nscvi.model.SCANVI.load('scanvi_model', adata)")
 
@@ -123,9 +123,12 @@ def show_report(run: Run) -> None:
         offer("Download the report", lambda: report_html(run), f"report-{run.id}.html")
         try:
             run.artefact("prepare", "summary.json")
-            offer("Download the script", lambda: script_of(run), f"script-{run.id}.py")
+            if run.params.mapping is None:
+                offer("Download the script", lambda: script_of(run), f"script-{run.id}.py")
         except RunError:
             st.caption("This run was kept without its counts, so no script can repeat it.")
+    if run.params.mapping:
+        st.caption("A run that was mapped has no script: the published reference's model is not in the input files.")
     st.caption(
         "The report is one HTML file that opens anywhere, without a network, and prints. The script repeats the run "
         "with plain scvi-tools, scanpy and anndata; its first lines say how close it comes."
@@ -141,7 +144,8 @@ def show_annotated(run: Run) -> None:
     """The annotated AnnData: written by a process of its own, for it holds all counts, and kept with the run."""
     target = run.folder / ANNOTATED
     try:
-        for stage, name in (("prepare", "prepared.h5ad"), ("integrate", "latent.npy"), ("transfer", "soft.parquet")):
+        latent = run.params.latent_stage
+        for stage, name in (("prepare", "prepared.h5ad"), (latent, "latent.npy"), ("transfer", "soft.parquet")):
             run.artefact(stage, name)
     except RunError:
         if not target.exists():
@@ -162,11 +166,11 @@ def show_figures(run: Run) -> None:
     """Maps and confusion matrix as HTML files that need nothing else."""
     basis: Basis = st.segmented_control(
         "Map of",
-        list(BASES),
+        [basis for basis in BASES if run.params.mapping is None or basis == "scanvi"],
         default="scanvi",
         format_func=lambda key: BASES[key],
         required=True,
-        key="export-basis",
+        key="export-basis-mapped" if run.params.mapping else "export-basis",
     )
     with st.container(horizontal=True):
         for column, name in (("predicted_label", "predicted"), ("observed_label", "observed")):

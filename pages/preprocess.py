@@ -9,8 +9,9 @@ from pages.shared.draft import draft
 from pages.shared.frame import catching, current_run, go, guard, has_stage, page_header
 from pages.shared.lengths import choose_lengths
 from pages.shared.live import watch
+from pages.shared.people import changeable
 from pages.shared.previews import show_previews
-from pages.shared.start import confirm_cancel, start_run
+from pages.shared.start import confirm_cancel, start_button, start_run
 from pages.shared.widgets import settings_grid
 
 guard()
@@ -24,7 +25,8 @@ if not held.complete and run is None:
     st.stop()
 if not held.complete and run is not None:
     if has_stage(run, "prepare"):
-        show_previews(run.artefact("prepare"))
+        with catching():
+            show_previews(run.artefact("prepare"))
     else:
         st.info(
             "The open run has not kept its counts. Its settings can be used again from Train.", icon=":material/info:"
@@ -35,17 +37,26 @@ params: RunParams | None = None
 with catching():
     with st.container(border=True):
         kept = held.settings.get("prepare") or {}
-        fields = settings_grid(
-            PrepareParams,
-            ("length_normalize", "n_top_genes", "hvg_batch", "max_query_cells"),
-            kept,
-            held.key("prepare"),
-            columns=4,
-        )
+        if held.settings.get("mapping"):  # genes are the published reference's own, and so are its lengths
+            fields = settings_grid(PrepareParams, ("max_query_cells",), kept, held.key("prepare"), columns=4)
+            full = kept.get("length_normalize") == "query"
+            about = "For full-length protocols such as Smart-seq2. The reference was prepared when it was trained."
+            full = st.toggle("Normalise the query by gene length", full, key=held.key("prepare-full"), help=about)
+            fields["length_normalize"] = "query" if full else "none"
+        else:
+            fields = settings_grid(
+                PrepareParams,
+                ("length_normalize", "n_top_genes", "hvg_batch", "max_query_cells"),
+                kept,
+                held.key("prepare"),
+                columns=4,
+            )
         held.set_section("prepare", **fields)
-        full = [side for side in ("reference", "query") if held.notes.get(f"{side}_full_length")]
-        if full:
-            st.caption(f"The counts of the {' and of the '.join(full)} look like reads of a full-length protocol.")
+        like_reads = [side for side in ("reference", "query") if held.notes.get(f"{side}_full_length")]
+        if like_reads:
+            st.caption(
+                f"The counts of the {' and of the '.join(like_reads)} look like reads of a full-length protocol."
+            )
         if fields["length_normalize"] != "none":
             choose_lengths(held)
         elif kept.get("gene_lengths") and held.notes.get("reference_source") != "demo":
@@ -66,10 +77,10 @@ elif same and run is not None:
     watch(run)
     if run.cancel_requested():
         st.caption("Stopping: it ends within seconds.")
-    elif st.button("Cancel", icon=":material/block:"):
+    elif changeable(run) and st.button("Cancel", icon=":material/block:"):
         confirm_cancel(run)
 else:
-    if st.button("Prepare", type="primary", icon=":material/play_arrow:"):
+    if start_button("Prepare"):
         with catching():
             start_run(params)
     st.caption(

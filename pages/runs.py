@@ -1,14 +1,16 @@
-"""Running, queued and past runs: open, cancel, delete."""
+"""Running, queued and past runs: open, cancel, delete, keep, clean up."""
 
 import streamlit as st
 
-from labeltransfer.home import home
 from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import default_store
 from pages.shared.frame import catching, go, guard, has_stage, open_run, page_header
-from pages.shared.run_facts import disk_use, runs_table, shipped_demo
+from pages.shared.people import changeable, visible_runs, whose_to_change
+from pages.shared.queue_words import places
+from pages.shared.run_facts import runs_table, shipped_demo
+from pages.shared.sign_in import sign_in_is_on
+from pages.shared.space import keep_button, space
 from pages.shared.start import confirm_cancel, confirm_delete
-from pages.shared.words import run_title, size
+from pages.shared.words import plain, run_title
 
 guard()
 page_header("Runs")
@@ -17,7 +19,7 @@ page_header("Runs")
 def listing(runs: list[Run]) -> list[Run]:
     """Show the table and return the chosen runs."""
     event = st.dataframe(
-        runs_table(runs),
+        runs_table(runs, places(), owners=sign_in_is_on()),
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
@@ -31,6 +33,9 @@ def listing(runs: list[Run]) -> list[Run]:
                 "reference has.",
             ),
             "Name": st.column_config.TextColumn(width=280),
+            "Owner": st.column_config.TextColumn(
+                help="Who started the run, and with the admins may cancel and delete it."
+            ),
         },
         alt="List of runs",
     )
@@ -38,10 +43,9 @@ def listing(runs: list[Run]) -> list[Run]:
 
 
 with catching():
-    store = default_store()
-    own = store.runs()
-    everything = shipped_demo() + own
-    at_work = [run for run in own if not run.status().over]
+    kept = visible_runs()
+    everything = shipped_demo() + kept
+    at_work = [run for run in kept if not run.status().over]
     if not everything:
         st.info("There are no runs yet.", icon=":material/info:")
         st.page_link("pages/data.py", label="Go to Data", icon=":material/arrow_back:")
@@ -53,14 +57,17 @@ with catching():
         if st.button("Open", type="primary", icon=":material/visibility:", disabled=one is None) and one:
             open_run(one.id)
             go("pages/explore.py" if has_stage(one, "evaluate") else "pages/train.py")
-        can_cancel = one is not None and one in at_work and not one.cancel_requested()
+        can_cancel = one is not None and one in at_work and not one.cancel_requested() and changeable(one)
         if st.button("Cancel", icon=":material/block:", disabled=not can_cancel) and one:
             confirm_cancel(one)
-        can_delete = bool(chosen) and all(run.id != "demo" and run not in at_work for run in chosen)
+        can_delete = bool(chosen) and all(run.id != "demo" and run not in at_work and changeable(run) for run in chosen)
         if st.button("Delete", icon=":material/delete:", disabled=not can_delete):
             confirm_delete(chosen)
+        keep_button(chosen)
         if not chosen:
             st.caption("Choose a run in the table's first column.")
+        elif foreign := next((run for run in chosen if run.id != "demo" and not changeable(run)), None):
+            st.caption(plain(whose_to_change(foreign)))
         elif len(chosen) > 1:
             st.caption(f"{len(chosen)} runs chosen: they can be deleted together.")
         elif one and one.id == "demo":
@@ -68,10 +75,7 @@ with catching():
         elif one and one in at_work:
             st.caption(f"{run_title(one)} is at work: cancel it before you delete it.")
 
-    used = disk_use(home(), len(own))
-    total = sum(used.values())
-    parts = ", ".join(f"{size(n_bytes)} {what}" for what, n_bytes in used.items() if n_bytes)
-    st.caption(f"On disk: {size(total)} in {home()}" + (f" ({parts})" if parts else ""))
+    space()
 
     if at_work:
         seen = {run.id: run.status().state for run in at_work}
@@ -79,7 +83,7 @@ with catching():
         @st.fragment(run_every=2.0)
         def notice_changes() -> None:
             """Show the table anew when a run changes its state."""
-            if {run.id: run.status().state for run in store.runs() if not run.status().over} != seen:
+            if {run.id: run.status().state for run in visible_runs() if not run.status().over} != seen:
                 st.rerun(scope="app")
 
         notice_changes()

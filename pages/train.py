@@ -2,12 +2,14 @@
 
 import streamlit as st
 
-from pages.shared.draft import draft, replace_draft
+from pages.shared.draft import draft, draft_from_run
 from pages.shared.frame import catching, current_run, go, guard, has_stage, open_run, page_header
 from pages.shared.live import watch
+from pages.shared.people import changeable, whose_to_change
 from pages.shared.run_facts import settings_table
-from pages.shared.start import confirm_cancel, start_run
-from pages.shared.training_form import expectations, training_form
+from pages.shared.start import confirm_cancel, start_button, start_run
+from pages.shared.training_form import expectations, mapping_form, training_form
+from pages.shared.words import plain
 
 guard()
 page_header("Train", "train")
@@ -24,14 +26,19 @@ with catching():
         with st.container(horizontal=True, vertical_alignment="center"):
             if finished and st.button("Explore the result", type="primary", icon=":material/arrow_forward:"):
                 go("pages/explore.py")
+            if status.state == "done" and run.params.reference_alone:
+                st.page_link("pages/references.py", label="Publish the reference", icon=":material/publish:")
             if not status.over:
                 if run.cancel_requested():
                     st.caption(":material/block: Cancelling: it stops within a batch or two.")
+                elif not changeable(run):
+                    st.caption(plain(whose_to_change(run)))
                 elif st.button("Cancel", icon=":material/block:"):
                     confirm_cancel(run)
             if (
                 status.over
                 and run.id != "demo"
+                and not run.params.reference_alone
                 and st.button(
                     "Use these settings again",
                     type="secondary" if finished else "primary",
@@ -39,7 +46,7 @@ with catching():
                     help="Take this run's files and settings as the next run's.",
                 )
             ):
-                replace_draft(run.params, reference_source="kept", query_source="kept")
+                draft_from_run(run.params)
                 open_run("")
                 st.rerun()
             if status.over and held.complete and st.button("Start another run", icon=":material/add:"):
@@ -58,7 +65,7 @@ if not held.complete:
     st.stop()
 
 with catching():
-    params = training_form(held)
+    params = mapping_form(held) if held.settings.get("mapping") else training_form(held)
     expectations(held, params)
-    if st.button("Start training", type="primary", icon=":material/play_arrow:"):
+    if start_button("Start training"):
         start_run(params)

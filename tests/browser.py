@@ -62,6 +62,7 @@ class Server:
     env: dict[str, str] = field(default_factory=dict)
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    script: str = "app.py"
 
     @property
     def url(self) -> str:
@@ -78,7 +79,7 @@ class Server:
         if self.data is not None:
             places["LABELTRANSFER_DATA_DIR"] = str(self.data)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LABELTRANSFER_", "STREAMLIT_"))}
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port)]
+        command = [sys.executable, "-m", "streamlit", "run", self.script, "--server.port", str(self.port)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=kept | places | self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL

@@ -1,11 +1,16 @@
 """What several test modules use."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from labeltransfer.data.demo import demo_params
-from labeltransfer.params import IntegrateParams, RunParams, TransferParams
+from labeltransfer.params import IntegrateParams, RunParams, SideParams, TransferParams
+
+if TYPE_CHECKING:
+    from labeltransfer.runs.reference_card import Card
+    from labeltransfer.runs.run import Run
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -46,3 +51,42 @@ def small_params(demo_pair: Path) -> RunParams:
             "transfer": TransferParams(max_epochs=2),
         }
     )
+
+
+@pytest.fixture(scope="session")
+def reference_run(small_params: RunParams, tmp_path_factory: pytest.TempPathFactory) -> "Run":
+    """A finished run over the small reference alone, in the architecture that mapping wants."""
+    from labeltransfer.runs.store import Store
+    from labeltransfer.runs.worker import work
+
+    alone = {
+        "query": SideParams(path=""),
+        "integrate": small_params.integrate.model_copy(update={"for_mapping": True, "loop": "fast", "max_epochs": 15}),
+        "transfer": TransferParams(loop="fast", max_epochs=10, stratified_split=True),
+    }
+    run = Store(tmp_path_factory.mktemp("library")).create(small_params.model_copy(update=alone))
+    status = work(run)
+    assert status.state == "done", status.error
+    return run
+
+
+@pytest.fixture(scope="session")
+def published(reference_run: "Run") -> "Card":
+    """The reference "marrow", published from that run in that run's store."""
+    from labeltransfer.runs.library import Library
+
+    return Library(reference_run.root).publish(reference_run, "marrow", description="Small and simulated.")
+
+
+@pytest.fixture(scope="session")
+def mapped_run(published: "Card", reference_run: "Run", demo_pair: Path) -> "Run":
+    """A finished run that mapped the small query onto the published reference, in the same store."""
+    from labeltransfer.data.demo import QUERY
+    from labeltransfer.runs.store import Store
+    from labeltransfer.runs.worker import work
+    from tests.made import mapped_params
+
+    run = Store(reference_run.root).create(mapped_params(published, demo_pair / QUERY))
+    status = work(run)
+    assert status.state == "done", status.error
+    return run

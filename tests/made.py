@@ -1,13 +1,25 @@
 """Small made-up inputs that several test modules share."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from labeltransfer.params import RunParams
 from labeltransfer.results.alarm import judge
 from labeltransfer.results.evaluate import CONSENSUS, METHODS, method_scores
 from labeltransfer.results.opinions import best_method, consensus_soft, held_out_report, opinion_table
+from labeltransfer.runs import checksums
+from labeltransfer.runs.reference_card import Card, mapping_settings
+from labeltransfer.runs.run import Run
+from labeltransfer.settings import run_params
+
+
+def unseal(run: Run) -> None:
+    """Take the checksums away, as runs from before them have none, so that a test may change artefacts by hand."""
+    for path in (run.root / "stages").glob(f"*/{checksums.FILE}"):
+        path.unlink()
 
 
 def opinions_of(soft: pd.DataFrame, **others: pd.DataFrame) -> pd.DataFrame:
@@ -27,3 +39,16 @@ def trust_of(cells: pd.DataFrame, soft: pd.DataFrame) -> dict[str, Any]:
     alarm = judge(cells, (cells["side"] == "query").to_numpy(), held_out, mixed=1.0)
     found = {"methods": reports, "best_method": best_method(reports), "alarm": alarm.as_dict()}
     return found | {"query": method_scores(cells)}
+
+
+def mapped_params(card: Card, query: Path, **changes: object) -> RunParams:
+    """Settings that map the small query, in as few epochs as tell something."""
+    settings = mapping_settings(card)
+    settings["transfer"]["max_epochs"] = 2
+    side = {
+        "path": str(query),
+        "technology": "10x",
+        "labels_key": "cell_ontology_class",
+        "filters": {"tissue": ["Marrow"], "sex": ["female"]},
+    }
+    return run_params(settings | {"query": side} | changes)

@@ -30,6 +30,7 @@ from browser import (
     settle,
     step,
 )
+from made import unseal
 from playwright.sync_api import Browser, Page, expect
 
 from labeltransfer.results import evaluate
@@ -41,7 +42,7 @@ pytestmark = [
 ]
 
 MARKUP = "<img src=x onerror=window.trapped=1> **bold**"
-STEPS = ("Data", "Preprocess", "Train", "Explore", "Compare", "Export", "Runs")
+STEPS = ("Data", "Preprocess", "Train", "Explore", "Compare", "Export", "References", "Runs")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,7 @@ def run_with_markup(home: Path) -> None:
     shutil.copytree(SHIPPED, home)
     shutil.move(home / "runs" / "demo", home / "runs" / "markup")
     run = Store(home).run("markup")
+    unseal(run)
     params = json.loads((run.folder / "params.json").read_text())
     params["name"] = MARKUP
     (run.folder / "params.json").write_text(json.dumps(params))
@@ -106,6 +108,22 @@ def in_frame(page: Page, title: str) -> None:
     links = page.get_by_test_id("stTopNavLink")
     assert [link.locator("p").first.inner_text() for link in links.all()] == list(STEPS)
     unharmed(page)
+
+
+def tip_with(page: Page, words: str) -> str:
+    """Move the mouse over the confusion matrix until the tip under it says something; gives all of the tip."""
+    matrix = page.get_by_test_id("stVegaLiteChart").first
+    matrix.scroll_into_view_if_needed()
+    box = matrix.bounding_box()
+    assert box
+    tip = page.locator("#vg-tooltip-element")
+    for down in range(2, 98, 4):
+        for across in range(10, 98, 3):
+            page.mouse.move(box["x"] + across / 100 * box["width"], box["y"] + down / 100 * box["height"])
+            said = tip.inner_text() if tip.is_visible() else ""
+            if words in said:
+                return said
+    raise AssertionError(f"no tip says {words}")
 
 
 def unharmed(page: Page) -> None:
@@ -217,5 +235,11 @@ def test_markup_in_a_finished_run_is_shown_as_text(browser: Browser, server: Ser
             choose(page, "Colour", "Gene expression")
             choose(page, "^Gene", f"0 {MARKUP}")
             expect(chart.locator("text").filter(has_text="0 <img src=x").first).to_be_visible()
+            unharmed(page)
+        if title == "Compare":  # the tip under the mouse, and all that opens behind a tile
+            assert MARKUP in tip_with(page, "onerror")
+            page.mouse.down()
+            page.mouse.up()
+            expect(page.get_by_text("Median confidence")).to_be_visible()
             unharmed(page)
     page.context.close()

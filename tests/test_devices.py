@@ -1,15 +1,25 @@
 """Which devices a run may use, with a stand-in for the NVIDIA driver."""
 
 import importlib.metadata
+import os
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pynvml
 import pytest
 
+from labeltransfer.errors import SettingsError
+from labeltransfer.processes import CORES, n_cores
 from labeltransfer.runs import devices as module
-from labeltransfer.runs.devices import devices, gpu_use, gpus, peak_memory, reset_peak_memory
+from labeltransfer.runs import worker
+from labeltransfer.runs.devices import Device, device_turn, devices, gpu_use, gpus, peak_memory, reset_peak_memory
+from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.store import Store
+from labeltransfer.settings import run_params
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +99,113 @@ def test_the_peak_of_memory_begins_anew() -> None:
     assert peak_memory() > high - 50_000_000
     assert reset_peak_memory()
     assert peak_memory() < high - 200_000_000
+
+
+@pytest.fixture
+def cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of eight cores without a GPU."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(module, "gpus", lambda: ())
+
+
+@pytest.mark.parametrize(("slots", "each"), [("", None), ("1", None), ("2", 4), ("3", 2), ("8", 1)])
+def test_slots_share_the_cores_among_them(
+    cores: None, monkeypatch: pytest.MonkeyPatch, slots: str, each: int | None
+) -> None:
+    monkeypatch.setenv("LABELTRANSFER_CPU_SLOTS", slots)
+    found = devices()
+    assert [device.n_cores for device in found] == [each] * int(slots or 1)
+    assert len({device.lock_name for device in found}) == len(found)
+    assert found[0].lock_name == "device-cpu", "the app and an older worker know the same lock"
+
+
+@pytest.mark.parametrize("slots", ["0", "-1", "two", "1.5", "9", "²", "1" * 5000])
+def test_slots_that_cannot_be_are_said_in_words(cores: None, monkeypatch: pytest.MonkeyPatch, slots: str) -> None:
+    monkeypatch.setenv("LABELTRANSFER_CPU_SLOTS", slots)
+    with pytest.raises(SettingsError, match=r"LABELTRANSFER_CPU_SLOTS .* from 1 to its 8 cores"):
+        devices()
+
+
+def test_a_worker_keeps_to_the_cores_of_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*CORES, "CUDA_VISIBLE_DEVICES", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # what the worker sets is taken back after the test
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    worker._use(Device("CPU", n_cores=3))
+    assert n_cores() == 3 and os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    assert os.environ["OMP_NUM_THREADS"] == "1", "fewer were asked for"
+
+
+class Crew:
+    """Workers in threads, which hold a device for a moment each."""
+
+    def __init__(self, root: Path) -> None:
+        self.store, self.started = Store(root), []
+        self.most = 0
+        self._at_work: set[str] = set()
+        self._guard = threading.Lock()
+        self.params = run_params({"reference": {"path": "r.h5ad"}, "query": {"path": "q.h5ad"}})
+
+    def work(self, run: Run, seconds: float = 0.1) -> None:
+        with run.worker_lock():
+            asked = run.status().created
+            run.write_status(Status(created=asked, heartbeat=time.time()))
+            with device_turn(run, check=lambda: None, every=0.01) as device:
+                running = Status(state="running", created=asked, started=time.time(), device=device.name)
+                run.write_status(running)
+                with self._guard:
+                    assert device.lock_name not in self._at_work, "two runs on one device"
+                    self._at_work.add(device.lock_name)
+                    self.most = max(self.most, len(self._at_work))
+                    self.started.append((run.owner, device.lock_name))
+                time.sleep(seconds)
+                with self._guard:
+                    self._at_work.remove(device.lock_name)
+                run.write_status(replace(running, state="done", finished=time.time()))
+
+    def served(self, owners: str, *, busy: str) -> str:
+        """Owners in the order in which they get a device, all of them having asked while the devices were ``busy``."""
+        locks = [self.store.lock(name) for name in busy.split()]
+        for lock in locks:
+            lock.acquire()
+        runs = [self.store.create(self.params, owner) for owner in owners]
+        threads = [threading.Thread(target=self.work, args=[run]) for run in runs]
+        for thread in threads:
+            thread.start()
+        while not all(run.status().heartbeat for run in runs):
+            time.sleep(0.01)
+        for lock in locks:
+            lock.release()
+        for thread in threads:
+            thread.join(timeout=60)
+        assert [run.status().state for run in runs] == ["done"] * len(runs)
+        return "".join(owner for owner, _ in self.started)
+
+
+def test_two_gpus_take_two_runs_at_once(two_gpus: None, tmp_path: Path) -> None:
+    crew = Crew(tmp_path)
+    crew.served("aaaa", busy="device-gpu-0 device-gpu-1")
+    assert crew.most == 2
+    assert {device for _, device in crew.started} == {"device-gpu-0", "device-gpu-1"}
+
+
+def test_on_one_device_three_people_are_served_in_turn(cores: None, tmp_path: Path) -> None:
+    assert Crew(tmp_path).served("aaaabbc", busy="device-cpu") == "abcabaa"
+
+
+def test_a_run_for_the_cpu_does_not_wait_for_a_gpu(two_gpus: None, tmp_path: Path) -> None:
+    crew = Crew(tmp_path)
+    held = [crew.store.lock(f"device-gpu-{gpu}") for gpu in (0, 1)]
+    for lock in held:
+        lock.acquire()
+    crew.store.create(crew.params, "a")  # waits for a GPU
+    crew.work(crew.store.create(crew.params.model_copy(update={"device": "cpu"}), "a"), seconds=0)
+    assert crew.started == [("a", "device-cpu")]
+
+
+def test_dead_and_damaged_runs_keep_nobody_from_a_turn(cores: None, tmp_path: Path) -> None:
+    crew = Crew(tmp_path)
+    killed, damaged = crew.store.create(crew.params, "a"), crew.store.create(crew.params, "b")
+    killed.write_status(Status(created=time.time(), heartbeat=time.time()))
+    (damaged.folder / "params.json").write_text("{")
+    crew.work(crew.store.create(crew.params, "c"), seconds=0)
+    assert crew.started == [("c", "device-cpu")]

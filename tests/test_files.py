@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from h5py import h5d, h5p, h5s, h5t
 
 from labeltransfer.data import matrices
 from labeltransfer.data.files import count_places, counts_shape, open_h5ad, read_obs, read_rows, read_sample, read_var
@@ -206,9 +207,35 @@ def texts_without_room(file: h5py.File) -> None:
             file[f"uns/texts{i}"].id.write_direct_chunk((start,), empty)
 
 
+def packed_twice(file: h5py.File) -> None:
+    plan = h5p.create(h5p.DATASET_CREATE)
+    plan.set_chunk((2**24,))
+    plan.set_deflate(9)
+    plan.set_deflate(9)  # a few hundred bytes now stand for a million times as many
+    zeros = h5d.create(file.id, b"uns/bomb", h5t.STD_U8LE, h5s.create_simple((2**24,)), plan)
+    zeros.write(h5s.ALL, h5s.ALL, np.zeros(2**24, "u1"))
+
+
+def unknown_filter(file: h5py.File) -> None:
+    file.create_dataset("obs/zstd", (60,), "f4", chunks=(60,), compression=32015, allow_unknown_filter=True)
+
+
+def name_in_another_encoding(file: h5py.File) -> None:
+    group = file["obs"]
+    group.id.links.move(b"depth", group.id, b"d\xe9pth")
+
+
+def endless_name(file: h5py.File) -> None:
+    file["obs/" + "x" * 60_000] = np.zeros(N_CELLS)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (packed_twice, "packed more than once"),
+        (unknown_filter, "HDF5 filter 32015, which this app lacks"),
+        (name_in_another_encoding, "no UTF-8"),
+        (endless_name, "60,000 bytes"),
         (external_link, "external link"),
         (external_matrix, "external link"),
         (soft_link, "soft link"),
@@ -285,6 +312,61 @@ def test_a_sparse_matrix_that_points_out_of_itself_is_refused(path: Path, name: 
         file[f"X/{name}"][3] = 10_000
     with open_h5ad(path) as file, pytest.raises(InputError, match="contradicts"):
         read_rows(file, "X")
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"), [("data", "c8"), ("data", "S8"), ("indices", "f8"), ("indptr", "f8"), ("indptr", "(2,)i8")]
+)
+def test_a_matrix_of_what_are_no_numbers_is_none(path: Path, part: str, kind: str) -> None:
+    with h5py.File(path, "r+") as file:
+        stored = np.zeros(len(file[f"X/{part}"]), kind) if "(" in kind else file[f"X/{part}"][:].astype(kind)
+        del file[f"X/{part}"]
+        file[f"X/{part}"] = stored
+    with pytest.raises(InputError, match="no count matrix"), open_h5ad(path):
+        pass
+
+
+def with_column(path: Path, values: object, *, again: bool = False) -> None:
+    """Add a column to obs, or name it twice."""
+    with h5py.File(path, "r+") as file:
+        column = file["obs"].create_dataset("odd", data=values)
+        column.attrs["encoding-type"], column.attrs["encoding-version"] = "array", "0.2.0"
+        names = [*file["obs"].attrs["column-order"], "odd", *(["odd"] if again else [])]
+        file["obs"].attrs["column-order"] = np.array(names, dtype=h5py.string_dtype())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros(N_CELLS, "V7"),
+        np.array([np.arange(2)] * N_CELLS + [None], h5py.vlen_dtype("i4"))[:-1],
+        np.zeros(N_CELLS, "i4,f8"),
+    ],
+)
+def test_a_column_of_what_is_neither_text_nor_numbers_is_refused(path: Path, values: np.ndarray) -> None:
+    with_column(path, values)
+    with open_h5ad(path) as file, pytest.raises(InputError, match=r"cells\.h5ad: .*obs"):
+        read_obs(file)
+
+
+def test_a_column_that_is_there_twice_is_refused(path: Path) -> None:
+    with_column(path, np.arange(N_CELLS), again=True)
+    with open_h5ad(path) as file, pytest.raises(InputError, match="more than one column odd"):
+        read_obs(file)
+
+
+def test_text_of_fixed_length_is_read_as_text(path: Path) -> None:
+    with_column(path, np.array(["Zellhülle".encode()] * N_CELLS))
+    with h5py.File(path, "r+") as file:
+        names = file["obs/cell_type/categories"].asstr()[:]
+        attributes = dict(file["obs/cell_type/categories"].attrs) | {"encoding-type": "array"}
+        del file["obs/cell_type/categories"]
+        file["obs/cell_type/categories"] = names.astype("S")
+        file["obs/cell_type/categories"].attrs.update(attributes)
+    with open_h5ad(path) as file:
+        table = read_obs(file)
+    assert set(table["odd"]) == {"Zellhülle"}
+    assert table["cell_type"].astype(object).tolist() == obs()["cell_type"].astype(object).tolist()
 
 
 def test_real_files_are_read_whole(shared_data: Path) -> None:

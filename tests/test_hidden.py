@@ -15,8 +15,9 @@ from labeltransfer.results import hidden
 from labeltransfer.results.evaluate import metrics, reference_labels
 from labeltransfer.results.rejection import Rule
 from labeltransfer.runs.deliver import annotated, deliver
-from labeltransfer.runs.pipeline import STAGES, reusable_stages, stage_keys
+from labeltransfer.runs.pipeline import reusable_stages, stage_keys
 from labeltransfer.runs.sisters import hiding_params, hiding_runs
+from labeltransfer.runs.stages import STAGES
 from labeltransfer.runs.store import SHIPPED, Store, default_store
 from labeltransfer.runs.worker import work
 from labeltransfer.settings import run_params

@@ -112,6 +112,20 @@ def test_trouble_with_labels_is_told(tmp_path: Path) -> None:
     assert "cell_type" in report(data, tmp_path, labels_key="typo")["No column 'typo'"].detail
 
 
+@pytest.mark.filterwarnings("ignore:.*not unique")
+def test_names_without_end_are_told_by_their_beginning(tmp_path: Path) -> None:
+    data = cells()
+    long = "x" * 70_000
+    data.obs["cell_type"] = pd.Categorical(
+        np.where(np.arange(N_CELLS) < 3, long, "B"), categories=[long, "B", long * 2]
+    )
+    data.obs_names = [long, long, *data.obs_names[2:]]
+    data.var_names = [long, long, *data.var_names[2:]]
+    found = report(data, tmp_path)
+    assert {"Duplicate gene names", "Duplicate cell names", "A rare label", "Unused categories"} <= set(found)
+    assert all(len(finding.detail) < 1000 for finding in found.values())
+
+
 def test_a_query_needs_no_labels(tmp_path: Path) -> None:
     data = cells()
     del data.obs["cell_type"]

@@ -110,14 +110,14 @@ def test_genes_stand_with_effect_sizes_and_what_was_compared(run: Run) -> None:
 
 def test_other_classifiers_have_their_say(run: Run) -> None:
     table = frame_with(opened(run), "label", "scANVI")
-    assert table.set_index("label")["kNN on the scVI latent"].to_dict() == {"B cell": len(behind(run))}
+    assert table.set_index("label")["kNN on the latent"].to_dict() == {"B cell": len(behind(run))}
 
 
 def test_an_older_run_opens_and_says_what_it_lacks(run: Run) -> None:
     without_new_columns(run)
     at = opened(run)
     assert not at.error
-    assert "Not asked in this run: kNN on the scVI latent" in said(at)
+    assert "Not asked in this run: kNN on the latent" in said(at)
     numbers = frame_with(at, "group", "n_cells")
     assert "agreement" not in numbers
     assert "older than the checks of trust" in said(at)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from pages.shared.widgets import composition_chart
 from pages.shared.words import plain
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("data", "preprocess", "train", "explore", "compare", "export", "runs")
+PAGES = ("data", "preprocess", "train", "explore", "compare", "export", "references", "runs")
 
 
 @pytest.fixture
@@ -388,17 +387,6 @@ def test_the_data_folder_lists_its_own_files_alone(tmp_path: Path, monkeypatch: 
             sources.folder_file(name)
 
 
-def test_an_upload_is_kept_once_under_its_content(lt_home: Path) -> None:
-    first = sources.keep_upload("../../a b;rm.h5ad", BytesIO(b"content"))
-    again = sources.keep_upload("../../a b;rm.h5ad", BytesIO(b"content"))
-    other = sources.keep_upload("../../a b;rm.h5ad", BytesIO(b"other"))
-    assert first == again != other
-    assert first.read_bytes() == b"content"
-    assert first.is_relative_to(lt_home / "uploads")
-    assert [p.name for p in (lt_home / "uploads").rglob("*.h5ad")] == ["a_b_rm.h5ad"] * 2
-    assert not list((lt_home / "uploads").glob(".*"))
-
-
 def test_the_app_never_imports_what_trains(tmp_path: Path, demo_pair: Path) -> None:
     script = f"""
 import sys
@@ -497,3 +485,17 @@ def test_a_number_that_cannot_be_empty_carries_its_own_default(chosen: RunParams
     numbers = [n for n in with_demo(page).number_input if n.proto.HasField("default")]
     assert numbers
     assert all(n.proto.default == n.value for n in numbers), [n.label for n in numbers]
+
+
+def test_a_full_disk_is_said_in_words_where_choices_are_kept(
+    chosen: RunParams, started: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = with_demo("train")
+
+    def full(path: Path, content: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(home, "write_json", full)
+    next(n for n in at.number_input if n.label == "Latent dimensions").set_value(12).run()
+    assert not at.exception
+    assert any("cannot be kept" in error.value and "free some space" in error.value for error in at.error)

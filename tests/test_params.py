@@ -56,7 +56,15 @@ def test_settings_survive_the_way_through_json(tmp_path: Path) -> None:
     assert read_params(file) == params
 
 
-@pytest.mark.parametrize("content", ["{", json.dumps([1]), json.dumps({"reference": 3})])
+def test_of_many_faults_the_first_are_named() -> None:
+    with pytest.raises(SettingsError, match="and 1988 more") as caught:
+        run_params(SIDES | {f"{i}{'x' * 1000}": "y" * 1000 for i in range(2_000)})
+    assert len(str(caught.value)) < 5_000
+
+
+@pytest.mark.parametrize(
+    "content", ["{", json.dumps([1]), json.dumps({"reference": 3}), "[" * 200_000, '{"seed": 1e999}', '{"seed": NaN}']
+)
 def test_damaged_settings_are_refused_in_words(tmp_path: Path, content: str) -> None:
     file = tmp_path / "params.json"
     file.write_text(content)

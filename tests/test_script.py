@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import anndata as ad
 import pandas as pd
 import pytest
 
@@ -65,6 +66,19 @@ def test_text_of_strangers_stays_text() -> None:
         return [ast.dump(node) for node in body]
 
     assert skeleton(text) == skeleton(plain), "nothing but the settings differs"
+
+
+def test_its_csv_holds_no_formula(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(a_script(a_run()))
+    obs = {"side": ["query"] * 2, "cell_id": ["+1", "c"], "observed_label": ["@x", None]}
+    cells = ad.AnnData(obs=pd.DataFrame(obs, index=["a", "b"]))
+    soft = pd.DataFrame({'=HYPERLINK("x")': [0.9, 0.1], "B": [0.1, 0.9]})
+    runpy.run_path(str(script))["write"](soft, cells, tmp_path / "labels.csv")
+    table = pd.read_csv(tmp_path / "labels.csv")
+    assert table["predicted_label"].tolist() == ['\'=HYPERLINK("x")', "B"]
+    assert table["cell_id"].tolist() == ["'+1", "c"]
+    assert table["observed_label"].tolist()[0] == "'@x"
 
 
 def test_the_script_knows_nothing_of_this_app() -> None:

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from labeltransfer.data.prepare import prepare
 from labeltransfer.data.prepared import training_data
 from labeltransfer.errors import RunCancelled, RunError
-from labeltransfer.models import objective
+from labeltransfer.models import cores, objective
 from labeltransfer.models.integrate import latent, train_scvi
+from labeltransfer.models.layers import dropped
 from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
 from labeltransfer.models.progress import Epoch, ProgressCallback, Stopped
 from labeltransfer.models.resident import ResidentCounts
@@ -24,7 +25,7 @@ from labeltransfer.models.speed import Plateau, shuffled_steps
 from labeltransfer.models.tasks import ScanviTask
 from labeltransfer.models.transfer import soft_predictions, train_scanvi
 from labeltransfer.params import UNKNOWN, IntegrateParams, RunParams, TransferParams
-from labeltransfer.presets import PRESETS, Pace, scanvi_pace, scvi_pace
+from labeltransfer.presets import FOR_MAPPING, PRESETS, Pace, scanvi_pace, scvi_pace
 
 FAST_SCVI = IntegrateParams(loop="fast", max_epochs=3, n_layers=1, n_latent=5, n_hidden=32)
 FAST_SCANVI = TransferParams(loop="fast", max_epochs=2, stratified_split=True)
@@ -106,13 +107,14 @@ def test_a_probability_that_underflows_leaves_finite_gradients() -> None:
         assert tensor is not None and torch.isfinite(tensor).all()
 
 
-@pytest.fixture(params=["gene", "gene-batch"])
+@pytest.fixture(params=["gene", "gene-batch", "for mapping"])
 def pair_of_models(request: pytest.FixtureRequest, prepared: Path) -> tuple[scvi.model.SCVI, scvi.model.SCANVI]:
     """Untrained scVI and scANVI, without dropout so that both routes draw the same random numbers."""
     adata = training_data(prepared)
     scvi.settings.seed = 0
     scvi.model.SCVI.setup_anndata(adata, layer="counts", batch_key="batch")
-    model = scvi.model.SCVI(adata, n_layers=2, n_latent=6, dropout_rate=0.0, dispersion=request.param)
+    how = FOR_MAPPING if request.param == "for mapping" else {"dispersion": request.param}
+    model = scvi.model.SCVI(adata, n_layers=2, n_latent=6, dropout_rate=0.0, **how)
     model.is_trained_ = True
     return model, scvi.model.SCANVI.from_scvi_model(model, labels_key="training_label", unlabeled_category=UNKNOWN)
 
@@ -326,3 +328,36 @@ def test_the_fast_loop_trains_on_a_gpu_as_on_a_cpu(prepared: Path) -> None:
     assert losses["gpu"] == pytest.approx(losses["cpu"], rel=0.02)
     soft = soft_predictions(train_scanvi(models["gpu"], FAST_SCANVI, accelerator="gpu"))
     assert np.isfinite(soft.to_numpy()).all()
+
+
+def test_dropout_silences_the_asked_for_share_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    x = torch.full((999, 129), 2.0, requires_grad=True)
+    y = dropped(x, 0.1)
+    y.sum().backward()
+    assert float((y == 0).float().mean()) == pytest.approx(0.1, abs=0.005)
+    assert y.mean().item() == pytest.approx(2, abs=0.02)
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, y.detach() / 2)
+    share = (y.view(-1)[:-1] == 0).float() @ (y.view(-1)[1:] == 0).float() / y.numel()
+    assert float(share) == pytest.approx(0.01, abs=0.002)  # neighbours fall out independently
+
+
+def test_gradients_from_another_core_are_the_same(fast_scvi: scvi.model.SCVI, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = scvi.model.SCANVI.from_scvi_model(fast_scvi, labels_key="training_label", unlabeled_category=UNKNOWN)
+    rows = np.arange(model.adata.n_obs)
+    task = ScanviTask(model.module, ResidentCounts.of_model(model), rows, rows[:0], n_samples_per_label=9)
+    parameters = [p for p in model.module.parameters() if p.requires_grad]
+    found = []
+    for most_cores in (1, 2):
+        monkeypatch.setattr(cores, "MOST_CORES", most_cores)
+        monkeypatch.setattr(cores.processes, "n_cores", lambda: 2)
+        scvi.settings.seed = 0
+        task.begin_epoch(batch_size=64)
+        loss, shown = task.loss(torch.from_numpy(rows[:64]), 0.5)
+        found.append([loss, shown, *torch.autograd.grad(loss, parameters, allow_unused=True)])
+    largest = max(g.abs().max().item() for g in found[0][2:] if g is not None)
+    for one, two in zip(*found, strict=True):
+        assert (one is None) == (two is None)
+        if one is not None:
+            torch.testing.assert_close(one, two, rtol=1e-4, atol=2e-6 * largest)

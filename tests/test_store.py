@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from labeltransfer import home as home_module
 from labeltransfer.errors import RunError
 from labeltransfer.home import home, write_atomic
 from labeltransfer.params import RunParams
@@ -55,7 +56,9 @@ def test_runs_are_listed_newest_first(store: Store, params: RunParams) -> None:
     assert [run.id for run in store.queue()] == sorted(ids)
 
 
-@pytest.mark.parametrize("run_id", ["", "..", "../../etc", "a/b", "20260101-000000-000abcd", "A B", "demo/.."])
+@pytest.mark.parametrize(
+    "run_id", ["", "..", "../../etc", "a/b", "20260101-000000-000abcd", "A B", "demo/..", "a" * 300]
+)
 def test_an_id_that_is_no_run_is_refused(store: Store, run_id: str) -> None:
     with pytest.raises(RunError, match="no such run"):
         store.run(run_id)
@@ -185,3 +188,29 @@ def test_the_default_store_stands_in_the_home_folder(lt_home: Path, params: RunP
     run = default_store().create(params)
     assert run.folder.parent == lt_home / "runs"
     assert find_run(run.id) == run
+
+
+def test_a_stage_is_not_begun_on_a_full_disk(store: Store, params: RunParams, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.create(params)
+    monkeypatch.setattr(home_module, "LEAST_ROOM", 2**63)
+    with (
+        pytest.raises(RunError, match=r"is full, with .* MB left: free some space"),
+        store.build_stage(run, "prepare", "k"),
+    ):
+        raise AssertionError("begun all the same")
+    run.write_status(Status(state="running", stage="integrate"))
+    assert "free some space" in run.status().error  # the worker could not write why it ended
+
+
+def test_what_has_not_changed_is_parsed_once_for_all_who_look(
+    store: Store, params: RunParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = store.create(params)
+    parsed: list[Path] = []
+    monkeypatch.setattr(run_module, "read_params", lambda path: parsed.append(path) or params)
+    assert [found.params for found in (*store.runs(), *store.runs(), *store.runs())] == [params] * 3
+    assert len(parsed) == 1
+    run.write_status(Status(state="done", created=1.0))
+    assert run.status().state == "done"
+    run.write_status(Status(state="failed", created=1.0))
+    assert run.status().state == "failed"  # replaced within the same tick of the clock, and seen

@@ -51,6 +51,6 @@ def test_pages_are_not_imported_by_the_core() -> None:
     ["labeltransfer.runs.worker", "labeltransfer.runs.executors", "labeltransfer.runs.store", "labeltransfer.cli"],
 )
 def test_asking_for_a_run_and_waiting_for_a_device_stay_light(module: str) -> None:
-    code = f"import sys, {module}; print(sorted({{'torch', 'scvi', 'scanpy', 'streamlit'}} & set(sys.modules)))"
+    code = f"import sys, {module}; print(sorted({{'torch', 'scvi', 'scanpy', 'streamlit', 'ray'}} & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert told.stdout.strip() == "[]"

@@ -16,8 +16,9 @@ import pytest
 from labeltransfer.params import RunParams
 from labeltransfer.runs import executors
 from labeltransfer.runs.deliver import deliver
-from labeltransfer.runs.pipeline import STAGES, reusable_stages, stage_keys
+from labeltransfer.runs.pipeline import reusable_stages, stage_keys
 from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.stages import STAGES
 from labeltransfer.runs.store import Store, default_store
 
 WORKER = [sys.executable, "-m", "labeltransfer.runs.worker"]

@@ -14,9 +14,24 @@ SIDES: tuple[Side, Side] = ("reference", "query")
 
 
 def join(
-    sides: dict[Side, tuple[SideCells, CellTotals]], params: RunParams, report: Callable[[str], None]
+    sides: dict[Side, tuple[SideCells, CellTotals]],
+    params: RunParams,
+    report: Callable[[str], None],
+    *,
+    kept: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Stack the kept cells of both sides, reference first, indexed by unique name.
+
+    Parameters
+    ----------
+    sides
+        What was read, reference first; a reference alone, or a query alone beside ``kept``.
+    params
+        Settings of the run.
+    report
+        Told in sentences what was noticed.
+    kept
+        Table of a reference that was prepared before, as this function gave it.
 
     Raises
     ------
@@ -24,11 +39,12 @@ def join(
         Fewer than 2 labels of the reference have counts in shared genes.
     """
     technologies = _technologies(params, report)
-    cells, totals = sides["reference"]
-    check_labels(cells.labels[totals.kept], params.reference)
-    tables = [_cell_table(*sides[side], technologies[side]) for side in SIDES]
-    obs = pd.concat(tables)
-    obs.index = _unique_names(*(table["cell_id"] for table in tables), report=report)
+    if "reference" in sides:
+        cells, totals = sides["reference"]
+        check_labels(cells.labels[totals.kept], params.reference)
+    before = [] if kept is None else [kept]
+    obs = pd.concat([*before, *(_cell_table(*found, technologies[side]) for side, found in sides.items())])
+    obs.index = _unique_names(*(obs.loc[obs["side"] == side, "cell_id"] for side in SIDES), report=report)
     for name in obs.columns[obs.columns.str.startswith("obs.")]:
         obs[name] = _storable(obs[name])
     obs["training_label"] = obs["observed_label"].where(obs["side"] == "reference", UNKNOWN)

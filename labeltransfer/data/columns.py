@@ -1,13 +1,14 @@
 """The columns of ``obs``: which of them mean what, which cells they select, and which cells have no label."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from labeltransfer.data.summary import Summary, full_length
+from labeltransfer.data.words import shorten
 from labeltransfer.errors import SettingsError
 
 UNLABELLED = frozenset(
@@ -140,12 +141,6 @@ def is_unlabelled(labels: pd.Series) -> np.ndarray:
     codes, there = pd.factorize(labels)
     nothing = np.array([str(value).strip().lower() in UNLABELLED for value in there], dtype=bool)
     return np.append(nothing, True)[codes]
-
-
-def shorten(values: Iterable[object], most: int = 12) -> str:
-    """List values in a sentence, at most ``most`` of them."""
-    names = [str(value) for value in values]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "none"
 
 
 def _without_zero(value: object) -> str:

@@ -14,11 +14,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data import layouts, matrices
+from labeltransfer.data import frames, layouts, matrices
 from labeltransfer.data.safety import check_structure
+from labeltransfer.data.words import AGAIN
 from labeltransfer.errors import InputError, LabelTransferError
-
-_AGAIN = "Get it again from its source, or save it anew with anndata's write_h5ad."
 
 
 @contextmanager
@@ -168,13 +167,13 @@ def _open(source: Path | Any, name: str) -> h5py.File:
             raise InputError(f"{name}: the file is cut off. Download or copy it again.") from error
         if "lock" in text:
             raise InputError(f"{name}: another program is writing it. Try again when it is done.") from error
-        raise InputError(f"{name}: this is no h5ad (HDF5) file, or it is damaged. {_AGAIN}") from error
+        raise InputError(f"{name}: this is no h5ad (HDF5) file, or it is damaged. {AGAIN}") from error
 
 
 def _check_contents(file: h5py.File, name: str) -> None:
     missing = [n for n in ("obs", "var") if n not in file]
     if missing:
-        raise InputError(f"{name}: it has no {' and no '.join(missing)}, so it is no h5ad file. {_AGAIN}")
+        raise InputError(f"{name}: it has no {' and no '.join(missing)}, so it is no h5ad file. {AGAIN}")
     places = count_places(file)
     if not places:
         raise InputError(f"{name}: there is no count matrix in X, layers or raw. Save the file with its raw counts.")
@@ -193,7 +192,7 @@ def reading(name: str, what: str) -> Iterator[None]:
     except MemoryError as error:
         raise InputError(f"{name}: {what} does not fit into memory. Choose fewer cells.") from error
     except Exception as error:  # h5py and anndata raise nearly every kind, depending on which byte is wrong
-        raise InputError(f"{name}: {what} cannot be read ({type(error).__name__}). {_AGAIN}") from error
+        raise InputError(f"{name}: {what} cannot be read ({type(error).__name__}). {AGAIN}") from error
 
 
 def _name(file: h5py.File) -> str:
@@ -210,41 +209,5 @@ def matrix_at(file: h5py.File, place: str) -> h5py.Group | h5py.Dataset:
 
 
 def _read_table(file: h5py.File, where: str) -> pd.DataFrame:
-    from anndata.io import read_elem
-
-    item = file[where]
     with reading(_name(file), f"the table {where}"):
-        table = _read_compound(file, item) if isinstance(item, h5py.Dataset) else read_elem(item)
-        if not isinstance(table, pd.DataFrame):
-            raise TypeError(f"{where} is a {type(table).__name__}")
-        table.index = pd.Index(_decode(table.index.to_numpy()).astype(str), dtype=object, name=None)
-        table.columns = table.columns.astype(str)
-        return table
-
-
-def _read_compound(file: h5py.File, dataset: h5py.Dataset) -> pd.DataFrame:
-    """Read a table of the layout before anndata 0.7: one field a column, codes of categoricals, their names in uns."""
-    records = dataset[:]
-    fields = list(records.dtype.names or ())
-    index = next((f for f in ("index", "_index") if f in fields), fields[0])
-    columns: dict[str, object] = {}
-    for field in fields:
-        values = _decode(records[field])
-        names = file.get(f"uns/{field}_categories")
-        if isinstance(names, h5py.Dataset) and values.dtype.kind in "iu":
-            categories = pd.Index(_decode(np.atleast_1d(names[()])))
-            columns[field] = pd.Categorical.from_codes(values.astype(int).tolist(), categories=categories)
-        else:
-            columns[field] = values
-    table = pd.DataFrame({name: column for name, column in columns.items() if name != index})
-    table.index = pd.Index(_decode(records[index]))
-    return table
-
-
-def _decode(values: np.ndarray) -> np.ndarray:
-    """Text instead of bytes; other values as they are."""
-    if values.dtype.kind == "S":
-        return np.char.decode(values, "utf-8").astype(object)
-    if values.dtype.kind == "O":
-        return np.array([v.decode("utf-8") if isinstance(v, bytes) else v for v in values], dtype=object)
-    return values
+        return frames.read_frame(file, where, _name(file))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.words import counted
+from labeltransfer.data.words import counted, named, shorten
 from labeltransfer.errors import InputError, SettingsError
 
 MIN_VARYING = 10
@@ -31,7 +31,7 @@ def shared_genes(reference: pd.Index, query: pd.Index) -> pd.Index:
         return shared
 
     def example(genes: pd.Index) -> str:
-        return ", ".join(map(str, genes[:3]))
+        return ", ".join(map(named, genes[:3]))
 
     hint = "choose the var column that holds the same kind of names on both sides as 'Gene names'"
     if len(pd.Index(reference.str.upper()).intersection(query.str.upper())) >= MIN_SHARED:
@@ -122,16 +122,17 @@ def _why_not(counts: sp.csr_matrix, genes: pd.Index, groups: pd.Series, n_top_ge
         rows = (groups == group).to_numpy()
         if n_cells and not _can_rank(counts[rows], genes, groups[rows], n_top_genes):
             cells = counted(n_cells, "cell")
-            failed.append(cells if hvg_batch == "none" else f"{hvg_batch} '{group}' ({cells})")
+            failed.append(cells if hvg_batch == "none" else f"{hvg_batch} '{named(group)}' ({cells})")
     ways = [f"ask for all {len(genes):,} genes (n_top_genes), which needs no ranking"]
     if hvg_batch != "none" and _can_rank(counts, genes, pd.Series("all", index=groups.index), n_top_genes):
         ways.insert(0, "rank genes over all cells at once (hvg_batch = none)")
     if hvg_batch == "batch":
         ways.insert(0, "choose a batch column with larger batches")
     ways.append("widen the filters so that there are more cells")
+    where = shorten(failed) if failed else "this data"
     return (
-        f"Highly variable genes cannot be ranked: too few cells or counts in {', '.join(failed) or 'this data'} to fit "
-        f"the variance of a gene over its mean; {', or '.join(ways)}."
+        f"Highly variable genes cannot be ranked: too few cells or counts in {where} to fit the variance of a gene "
+        f"over its mean; {', or '.join(ways)}."
     )
 
 

@@ -8,6 +8,9 @@ from labeltransfer.errors import InputError
 
 Layout = Literal["csr", "csc", "dense"]
 
+_PARTS = {"data": "biuf", "indices": "iu", "indptr": "iu"}
+"""Parts of a sparse matrix, with the kinds of number that each may hold."""
+
 
 def find_matrix(file: h5py.File, place: str) -> h5py.Group | h5py.Dataset | None:
     """Find the stored matrix at a place ("X", "raw" or "layers/NAME"); None where there is none."""
@@ -28,9 +31,14 @@ def layout_of(item: h5py.Group | h5py.Dataset) -> Layout | None:
         return None
     kind = item.attrs.get("encoding-type", item.attrs.get("h5sparse_format", ""))
     kind = kind.decode() if isinstance(kind, bytes) else str(kind)
-    if kind[:3] not in ("csr", "csc") or not {"data", "indices", "indptr"} <= set(item):
+    if kind[:3] not in ("csr", "csc") or not all(_is_line(item.get(name), kinds) for name, kinds in _PARTS.items()):
         return None
     return "csr" if kind[:3] == "csr" else "csc"
+
+
+def _is_line(item: object, kinds: str) -> bool:
+    """Whether this is a dataset of one dimension that holds numbers of these kinds."""
+    return isinstance(item, h5py.Dataset) and len(item.shape or ()) == 1 and item.dtype.kind in kinds
 
 
 def matrix_shape(item: h5py.Group | h5py.Dataset) -> tuple[int, int]:

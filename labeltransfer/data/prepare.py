@@ -62,6 +62,7 @@ def prepare(
         steps.append(sentence)
         report(sentence)
 
+    sides = SIDES[:1] if params.reference_alone else SIDES
     read: dict[Side, SideCells] = {
         side: read_side(
             params.reference if side == "reference" else params.query,
@@ -70,20 +71,23 @@ def prepare(
             length_table=params.prepare.gene_lengths,
             report=tell,
         )
-        for side in SIDES
+        for side in sides
     }
-    genes = shared_genes(read["reference"].genes, read["query"].genes)
-    n_of = {side: len(read[side].genes) for side in SIDES}
-    n_only = {f"n_only_{side}": n_of[side] - len(genes) for side in SIDES}
-    tell(
-        f"{len(genes):,} genes are shared; {n_only['n_only_reference']:,} of the reference and "
-        f"{n_only['n_only_query']:,} of the query are left out."
-    )
+    genes = read["reference"].genes
+    if not params.reference_alone:
+        genes = shared_genes(genes, read["query"].genes)
+    n_of = {side: len(read[side].genes) for side in sides}
+    n_only = {f"n_only_{side}": n_of[side] - len(genes) for side in sides}
+    if not params.reference_alone:
+        tell(
+            f"{len(genes):,} genes are shared; {n_only['n_only_reference']:,} of the reference and "
+            f"{n_only['n_only_query']:,} of the query are left out."
+        )
     turner = Turner(folder / "counts_by_cell", len(genes))
     try:
         obs, lengths = _gather(read, genes, turner, params, tell, progress)
-        tallies: dict[str, dict[str, Any]] = {side: read[side].tally for side in SIDES}
-        tallies["genes"] = {f"n_{side}": n_of[side] for side in SIDES} | {"n_shared": len(genes)} | n_only
+        tallies: dict[str, dict[str, Any]] = {side: read[side].tally for side in sides}
+        tallies["genes"] = {f"n_{side}": n_of[side] for side in sides} | {"n_shared": len(genes)} | n_only
         del read
         obs["trained_on"] = _trained_on(obs, turner, params.prepare, tell, progress)
         progress(0.6)
@@ -94,7 +98,7 @@ def prepare(
     finally:
         turner.file.unlink(missing_ok=True)
     tallies["genes"] |= {"n_chosen": int(var["highly_variable"].sum())}
-    for side in SIDES:
+    for side in sides:
         own = obs[obs["side"] == side]
         tallies[side] |= side_summary(own) | {"n_trained_on": int(own["trained_on"].sum())}
     write_json(folder / "summary.json", {**tallies, "steps": steps})

@@ -6,6 +6,7 @@ can be read without the rest.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer import sparse
+from labeltransfer import home, sparse
 from labeltransfer.errors import SettingsError
+from labeltransfer.params import Side
 from labeltransfer.sparse import SCALE
 
 COUNTS = "layers/counts"
@@ -24,21 +26,28 @@ N_BLOCK = 256
 """Genes read at a time, at most."""
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """The file, open for reading; what cannot be read in it raises RunError."""
+    with home.reading(path), h5py.File(path) as file:
+        yield file
+
+
 def read_cells(path: Path) -> pd.DataFrame:
     """Table of cells, shape (n_cells, n_columns), indexed by unique cell name."""
-    with h5py.File(path) as file:
+    with _opened(path) as file:
         return ad.io.read_elem(file["obs"])
 
 
 def read_columns(path: Path, names: Sequence[str]) -> pd.DataFrame:
     """Some columns of the table of cells, shape (n_cells, n_names), rows numbered from 0."""
-    with h5py.File(path) as file:
+    with _opened(path) as file:
         return pd.DataFrame({name: ad.io.read_elem(file["obs"][name]) for name in names})
 
 
 def read_genes(path: Path) -> pd.DataFrame:
     """Table of shared genes, shape (n_genes, n_columns), indexed by gene name."""
-    with h5py.File(path) as file:
+    with _opened(path) as file:
         return ad.io.read_elem(file["var"])
 
 
@@ -50,7 +59,7 @@ def expression(path: Path, gene: str) -> np.ndarray:
     SettingsError
         The gene is not among the shared genes.
     """
-    with h5py.File(path) as file:
+    with _opened(path) as file:
         genes = _names(file["var"])
         at = genes.get_indexer(pd.Index([gene]))
         if at[0] < 0:
@@ -65,7 +74,7 @@ def chosen_expression(path: Path, rows: np.ndarray) -> tuple[sp.csr_matrix, pd.I
 
     Values as :func:`expression` gives them; ``rows`` are ascending. In memory are those cells and a block of genes.
     """
-    with h5py.File(path) as file:
+    with _opened(path) as file:
         genes = ad.io.read_elem(file["var"])
         chosen = np.flatnonzero(genes["highly_variable"].to_numpy())
         n_counts = file["obs/n_counts"][:]
@@ -84,12 +93,17 @@ def chosen_expression(path: Path, rows: np.ndarray) -> tuple[sp.csr_matrix, pd.I
     return counts, genes.index[chosen]
 
 
-def training_data(path: Path) -> ad.AnnData:
-    """Cells trained on by chosen genes, in the file's order, with ``layers["counts"]`` as CSR float32 and no ``X``."""
-    with h5py.File(path) as file:
+def training_data(path: Path, *, side: Side | None = None) -> ad.AnnData:
+    """Cells trained on by chosen genes, in the file's order, with ``layers["counts"]`` as CSR float32 and no ``X``.
+
+    Those of one side alone where it is named.
+    """
+    with _opened(path) as file:
         obs, var = ad.io.read_elem(file["obs"]), ad.io.read_elem(file["var"])
         chosen = np.flatnonzero(var["highly_variable"].to_numpy())
         trained = obs["trained_on"].to_numpy() if "trained_on" in obs else np.ones(len(obs), bool)
+        if side is not None:
+            trained &= (obs["side"] == side).to_numpy()
         counts = _read_cells(file, chosen, trained)
     return ad.AnnData(obs=obs[trained].copy(), var=var.iloc[chosen].copy(), layers={"counts": counts})
 
@@ -99,21 +113,27 @@ def all_counts(path: Path) -> tuple[sp.csr_matrix, pd.Series]:
 
     A million cells take some 3 GB.
     """
-    with h5py.File(path) as file:
+    with _opened(path) as file:
         batches = pd.Series(ad.io.read_elem(file["obs/batch"]), index=_names(file["obs"]))
         chosen = np.flatnonzero(ad.io.read_elem(file["var"])["highly_variable"].to_numpy())
         return _read_cells(file, chosen, np.ones(len(batches), bool)), batches
 
 
+def gene_counts(path: Path, columns: np.ndarray) -> sp.csc_matrix:
+    """Counts of some genes, by ascending place, in every cell: CSC float32 of shape (n_cells, n_columns)."""
+    with _opened(path) as file:
+        return _read_columns(file, columns)
+
+
 def n_untrained(path: Path) -> int:
     """How many cells are labelled without being trained on."""
-    with h5py.File(path) as file:
+    with _opened(path) as file:
         return int((~file["obs/trained_on"][:]).sum()) if "trained_on" in file["obs"] else 0
 
 
 def trained_rows(path: Path) -> np.ndarray:
     """Rows of the cells that the models are trained on, shape (n_trained,), ascending."""
-    with h5py.File(path) as file:
+    with _opened(path) as file:
         obs = file["obs"]
         if "trained_on" in obs:
             return np.flatnonzero(obs["trained_on"][:])

@@ -10,6 +10,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from labeltransfer.errors import InputError
 from labeltransfer.processes import module_environment
 
@@ -17,7 +19,7 @@ PATIENCE = 60.0
 """Seconds for a first look, imports included; a sound file of 200 MB takes two."""
 
 MEMORY = 4 * 2**30
-"""Bytes that the look may take beside ten times the size of the file."""
+"""Bytes that the look may take beside ten times the size of the file, but never more than half of the machine's."""
 
 
 def probe(path: Path, *, patience: float = PATIENCE, memory: int = MEMORY) -> None:
@@ -33,7 +35,7 @@ def probe(path: Path, *, patience: float = PATIENCE, memory: int = MEMORY) -> No
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
-        _bound_memory(process.pid, memory + 10 * path.stat().st_size)
+        _bound_memory(process.pid, min(memory + 10 * path.stat().st_size, psutil.virtual_memory().total // 2))
         try:
             said = process.communicate(timeout=patience)[1].strip()
         except subprocess.TimeoutExpired as error:

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from labeltransfer.data.columns import MAX_LABELS, UNLABELLED, guess, is_unlabelled, shorten
+from labeltransfer.data.columns import MAX_LABELS, UNLABELLED, guess, is_unlabelled
 from labeltransfer.data.finding import NOTHING_TO_DO, Finding
 from labeltransfer.data.gene_names import are_ensembl, name_columns
 from labeltransfer.data.summary import Summary, full_length
+from labeltransfer.data.words import named, shorten
 from labeltransfer.params import Side
 
 RARE = 10
@@ -122,7 +123,7 @@ def _names(summary: Summary) -> Iterator[Finding]:
     if are_ensembl(genes):
         columns = name_columns(summary)
         mapping = f" (var has {shorten(columns, 3)})" if columns else ""
-        detail = f"Genes are named by Ensembl ids, such as {genes[0]}; charts will show these."
+        detail = f"Genes are named by Ensembl ids, such as {named(genes[0])}; charts will show these."
         way_out = f"Fine where the other file has them too; else choose a var column as gene names{mapping}."
         yield Finding("note", "Ensembl gene ids", detail, way_out)
 
@@ -146,7 +147,7 @@ def _labels(obs: pd.DataFrame, key: str | None, side: Side, name: str) -> Iterat
             yield Finding("note", f"No cell has a label in {key}", detail, "They get predictions, but no scores.")
         return
     if len(counts) == 1 and side == "reference":
-        detail = f"All labelled cells are '{counts.index[0]}'; scANVI needs at least 2 labels."
+        detail = f"All labelled cells are '{named(counts.index[0])}'; scANVI needs at least 2 labels."
         yield Finding("error", f"{key} has one label only", detail, "Choose another column or widen the filters.")
     elif len(counts) > min(MAX_LABELS, max(2, len(obs) // 2)):
         detail = f"{len(counts):,} different values in {len(obs):,} cells are rather identifiers or measurements."
@@ -163,7 +164,7 @@ def _labels(obs: pd.DataFrame, key: str | None, side: Side, name: str) -> Iterat
             yield Finding("note", "Unused categories", detail, "Nothing to do: the app ignores them.")
     rare = counts[counts < RARE]
     if len(rare) and side == "reference":
-        detail = "Fewer than 10 cells: " + shorten([f"{label} ({n})" for label, n in rare.items()], 8) + "."
+        detail = "Fewer than 10 cells: " + shorten([f"{named(label)} ({n})" for label, n in rare.items()], 8) + "."
         way_out = "Their predictions are unreliable: widen the filters, merge them with a sister label, or mind them."
         yield Finding("warning", f"{len(rare):,} rare labels" if len(rare) > 1 else "A rare label", detail, way_out)
 
@@ -173,8 +174,7 @@ def _missing_labels(labels: pd.Series, without: np.ndarray, side: Side) -> Itera
     if not n_missing:
         return
     spelt = sorted({str(v) for v in labels[without].dropna().unique() if str(v).strip().lower() in UNLABELLED})
-    named = [f"'{s}'" for s in spelt]
-    spelling = f" (NaN, empty or {shorten(named)})" if named else ""
+    spelling = f" (NaN, empty or {shorten(repr(s) for s in spelt)})" if spelt else ""
     detail = f"{n_missing:,} of {n_all:,} cells have no label{spelling}."
     if side == "query":
         yield Finding("note", "Cells without a label", detail, "They get predictions too, unless you leave them out.")
@@ -183,9 +183,12 @@ def _missing_labels(labels: pd.Series, without: np.ndarray, side: Side) -> Itera
     real = [s for s in spelt if s.strip().lower() == "unknown"]
     if real:
         n_unknown = int((labels.astype(str) == real[0]).sum())
-        detail = f"{n_unknown:,} cells are labelled '{real[0]}', scANVI's own word for a cell that waits for its label."
+        spelt_so = named(real[0])
+        detail = (
+            f"{n_unknown:,} cells are labelled '{spelt_so}', scANVI's own word for a cell that waits for its label."
+        )
         way_out = "The app treats them as unlabelled; rename the label in the file if it means a cell type."
-        yield Finding("warning", f"A label named {real[0]}", detail, way_out)
+        yield Finding("warning", f"A label named {spelt_so}", detail, way_out)
 
 
 def _batches(summary: Summary) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ Everything here looks at links, storage layouts and declared sizes alone: no val
 
 import h5py
 import numpy as np
-from h5py import h5d, h5g, h5l, h5o, h5s, h5t
+from h5py import h5d, h5g, h5l, h5o, h5p, h5s, h5t, h5z
 
 from labeltransfer.errors import InputError
 
@@ -16,6 +16,9 @@ MAX_OBJECTS = 100_000
 
 MAX_DEPTH = 32
 """Nesting of groups; real files stay below ten."""
+
+MAX_NAME = 1000
+"""Bytes of the name of a group, dataset or column."""
 
 MAX_COMPRESSION = 1100
 """Declared over stored bytes of one compressed dataset; deflate cannot exceed 1032."""
@@ -34,6 +37,9 @@ BYTES_PER_STRING = 24
 
 MAX_EMPTY_STRINGS = 10_000_000
 """Texts beyond those that the file has room for: empty ones take no room, but some memory."""
+
+_PACKERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_LZF, h5z.FILTER_SZIP, h5z.FILTER_NBIT, h5z.FILTER_SCALEOFFSET})
+_FILTERS = _PACKERS | {h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 
 _TABLES = ("obs/", "var/", "raw/var/", "raw.var/")
 _MATRICES = ("X", "layers", "raw/X", "raw.X", "obsm", "varm", "obsp", "varp")
@@ -66,7 +72,7 @@ def check_structure(file: h5py.File, name: str, n_bytes: int, *, remote: bool = 
     while waiting:
         prefix, group, depth = waiting.pop()
         for link in group:
-            where = prefix + link.decode("utf-8", "replace")
+            where = prefix + _text(link, name)
             address = _check_link(group, link, where, name)
             item = h5o.open(group, link)
             if isinstance(item, h5g.GroupID):
@@ -96,6 +102,17 @@ _REWRITE = "Such files are not opened: load it where you trust it and save it an
 _DAMAGED = "It is damaged or made to exhaust memory: get it again from its source."
 
 
+def _text(link: bytes, name: str) -> str:
+    """The name of an item; what is no UTF-8 could be neither shown nor written."""
+    said = f"{name}: the name '{link[:60].decode('utf-8', 'replace')}' in it"
+    if len(link) > MAX_NAME:
+        raise InputError(f"{said} has {len(link):,} bytes. {_REWRITE}")
+    try:
+        return link.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{said} is no UTF-8 text. {_REWRITE}") from error
+
+
 def _check_link(group: h5g.GroupID, link: bytes, where: str, name: str) -> int:
     """Return where in the file the object stands that a hard link leads to."""
     # Not asked of the object itself, which would add up the whole index of a dataset to tell how large it is.
@@ -117,6 +134,7 @@ def _check_dataset(dataset: h5d.DatasetID, where: str, name: str, trusted: int |
     # The layout comes first: asking a virtual dataset for its shape may already open its sources.
     if layout == h5d.VIRTUAL or plan.get_external_count() > 0:
         raise InputError(f"{name}: the values of {where} lie in another file. {_REWRITE}")
+    _check_filters(plan, where, name)
     space = dataset.get_space()
     if space.get_simple_extent_type() != h5s.SIMPLE:
         return 0, 0
@@ -128,6 +146,16 @@ def _check_dataset(dataset: h5d.DatasetID, where: str, name: str, trusted: int |
     if n_declared > factor * most + 2**20:
         raise InputError(f"{name}: {where} declares {n_declared:,} bytes, but {most:,} are stored for it. {_DAMAGED}")
     return n_stored, n_declared
+
+
+def _check_filters(plan: h5p.PropDCID, where: str, name: str) -> None:
+    """Refuse what cannot be unpacked, and what is packed more than once: each time may stand for a thousandfold."""
+    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    if foreign := [number for number in filters if number not in _FILTERS]:
+        way_out = "Save the file anew with anndata's write_h5ad(compression='gzip')."
+        raise InputError(f"{name}: {where} is packed by HDF5 filter {foreign[0]}, which this app lacks. {way_out}")
+    if len([number for number in filters if number in _PACKERS]) > 1:
+        raise InputError(f"{name}: {where} is packed more than once. {_DAMAGED}")
 
 
 def _n_texts(kind: h5t.TypeID) -> int:

@@ -12,7 +12,7 @@ from labeltransfer.data.counts import Report
 from labeltransfer.data.gene_lengths import read_gene_lengths
 from labeltransfer.data.gene_names import gene_index
 from labeltransfer.data.summary import Summary, read_summary
-from labeltransfer.data.words import counted
+from labeltransfer.data.words import counted, named
 from labeltransfer.errors import InputError, SettingsError
 from labeltransfer.params import UNKNOWN, Side, SideParams
 
@@ -159,7 +159,7 @@ def _named_once(
     if missing.any():
         report(f"Left out of the {side}: {counted(int(missing.sum()), 'gene')} without a name.")
     if repeated.any():
-        examples = ", ".join(map(str, names[repeated].unique()[:3]))
+        examples = ", ".join(map(named, names[repeated].unique()[:3]))
         n_repeated = counted(int(repeated.sum()), "gene")
         report(f"Left out of the {side}: {n_repeated} with a repeated name ({examples}); the first of each is kept.")
     columns = np.flatnonzero(~missing & ~repeated)
@@ -174,9 +174,10 @@ def _with_length(
     known = (lengths > 0).to_numpy()
     tally["n_genes_without_length"] = int((~known).sum())
     if not known.any():
+        ours, theirs = (", ".join(map(named, names[:3])) for names in (genes, table.index))
         raise InputError(
-            f"None of the {len(genes):,} genes of the {side} ({', '.join(genes[:3])} …) has a length in the table "
-            f"({', '.join(map(str, table.index[:3]))} …): choose another table, or gene names of the same kind."
+            f"None of the {len(genes):,} genes of the {side} ({ours} …) has a length in the table ({theirs} …): choose "
+            "another table, or gene names of the same kind."
         )
     lengths = lengths[known].astype(np.float64)
     report(
@@ -208,5 +209,5 @@ def _no_column(setting: str, key: str, obs: pd.DataFrame, side: Side) -> Setting
 
 def _where(params: SideParams) -> str:
     """The filters in words, such as " after tissue = Marrow, sex = female"; empty without any."""
-    said = [f"{key} = {' or '.join(map(str, values))}" for key, values in params.filters.items()]
+    said = [f"{key} = {' or '.join(map(named, values))}" for key, values in params.filters.items()]
     return f" after {', '.join(said)}" if said else ""

@@ -6,24 +6,19 @@ on another from here on, each core takes its own cells. One meeting of the cores
 operation, which torch's own threads have: they slow a step down wherever a core is busy with something else.
 """
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from labeltransfer.models.cores import n_cores, pool
 from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
 
 BLOCK = 64
 """Cells at a time: with 2,000 genes half a megabyte an array."""
-
-MOST_CORES = 8
-"""Beyond these the rest of a step takes longer than what they save."""
 
 
 def mean_log_likelihood(module: Any, hidden: Tensor, counts: Counts, log_library: Tensor, log_theta: Tensor) -> Tensor:
@@ -140,21 +135,14 @@ def _likelihood(
 
 def _on_all_cores(work: Callable[[int, int], _Share], n_cells: int, *, on_cpu: bool) -> list[_Share]:
     """Give each core a run of the cells; the order of what they bring is always the same."""
-    n_cores = min(os.cpu_count() or 1, MOST_CORES, max(1, n_cells // (BLOCK // 2))) if on_cpu else 1
-    if n_cores == 1:
+    n_shares = min(n_cores(), max(1, n_cells // (BLOCK // 2))) if on_cpu else 1
+    if n_shares == 1:
         return [work(0, n_cells)]
-    bounds = [n_cells * i // n_cores for i in range(n_cores + 1)]
-    others = [_pool().submit(_without_gradients, work, *bounds[i : i + 2]) for i in range(1, n_cores)]
+    bounds = [n_cells * i // n_shares for i in range(n_shares + 1)]
+    others = [pool().submit(_without_gradients, work, *bounds[i : i + 2]) for i in range(1, n_shares)]
     return [work(*bounds[:2]), *(other.result() for other in others)]
 
 
 def _without_gradients(work: Callable[[int, int], _Share], first: int, stop: int) -> _Share:
     with torch.no_grad():  # each thread has a setting of its own
         return work(first, stop)
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    n_others = min(os.cpu_count() or 1, MOST_CORES) - 1
-    # Denormal numbers are a setting of each thread; see ``speed.train``.
-    return ThreadPoolExecutor(n_others, "heads", initializer=torch.set_flush_denormal, initargs=(True,))

@@ -18,7 +18,7 @@ from labeltransfer.models.resident import ResidentCounts
 from labeltransfer.models.split import stratified_split
 from labeltransfer.models.tasks import ScviTask
 from labeltransfer.params import IntegrateParams
-from labeltransfer.presets import scvi_pace
+from labeltransfer.presets import FOR_MAPPING, scvi_pace
 
 Accelerator = Literal["cpu", "gpu"]
 
@@ -74,6 +74,7 @@ def train_scvi(
         dropout_rate=params.dropout_rate,
         gene_likelihood=params.gene_likelihood,
         dispersion=params.dispersion,
+        **(FOR_MAPPING if params.for_mapping else {}),
     )
     pace = scvi_pace(params, n_cells=adata.n_obs)
     if params.loop == "fast":

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from labeltransfer.models.heads import mean_log_likelihood
+from labeltransfer.models.layers import through
 from labeltransfer.models.resident import Cells
 
 CLASSIFICATION_RATIO = 50
@@ -48,18 +49,18 @@ class Terms:
 
 def scvi_terms(module: Any, cells: Cells) -> Terms:
     """Objective of scVI (``VAE.loss``)."""
-    q = encode(module.z_encoder, cells.x)
+    q = encode(module, cells)
     return Terms(-decode(module, q.draw, cells), _kl_to_standard(q).mean())
 
 
 def scanvi_terms(module: Any, cells: Cells) -> Terms:
     """Objective of scANVI for cells whose label is taken as unknown (``SCANVAE.loss`` without its labelled cells)."""
-    q1 = encode(module.z_encoder, cells.x)
+    q1 = encode(module, cells)
     z1 = q1.draw
     n_cells, n_labels = len(z1), module.n_labels
-    h = _layers_by_label(module.encoder_z2_z1.encoder, z1, n_labels, n_cells=n_cells)
+    h = through(module.encoder_z2_z1.encoder, z1, n_labels=n_labels, n_cells=n_cells)
     q2 = _posterior(module.encoder_z2_z1, h)
-    h = _layers_by_label(module.decoder_z1_z2.decoder, q2.draw, n_labels, n_cells=n_cells)
+    h = through(module.decoder_z1_z2.decoder, q2.draw, n_labels=n_labels, n_cells=n_cells)
     p1_mean, p1_variance = module.decoder_z1_z2.mean_decoder(h), module.decoder_z1_z2.var_decoder(h).exp()
 
     # rows are label by label: all cells with the first label, then all with the second
@@ -75,12 +76,14 @@ def scanvi_terms(module: Any, cells: Cells) -> Terms:
 
 def classification_logits(module: Any, cells: Cells) -> Tensor:
     """Logits of each label at the mean of the latent, shape (n_cells, n_labels), as ``module.classify`` gives them."""
-    return module.classifier(encode(module.z_encoder, cells.x).mean)
+    return module.classifier(encode(module, cells).mean)
 
 
-def encode(encoder: Any, x: Tensor) -> Posterior:
-    """What an encoder without covariates gives for its input."""
-    return _posterior(encoder, encoder.encoder(x))
+def encode(module: Any, cells: Cells) -> Posterior:
+    """Latent of the cells; the batch goes into it where the module was made so (``encode_covariates``)."""
+    layers = module.z_encoder.encoder
+    h = layers(cells.x, cells.batch) if module.encode_covariates else through(layers, cells.x)
+    return _posterior(module.z_encoder, h)
 
 
 def decode(module: Any, z: Tensor, cells: Cells) -> Tensor:
@@ -94,34 +97,6 @@ def _posterior(encoder: Any, h: Tensor) -> Posterior:
     mean = encoder.mean_encoder(h)
     variance = encoder.var_encoder(h).exp() + encoder.var_eps
     return Posterior(mean, variance, torch.addcmul(mean, variance.sqrt(), torch.randn_like(mean)))
-
-
-def _layers_by_label(layers: Any, x: Tensor, n_labels: int, *, n_cells: int) -> Tensor:
-    """Pass cells, once with each label, through layers that see the label beside their input.
-
-    A layer's weights fall into those of its input and those of the one-hot label. The first part is the same for all
-    labels as long as the input is, and the second is one column of the weights a label.
-
-    Parameters
-    ----------
-    layers
-        ``FCLayers`` of scvi-tools with the label as their one covariate.
-    x
-        Shape (n_cells, n_in), or (n_labels * n_cells, n_in) label by label.
-
-    Returns
-    -------
-    Tensor of shape (n_labels * n_cells, n_out), label by label.
-    """
-    for place, layer in enumerate(layers.fc_layers):
-        for part in layer:
-            if isinstance(part, nn.Linear) and layers.inject_into_layer(place):
-                of_input, of_label = part.weight[:, :-n_labels], part.weight[:, -n_labels:]
-                h = F.linear(x, of_input, part.bias).view(-1, n_cells, part.out_features)
-                x = (h + of_label.t().contiguous()[:, None]).view(-1, part.out_features)
-            elif part is not None:
-                x = part(x)
-    return x
 
 
 def _kl_to_standard(q: Posterior) -> Tensor:

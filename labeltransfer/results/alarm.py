@@ -110,7 +110,7 @@ def judge(table: pd.DataFrame, is_query: np.ndarray, held_out: np.ndarray, *, mi
             f"{beyond:.0%} of the query cells lie farther from labelled cells than 99 % of the reference cells do."
         )
     if reasons and mixed < UNMIXED:
-        reasons.append(f"The two sides hardly mix in the scVI latent: {mixed:.2f}, where 1 is as at random.")
+        reasons.append(f"The two sides hardly mix in the latent: {mixed:.2f}, where 1 is as at random.")
     failed = query > FAILED or (query > DOUBTED and apart)
     level = "alarm" if failed else "doubt" if reasons else "ok"
     return Alarm(level, tuple(reasons), query, reference, beyond, mixed)

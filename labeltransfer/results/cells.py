@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from labeltransfer import home
 from labeltransfer.results.evaluate import OBS_PREFIX
 
 TEXT = pd.StringDtype("pyarrow")
@@ -18,12 +19,18 @@ def read_cells(path: Path) -> pd.DataFrame:
 
     Labels, sides and batches come as categories, ``cell_id`` as ``TEXT``. A column of the input files whose values
     hardly repeat, such as barcodes, is ``TEXT`` too, for each slice of categories drags all of them along.
+
+    Raises
+    ------
+    RunError
+        The file is damaged.
     """
-    schema = pq.read_schema(path)
-    index = (schema.pandas_metadata or {}).get("index_columns", [])
-    table = pq.read_table(path, columns=[name for name in schema.names if name not in index])
-    columns = {name: _compact(table[name], name) for name in table.column_names}
-    return pa.table(columns).to_pandas(types_mapper={pa.string(): TEXT}.get, split_blocks=True)
+    with home.reading(path):
+        schema = pq.read_schema(path)
+        index = (schema.pandas_metadata or {}).get("index_columns", [])
+        table = pq.read_table(path, columns=[name for name in schema.names if name not in index])
+        columns = {name: _compact(table[name], name) for name in table.column_names}
+        return pa.table(columns).to_pandas(types_mapper={pa.string(): TEXT}.get, split_blocks=True)
 
 
 def _compact(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:

@@ -15,8 +15,8 @@ OBS_PREFIX = "obs."
 
 METHODS = {
     "scanvi": "scANVI",
-    "knn": "kNN on the scVI latent",
-    "forest": "Random forest on the scVI latent",
+    "knn": "kNN on the latent",
+    "forest": "Random forest on the latent",
     "regression": "Logistic regression on the genes",
 }
 """What says which label a cell has, by the beginning of its columns; scANVI's is ``predicted_label``."""
@@ -27,7 +27,12 @@ _KEPT = ["cell_id", "side", "technology", "batch", "observed_label"]
 
 
 def cell_table(
-    obs: pd.DataFrame, soft: pd.DataFrame, opinions: pd.DataFrame, *, mde_scvi: np.ndarray, mde_scanvi: np.ndarray
+    obs: pd.DataFrame,
+    soft: pd.DataFrame,
+    opinions: pd.DataFrame,
+    *,
+    mde_scvi: np.ndarray | None,
+    mde_scanvi: np.ndarray,
 ) -> pd.DataFrame:
     """Put together everything that a page or a CSV shows of a cell.
 
@@ -41,7 +46,7 @@ def cell_table(
         What other classifiers say and how far scANVI can be believed, n_cells rows; see
         :func:`.opinions.opinion_table`.
     mde_scvi, mde_scanvi
-        Maps of the two latents, each of shape (n_cells, 2).
+        Maps of the two latents, each of shape (n_cells, 2); a run that was mapped has none of scVI's.
 
     Returns
     -------
@@ -50,10 +55,11 @@ def cell_table(
     input files as ``obs.NAME``.
     """
     n_cells = len(obs)
-    if {len(soft), len(opinions)} != {n_cells} or {mde_scvi.shape, mde_scanvi.shape} != {(n_cells, 2)}:
+    maps = {name: mde for name, mde in (("scvi", mde_scvi), ("scanvi", mde_scanvi)) if mde is not None}
+    if {len(soft), len(opinions)} != {n_cells} or {mde.shape for mde in maps.values()} != {(n_cells, 2)}:
         raise ValueError(
             f"{n_cells} cells, but soft predictions of shape {soft.shape}, {len(opinions)} opinions and maps of shapes "
-            f"{mde_scvi.shape} and {mde_scanvi.shape}"
+            f"{' and '.join(str(mde.shape) for mde in maps.values())}"
         )
     labels = [str(label) for label in soft.columns]
     probability = soft.to_numpy(dtype=np.float32)
@@ -68,7 +74,7 @@ def cell_table(
     cells["n_counts"] = obs["n_counts"]
     cells["n_genes"] = obs["n_genes"]
     cells["trained_on"] = obs["trained_on"].to_numpy(bool) if "trained_on" in obs else True
-    for name, mde in (("scvi", mde_scvi), ("scanvi", mde_scanvi)):
+    for name, mde in maps.items():
         cells[f"{name}_1"], cells[f"{name}_2"] = mde[:, 0].astype(np.float32), mde[:, 1].astype(np.float32)
     inputs = [column for column in obs.columns if column.startswith(OBS_PREFIX)]
     return pd.concat([cells, obs[inputs]], axis=1)

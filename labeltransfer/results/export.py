@@ -105,7 +105,7 @@ def write_annotated(
     prepared: Path,
     cells: pd.DataFrame,
     soft: pd.DataFrame,
-    latent_scvi: np.ndarray,
+    latent_scvi: np.ndarray | None,
     latent_scanvi: np.ndarray,
     settings: Mapping[str, Any],
     run_id: str = "",
@@ -123,7 +123,7 @@ def write_annotated(
     cells, soft
         The table of cells and the soft predictions, rows in the order of ``prepared``.
     latent_scvi, latent_scanvi
-        Arrays of shape (n_cells, n_latent).
+        Arrays of shape (n_cells, n_latent); a run that was mapped has none of scVI's.
     settings
         What was asked of the run, kept as JSON in ``uns["labeltransfer"]``.
     run_id
@@ -145,9 +145,10 @@ def write_annotated(
         taught = training_labels(stored, settings.get("hidden_label"))
         obs = _annotated_obs(cells).assign(training_label=taught.array)  # the stored scANVI asks for it
         adata = anndata.AnnData(obs=obs, var=anndata.io.read_elem(source["var"]))
-        adata.obsm["X_scVI"] = np.asarray(latent_scvi)
+        if latent_scvi is not None:
+            adata.obsm["X_scVI"] = np.asarray(latent_scvi)
+            adata.obsm["X_mde_scVI"] = cells[["scvi_1", "scvi_2"]].to_numpy()
         adata.obsm["X_scANVI"] = np.asarray(latent_scanvi)
-        adata.obsm["X_mde_scVI"] = cells[["scvi_1", "scvi_2"]].to_numpy()
         adata.obsm["X_mde_scANVI"] = cells[["scanvi_1", "scanvi_2"]].to_numpy()
         adata.obsm["soft_predictions"] = soft.set_axis([_plain(label) for label in soft.columns], axis=1).set_axis(
             adata.obs_names
@@ -185,7 +186,7 @@ def _write_counts(source: h5py.Group, file: h5py.File, check: Callable[[], None]
 
 def _annotated_obs(cells: pd.DataFrame) -> pd.DataFrame:
     """The table of cells as obs: input columns under their own names again, the maps left to obsm."""
-    obs = cells.drop(columns=["scvi_1", "scvi_2", "scanvi_1", "scanvi_2"])
+    obs = cells.drop(columns=["scvi_1", "scvi_2", "scanvi_1", "scanvi_2"], errors="ignore")
     names = {str(c): str(c).removeprefix(OBS_PREFIX) for c in obs if str(c).startswith(OBS_PREFIX)}
     taken = set(obs.columns) - set(names)
     obs = obs.rename(columns={c: name for c, name in names.items() if name not in taken | {"C_scANVI", "_index"}})

@@ -26,6 +26,7 @@ class Citation:
 CITATIONS: dict[str, Citation] = {
     "scvi": Citation("Lopez et al., 2018", "Lopez R, Regier J, Cole MB, Jordan MI, Yosef N. Deep generative modeling for single-cell transcriptomics. Nature Methods 15, 1053–1058 (2018).", "https://doi.org/10.1038/s41592-018-0229-2"),  # noqa: E501
     "scanvi": Citation("Xu et al., 2021", "Xu C, Lopez R, Mehlman E, Regier J, Jordan MI, Yosef N. Probabilistic harmonization and annotation of single-cell transcriptomics data with deep generative models. Molecular Systems Biology 17, e9620 (2021).", "https://doi.org/10.15252/msb.20209620"),  # noqa: E501
+    "scarches": Citation("Lotfollahi et al., 2022", "Lotfollahi M, Naghipourfar M, Luecken MD, et al. Mapping single-cell data to reference atlases by transfer learning. Nature Biotechnology 40, 121–130 (2022).", "https://doi.org/10.1038/s41587-021-01001-7"),  # noqa: E501
     "scvi-tools": Citation("Gayoso et al., 2022", "Gayoso A, Lopez R, Xing G, et al. A Python library for probabilistic analysis of single-cell omics data. Nature Biotechnology 40, 163–166 (2022).", "https://doi.org/10.1038/s41587-021-01206-w"),  # noqa: E501
     "scverse": Citation("Virshup et al., 2023", "Virshup I, Bredikhin D, Heumos L, et al. The scverse project provides a computational ecosystem for single-cell omics data analysis. Nature Biotechnology 41, 604–606 (2023).", "https://doi.org/10.1038/s41587-023-01733-8"),  # noqa: E501
     "scanpy": Citation("Wolf et al., 2018", "Wolf FA, Angerer P, Theis FJ. SCANPY: large-scale single-cell gene expression data analysis. Genome Biology 19, 15 (2018).", "https://doi.org/10.1186/s13059-017-1382-0"),  # noqa: E501
@@ -68,15 +69,18 @@ def methods(
             cited.append(CITATIONS[key])
         return CITATIONS[key].short
 
-    parts = [*_data(params, summary, cite), *_genes(params, summary, cite)]
     tools = f"scvi-tools {versions.get('scvi-tools', '')}".strip()
-    parts += _training(params, summary, history, tools, cite)
+    if params.mapping:
+        parts = [*_data(params, summary, cite), *_mapping(params, summary, history, tools, cite)]
+    else:
+        parts = [*_data(params, summary, cite), *_genes(params, summary, cite)]
+        parts += _training(params, summary, history, tools, cite)
     parts.append(
         f"Each latent was laid out in two dimensions by minimum-distortion embedding ({cite('mde')}) with "
         f"{params.embed.n_neighbors} neighbours per cell and {params.embed.repulsive_fraction:g} pairs pushed apart "
         "per pair kept close."
     )
-    parts += _trust(trust, cite)
+    parts += _trust(trust, cite, latent="scANVI" if params.mapping else "scVI")
     if params.reject_below:
         parts.append(f"Labels with a confidence below {params.reject_below:g} were handed over as Unknown.")
     return " ".join(parts), cited
@@ -156,19 +160,49 @@ def _training(
     ]
 
 
+def _mapping(
+    params: RunParams, summary: Mapping[str, Any], history: list[dict[str, Any]], tools: str, cite: Any
+) -> list[str]:
+    """How a query was mapped; how its reference was trained is for that reference's own methods to say."""
+    first, genes = params.integrate, summary.get("genes", {})
+    epochs = max((e["epoch"] for e in history if e["event"] == "epoch" and e.get("stage") == "transfer"), default=None)
+    name = params.mapping.reference if params.mapping else ""
+    parts = []
+    if params.prepare.length_normalize == "query":
+        parts.append(
+            "Counts of the query, a full-length protocol's, were divided by gene length, matched by gene name."
+        )
+    if genes:
+        n_found = genes["n_chosen"] - genes["n_padded"]
+        parts.append(
+            f"The query has {n_found:,} of the {genes['n_chosen']:,} genes of the reference's model; the others were "
+            "set to zero."
+        )
+    took = f" for {epochs} epochs" if epochs else ""
+    parts.append(
+        f"The query was mapped onto the published reference '{name}', a scANVI model ({cite('scvi')}; "
+        f"{cite('scanvi')}) with {first.n_layers} hidden layers of {first.n_hidden} nodes and {first.n_latent} latent "
+        f"dimensions that had been trained on the reference alone, by architecture surgery ({cite('scarches')}) in "
+        f"{tools} ({cite('scvi-tools')}): only weights of the query's batches were trained{took}, without weight "
+        "decay, and no label of the query was shown. A cell's predicted label is the most probable one. The seed was "
+        f"{params.seed}."
+    )
+    return parts
+
+
 def _stopped(history: list[dict[str, Any]], stage: str) -> bool:
     return any(event["event"] == "stopped" and event.get("stage") == stage for event in history)
 
 
-def _trust(trust: Mapping[str, Any], cite: Any) -> list[str]:
+def _trust(trust: Mapping[str, Any], cite: Any, *, latent: str) -> list[str]:
     parts = []
     own = trust.get("methods", {}).get("scanvi") or {}
     if own.get("n_cells"):
         parts.append(
             f"Probabilities were calibrated by temperature scaling ({cite('temperature')}) on {own['n_cells']:,} "
             f"held-out reference cells (temperature {own['temperature']:.2f}). As second opinions k nearest neighbours "
-            "and a random forest on the scVI latent, and a logistic regression on the genes, were taught on the same "
-            "reference cells."
+            f"and a random forest on the {latent} latent, and a logistic regression on the genes, were taught on the "
+            "same reference cells."
         )
     if trust.get("ontology"):
         parts.append(f"Observed and predicted labels were compared in the Cell Ontology ({cite('ontology')}).")

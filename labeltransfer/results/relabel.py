@@ -46,8 +46,9 @@ def write_audit(folder: Path, table: pd.DataFrame) -> None:
 
 
 def read_audit(path: Path) -> pd.DataFrame:
-    """Read ``audit.parquet``."""
-    return pd.read_parquet(path)
+    """Read ``audit.parquet``; raises RunError where it is damaged."""
+    with home.reading(path):
+        return pd.read_parquet(path)
 
 
 def cells_of(cells: pd.DataFrame, table: pd.DataFrame, row: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from pprint import pformat
 from typing import Any
 
 from labeltransfer.params import RunParams, Side
-from labeltransfer.presets import scanvi_pace, scvi_pace
+from labeltransfer.presets import FOR_MAPPING, scanvi_pace, scvi_pace
 
 BODY = Path(__file__).with_name("script_body.py")
 PLACE = "SETTINGS: dict[str, Any] = {}"
@@ -131,7 +131,8 @@ def script_settings(
         "scvi": {
             "architecture": first.model_dump(
                 include={"n_layers", "n_latent", "n_hidden", "dropout_rate", "gene_likelihood", "dispersion"}
-            ),
+            )
+            | (FOR_MAPPING if first.for_mapping else {}),
             "stratified_split": first.loop == "fast",
             "train_size": first.train_size,
             "training": {

@@ -235,14 +235,19 @@ def write(soft: pd.DataFrame, cells: ad.AnnData, target: Path) -> None:
     rows = np.arange(len(best))
     pd.DataFrame(
         {
-            "cell_id": cells.obs["cell_id"].to_numpy()[query],
-            "predicted_label": soft.columns.to_numpy()[best],
+            "cell_id": harmless(cells.obs["cell_id"].to_numpy()[query]),
+            "predicted_label": harmless(soft.columns.to_numpy()[best]),
             "confidence": calibrated[rows, best],
             "raw_confidence": raw[rows, best],
-            "observed_label": cells.obs["observed_label"].to_numpy()[query],
+            "observed_label": harmless(cells.obs["observed_label"].to_numpy()[query]),
         }
     ).to_csv(target, index=False)
     print(f"{len(best):,} query cells labelled: {target}")
+
+
+def harmless(texts: np.ndarray) -> list[Any]:
+    """Texts that a spreadsheet would take for formulas get an apostrophe in front."""
+    return [f"'{t}" if isinstance(t, str) and t.startswith(tuple("=+-@\t\r\n")) else t for t in texts]
 
 
 if __name__ == "__main__":

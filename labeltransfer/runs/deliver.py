@@ -18,7 +18,7 @@ from labeltransfer.results.relations import label_table
 from labeltransfer.results.safe_csv import to_csv
 from labeltransfer.runs.edits import read_edits
 from labeltransfer.runs.run import Run
-from labeltransfer.runs.supplement import report_html, script_of
+from labeltransfer.runs.supplement import report_html, run_models, script_of
 from labeltransfer.runs.timing import reused_stages, stage_seconds
 
 ALARMS = {"alarm": "these labels should not be believed as they are", "doubt": "look twice at these labels"}
@@ -26,12 +26,12 @@ ALARMS = {"alarm": "these labels should not be believed as they are", "doubt": "
 
 def run_terms(run: Run) -> dict[str, Term]:
     """What the labels of a finished run mean in the Cell Ontology, by label."""
-    return {label: Term(**term) for label, term in home.read_json(run.artefact("evaluate", "terms.json")).items()}
+    return {label: Term(**term) for label, term in home.read_json(run.whole_artefact("evaluate", "terms.json")).items()}
 
 
 def run_metrics(run: Run) -> dict[str, Any]:
     """Scores of a finished run with the seconds that each stage took to make, and which stages were reused."""
-    scores = home.read_json(run.artefact("evaluate", "metrics.json"))
+    scores = home.read_json(run.whole_artefact("evaluate", "metrics.json"))
     return {"run_id": run.id} | scores | {"seconds": stage_seconds(run), "reused_stages": reused_stages(run)}
 
 
@@ -40,9 +40,9 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
 
     Writes ``predictions.csv``, ``per_label.csv``, ``metrics.json``, ``trust.json``, ``cells.parquet``, ``params.json``,
     ``report.html``, ``script.py``, ``scvi_model/`` and ``scanvi_model/``; where a label was hidden also
-    ``hidden.json``, see :func:`.hidden.hidden_report`.
+    ``hidden.json``, see :func:`.hidden.hidden_report`. A run that was mapped has no script and no scVI.
     """
-    cells_file = run.artefact("evaluate", "cells.parquet")
+    cells_file = run.whole_artefact("evaluate", "cells.parquet")
     cells = pd.read_parquet(cells_file)
     rule = Rule(confidence=run.params.reject_below or 0.0)
     predictions = export.predictions(cells, run.id, rule=rule, edits=read_edits(run))
@@ -50,19 +50,21 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     metrics = run_metrics(run)
     home.write_json(folder / "metrics.json", metrics)
     home.write_atomic(folder / "per_label.csv", to_csv(label_table(cells, run_terms(run))))
-    trust = home.read_json(run.artefact("evaluate", "trust.json"))
+    trust = home.read_json(run.whole_artefact("evaluate", "trust.json"))
     home.write_json(folder / "trust.json", trust)
-    shutil.copyfile(run.artefact("evaluate", "audit.csv"), folder / "audit.csv")
+    shutil.copyfile(run.whole_artefact("evaluate", "audit.csv"), folder / "audit.csv")
     report = hidden.hidden_report(cells, run.params.hidden_label) if run.params.hidden_label else None
     if report:
         home.write_json(folder / "hidden.json", report)
     shutil.copyfile(cells_file, folder / "cells.parquet")
     shutil.copyfile(run.folder / "params.json", folder / "params.json")
-    for name, stage in (("scvi_model", "integrate"), ("scanvi_model", "transfer")):
-        shutil.copytree(run.artefact(stage, "model"), folder / name, dirs_exist_ok=True)
+    for name, stage in run_models(run).items():
+        shutil.copytree(run.whole_artefact(stage, "model"), folder / name, dirs_exist_ok=True)
 
     home.write_atomic(folder / "report.html", report_html(run))
-    home.write_atomic(folder / "script.py", script_of(run))
+    with_script = run.params.mapping is None
+    if with_script:
+        home.write_atomic(folder / "script.py", script_of(run))
 
     query = metrics["query"]
     yield f"{len(predictions):,} query cells labelled: {folder / 'predictions.csv'}"
@@ -81,7 +83,8 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
         yield from _hidden_lines(report)
     if reasons := trust["alarm"]["reasons"]:
         yield f"{ALARMS[trust['alarm']['level']]}: {' '.join(reasons)}"
-    yield f"report for a supplement: {folder / 'report.html'}; script that repeats the run: {folder / 'script.py'}"
+    script = f"; script that repeats the run: {folder / 'script.py'}" if with_script else ""
+    yield f"report for a supplement: {folder / 'report.html'}{script}"
 
 
 def _hidden_lines(report: dict[str, Any]) -> Iterator[str]:
@@ -103,17 +106,17 @@ def _hidden_lines(report: dict[str, Any]) -> Iterator[str]:
 
 def annotated(run: Run, path: Path) -> None:
     """Write a finished run as one annotated h5ad, with the labels after its edits where there are any."""
-    cells, edits = pd.read_parquet(run.artefact("evaluate", "cells.parquet")), read_edits(run)
+    cells, edits = pd.read_parquet(run.whole_artefact("evaluate", "cells.parquet")), read_edits(run)
     if edits:
         decided = deciding(edits, len(cells))
         cells = pd.concat([cells, final_labels(cells["predicted_label"], edits, decided)], axis=1)
     export.write_annotated(
         path,
-        prepared=run.artefact("prepare", "prepared.h5ad"),
+        prepared=run.whole_artefact("prepare", "prepared.h5ad"),
         cells=cells,
-        soft=pd.read_parquet(run.artefact("transfer", "soft.parquet")),
-        latent_scvi=np.load(run.artefact("integrate", "latent.npy")),
-        latent_scanvi=np.load(run.artefact("transfer", "latent.npy")),
+        soft=pd.read_parquet(run.whole_artefact("transfer", "soft.parquet")),
+        latent_scvi=None if run.params.mapping else np.load(run.whole_artefact("integrate", "latent.npy")),
+        latent_scanvi=np.load(run.whole_artefact("transfer", "latent.npy")),
         settings=run.params.model_dump(mode="json"),
         run_id=run.id,
     )

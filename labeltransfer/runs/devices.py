@@ -18,20 +18,32 @@ import psutil
 import pynvml
 from filelock import Timeout
 
+from labeltransfer.errors import SettingsError
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store
+
+CPU_SLOTS = "LABELTRANSFER_CPU_SLOTS"
+PLACED = "LABELTRANSFER_PLACED"
+"""Variable that a cluster's job carries: ``gpu`` or ``cpu``, what the cluster has set aside for it."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A place where one run at a time trains; ``gpu`` is its number, None for the CPU."""
+    """A place where one run at a time trains; ``gpu`` is its number, None for the CPU.
+
+    Where several runs share the CPU, each of its ``slot`` numbers has ``n_cores`` to itself; None is all of them.
+    """
 
     name: str
     gpu: int | None = None
+    slot: int = 0
+    n_cores: int | None = None
 
     @property
     def lock_name(self) -> str:
-        return "device-cpu" if self.gpu is None else f"device-gpu-{self.gpu}"
+        if self.gpu is not None:
+            return f"device-gpu-{self.gpu}"
+        return f"device-cpu-{self.slot}" if self.slot else "device-cpu"
 
     @property
     def accelerator(self) -> Literal["cpu", "gpu"]:
@@ -58,8 +70,37 @@ def gpus() -> tuple[Device, ...]:
 
 
 def devices(wanted: str = "auto") -> tuple[Device, ...]:
-    """Devices that a run may use: every GPU, or the CPU where there is none or where it is asked for."""
-    return (gpus() if wanted == "auto" else ()) or (Device(f"{_processor()}, {os.cpu_count()} cores"),)
+    """Devices that a run may use: every GPU, or the CPU where there is none or where it is asked for.
+
+    Raises
+    ------
+    SettingsError
+        The number of CPU slots is set to what cannot be.
+    """
+    return (gpus() if wanted == "auto" else ()) or _cpu_slots()
+
+
+def devices_of(run: Run) -> tuple[Device, ...]:
+    """Devices that a run may use; none where its settings are damaged, which its worker will say."""
+    with suppress(SettingsError):
+        return devices(run.params.device)
+    return ()
+
+
+def _cpu_slots() -> tuple[Device, ...]:
+    """The CPU, as many times as ``$LABELTRANSFER_CPU_SLOTS`` says, each with its share of the cores."""
+    n_cores = os.cpu_count() or 1
+    asked = os.environ.get(CPU_SLOTS, "").strip() or "1"
+    if not (asked.isascii() and asked.isdecimal() and len(asked) < 6 and 1 <= int(asked) <= n_cores):
+        raise SettingsError(
+            f"{CPU_SLOTS} is '{asked}': set it to how many runs may share this machine's processor, a whole number "
+            f"from 1 to its {n_cores} cores, and start the app again."
+        )
+    if int(asked) == 1:
+        return (Device(f"{_processor()}, {n_cores} cores"),)
+    share = n_cores // int(asked)
+    name = f"{_processor()}, {share} of {n_cores} cores"
+    return tuple(Device(name, slot=slot, n_cores=share) for slot in range(int(asked)))
 
 
 def gpu_use(device: Device) -> dict[str, float]:
@@ -103,9 +144,9 @@ def reset_peak_memory() -> bool:
 
 @contextmanager
 def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> Iterator[Device]:
-    """Wait until a device is free and nobody queued before this run wants it; hold it until the block ends.
+    """Wait until a device is free and it is this run's turn, see :mod:`.queue`; hold the device until the block ends.
 
-    The kernel frees the lock of a process that dies.
+    The kernel frees the lock of a process that dies. On a cluster the turn has come already: it decides who runs where.
 
     Parameters
     ----------
@@ -116,27 +157,31 @@ def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> I
     every
         Seconds between two looks.
     """
+    if PLACED in os.environ:
+        yield devices("auto" if os.environ[PLACED] == "gpu" else "cpu")[0]
+        return
     store = Store(run.root)
     choice = devices(run.params.device)
     while True:
         check()
         for device in choice:
             lock = store.lock(device.lock_name)
-            with suppress(Timeout):
+            try:
                 lock.acquire(timeout=0)
-                try:
-                    # The queue is read only when a device is free, so that waiting costs next to nothing.
-                    if _first_in_line(run, store, choice):
-                        yield device
-                        return
-                finally:
-                    lock.release()
+            except Timeout:
+                continue
+            try:
+                # The queue is read only when a device is free, so that waiting costs next to nothing.
+                if _is_next(run, store, choice):
+                    yield device
+                    return
+            finally:
+                lock.release()
         time.sleep(every)
 
 
-def _first_in_line(run: Run, store: Store, choice: tuple[Device, ...]) -> bool:
-    rivals = [other for other in store.queue() if other.id < run.id]
-    return not any(devices(other.params.device) == choice for other in rivals)
+def _is_next(run: Run, store: Store, choice: tuple[Device, ...]) -> bool:
+    return next((other.id for other in store.queue() if devices_of(other) == choice), run.id) == run.id
 
 
 def _processor() -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer import home
-from labeltransfer.data.prepared import all_counts, read_cells
+from labeltransfer.data.prepared import all_counts, read_cells, read_genes
 from labeltransfer.models import second_opinion
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results import alarm, distance, opinions
@@ -48,7 +48,7 @@ def ask_others(
     """
     prepared = run.artefact("prepare", "prepared.h5ad")
     obs = read_cells(prepared)
-    latent = np.load(run.artefact("integrate", "latent.npy"))
+    latent = np.load(run.artefact(run.params.latent_stage, "latent.npy"))
     scanvi = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
     held_out = np.load(run.artefact("transfer", "held_out.npy"))
     labels, names = training_labels(obs, hidden).to_numpy(dtype=object), list(opinions.names(scanvi))
@@ -63,6 +63,9 @@ def ask_others(
     softs["forest"] = second_opinion.forest_soft(latent, labels, taught, names, seed=seed)
     progress(0.4)
     counts, _ = all_counts(prepared)
+    genes = read_genes(prepared)
+    if "padded" in genes:  # what a mapped query lacks would testify as if it were not expressed
+        counts = counts[:, ~genes.loc[genes["highly_variable"], "padded"].to_numpy()]
     softs["regression"] = second_opinion.regression_soft(
         counts, obs["n_counts"].to_numpy(), labels, taught, names, progress=lambda share: progress(0.4 + share / 2)
     )

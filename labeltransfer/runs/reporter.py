@@ -42,7 +42,7 @@ class Reporter:
         self.run = run
         self.device: Device | None = None
         self._listener = listener
-        self._status = run.status()
+        self._status = run.written_status()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._process = psutil.Process()

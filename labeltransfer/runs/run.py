@@ -3,19 +3,20 @@
 The run directory is the only contract between whoever asks for a run, its worker, and whoever looks at it::
 
     $LABELTRANSFER_HOME/
-      runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [cancel]
+      runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [owner.txt]
+                                [cancel]  [keep]  [job.json]
       stages/<stage>-<key>/     a finished artefact, shared by every run that asked for the same
       locks/                    one a device, one for the stages
 
 JSON is replaced atomically, and a worker holds ``worker.lock`` for as long as it lives: the kernel frees it
-whatever the worker dies of.
+whatever the worker dies of. ``job.json`` names the job that a run on a cluster became; there the lock tells nothing.
 """
 
 import json
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.processes import is_held
+from labeltransfer.runs.checksums import require_whole
 from labeltransfer.settings import read_params
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -50,6 +52,7 @@ class Status:
     finished: float = 0.0
     heartbeat: float = 0.0
     resources: dict[str, float] = field(default_factory=dict)
+    notice: str = ""  # what is known beside the file, in words; never written
 
     @property
     def over(self) -> bool:
@@ -75,24 +78,53 @@ class Run:
     @cached_property
     def params(self) -> RunParams:
         """What was asked; raises SettingsError where the file is damaged."""
-        return read_params(self.folder / "params.json")
+        path = self.folder / "params.json"
+        return _params_at(path, *_stamp(path))
+
+    @cached_property
+    def owner(self) -> str:
+        """Name of who started it; empty where nobody had signed in."""
+        try:
+            return (self.folder / "owner.txt").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        except OSError:  # somebody's, it cannot be told whose: an admin's to mend
+            return "?"
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether the run was handed to a cluster."""
+        return (self.folder / "job.json").exists()
 
     def status(self) -> Status:
         """What the run is doing; a run whose worker is gone shows as failed, whatever its file still says."""
-        status = self._written_status()
-        if status.over or self.has_worker():
+        status = self.written_status()
+        if status.over:
             return status
-        # The worker may have finished between the two looks.
-        status = self._written_status()
-        if status.over or (status.state == "queued" and time.time() - status.created < STARTUP_GRACE):
+        if self.on_cluster:
+            from labeltransfer.runs.on_cluster import observe  # it knows this module, and speaks HTTP
+
+            return observe(self)
+        if self.has_worker():
+            return status
+        had_worker = bool(status.heartbeat)  # told before the look at the lock: this one is gone, not on its way
+        # The worker may have begun or finished between the two looks.
+        status = self.written_status()
+        # Of a clock that was put back only the distance counts: the run would else wait for as long as it went back.
+        is_new = abs(time.time() - status.created) < STARTUP_GRACE
+        if status.over or (status.state == "queued" and is_new and not had_worker):
             return status
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
-        return replace(status, state="failed", error=reason + "Start the run again: finished stages are kept.")
+        # A full disk takes the worker's last words as well: it can only be told by looking.
+        way_out = home.no_room(self.root) or "Start the run again: finished stages are kept."
+        return replace(status, state="failed", error=reason + way_out)
 
-    def _written_status(self) -> Status:
+    def written_status(self) -> Status:
+        """What ``status.json`` says, whether or not the worker still lives."""
+        path = self.folder / "status.json"
         try:
-            return Status(**json.loads((self.folder / "status.json").read_text()))
+            return _status_at(path, *_stamp(path))
         except FileNotFoundError:
             return Status(created=_created(self.id))
         except (OSError, ValueError, TypeError):
@@ -138,6 +170,18 @@ class Run:
     def cancel_requested(self) -> bool:
         return (self.folder / "cancel").exists()
 
+    @property
+    def kept(self) -> bool:
+        """Whether somebody asked that cleaning leaves this run."""
+        return (self.folder / "keep").exists()
+
+    def keep(self, wanted: bool) -> None:
+        """Have cleaning leave this run, or take that back."""
+        if wanted:
+            (self.folder / "keep").touch()
+        else:
+            (self.folder / "keep").unlink(missing_ok=True)
+
     def stage_keys(self) -> dict[str, str]:
         """Key by stage name, of the stages that this run has reached; the last one may still be at work."""
         try:
@@ -160,6 +204,38 @@ class Run:
         if path is None or not path.exists():
             raise RunError(f"Run {self.id} has no finished stage '{stage}': start it again to make it.")
         return path
+
+    def whole_artefact(self, stage: str, name: str) -> Path:
+        """As :meth:`artefact`, with its checksum compared, for what leaves the app.
+
+        Raises
+        ------
+        RunError
+            There is no such file, or it is damaged.
+        """
+        return require_whole(self.artefact(stage, name))
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Tells one state of a file that is replaced as a whole from the next, far quicker than reading it."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
+# Pages look at every run of the home again and again, and hardly any of them has changed.
+
+
+@lru_cache(maxsize=4096)
+def _params_at(path: Path, *stamp: int) -> RunParams:
+    return read_params(path)
+
+
+@lru_cache(maxsize=4096)
+def _status_at(path: Path, *stamp: int) -> Status:
+    return Status(**json.loads(path.read_text()))
 
 
 def _created(run_id: str) -> float:

@@ -41,7 +41,7 @@ def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str],
         read_cells(prepared),
         pd.read_parquet(run.artefact("transfer", "soft.parquet")),
         pd.read_parquet(run.artefact("opinions", "opinions.parquet")),
-        mde_scvi=np.load(run.artefact("embed_scvi", "mde.npy")),
+        mde_scvi=None if run.params.mapping else np.load(run.artefact("embed_scvi", "mde.npy")),
         mde_scanvi=np.load(run.artefact("embed_scanvi", "mde.npy")),
     )
     if run.params.hidden_label is not None:
@@ -53,7 +53,7 @@ def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str],
     genes = read_genes(prepared)
     audited = audit(
         cells,
-        np.load(run.artefact("integrate", "latent.npy")),
+        np.load(run.artefact(run.params.latent_stage, "latent.npy")),
         counts,
         relations=lambda observed, predicted: ontology.pair_verdict(terms, observed, predicted),
         genes=genes.index[genes["highly_variable"]].astype(str).to_list(),

@@ -73,6 +73,8 @@ def _sisters(run: Run, runs: list[Run]) -> list[Run]:
     found = []
     for other in runs:
         try:
+            if other.params.query != run.params.query:  # most are told by this alone, and settings take long to write
+                continue
             same = other.id != run.id and other.params.last_stage == "evaluate" and family(other.params) == own
             if same and other.stage_keys().get("prepare") in (None, counts):
                 found.append(other)

@@ -19,9 +19,11 @@ from labeltransfer.results.rejection import Rule
 from labeltransfer.results.report import Material, render
 from labeltransfer.results.safe_csv import csv_blocks
 from labeltransfer.results.script import script_text
+from labeltransfer.runs.checksums import require_whole
 from labeltransfer.runs.edits import read_edits
-from labeltransfer.runs.pipeline import STAGE_TITLES
+from labeltransfer.runs.pipeline import stages_of
 from labeltransfer.runs.run import Run
+from labeltransfer.runs.stages import stage_titles
 from labeltransfer.runs.timing import training_history
 
 ANNOTATED = Path("exports") / "annotated.h5ad"
@@ -38,6 +40,7 @@ def report_html(run: Run) -> str:
     """
     status = run.status()
     stages = {name: _json(run, name, "stage.json") for name in run.stage_keys()}
+    titles = stage_titles(run.params)
     versions: dict[str, str] = {}
     for stage in stages.values():
         versions |= stage.get("versions", {})
@@ -50,7 +53,7 @@ def report_html(run: Run) -> str:
         trust=_json(run, "evaluate", "trust.json"),
         history=_history(run),
         versions=versions,
-        seconds={STAGE_TITLES.get(s, s): float(facts["seconds"]) for s, facts in stages.items() if "seconds" in facts},
+        seconds={titles.get(s, s): float(facts["seconds"]) for s, facts in stages.items() if "seconds" in facts},
         device=next((facts["device"] for facts in stages.values() if facts.get("device")), status.device),
         audit=_audit(run),
         edits=[edit.as_dict() for edit in read_edits(run)],
@@ -65,8 +68,13 @@ def script_of(run: Run) -> str:
     Raises
     ------
     RunError
-        The run was kept without what its preparation counted, or with too little of it.
+        The run was mapped onto a published reference, or was kept without what its preparation counted.
     """
+    if run.params.mapping:
+        raise RunError(
+            "A run that was mapped onto a published reference has no script: the reference's model is not in the two "
+            "files. params.json repeats it here with 'python -m labeltransfer map', as long as that is published."
+        )
     own = (_json(run, "evaluate", "trust.json").get("methods") or {}).get("scanvi") or {}
     summary = home.read_json(run.artefact("prepare", "summary.json"))
     if not all({"counts", "technology", "n_cells"} <= set(summary.get(side, {})) for side in ("reference", "query")):
@@ -90,12 +98,14 @@ def write_supplement(run: Run, target: Path) -> None:
     Raises
     ------
     RunError
-        The disk or the folder does not take the file.
+        The disk or the folder does not take the file, or something of the run is damaged.
     """
     with (
         export.built_aside(target) as building,
         zipfile.ZipFile(building, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
     ):
+        for stage in run.stage_keys():  # what the run lacks is left out, what is damaged never
+            require_whole(run.artefact(stage))
         rule = Rule(confidence=run.params.reject_below or 0.0)
         cells = read_cells(run.artefact("evaluate", "cells.parquet"))
         with archive.open("predictions.csv", "w", force_zip64=True) as file:
@@ -110,6 +120,12 @@ def write_supplement(run: Run, target: Path) -> None:
                 shutil.copyfileobj(source, file)
 
 
+def run_models(run: Run) -> dict[str, str]:
+    """The stage that keeps each model of a run, by the name of the folder that it is handed over in."""
+    models = {"scvi_model": "integrate", "scanvi_model": "transfer"}
+    return {name: stage for name, stage in models.items() if stage in stages_of(run.params)}
+
+
 def _files(run: Run) -> Iterator[tuple[str, Path]]:
     """Files that go into the zip as they are, each with its name there; those that the run lacks are left out."""
     yield "params.json", run.folder / "params.json"
@@ -119,7 +135,7 @@ def _files(run: Run) -> Iterator[tuple[str, Path]]:
     for path in (run.folder / ANNOTATED, run.folder / "edits.json"):
         if path.exists():
             yield path.name, path
-    for name, stage in (("scvi_model", "integrate"), ("scanvi_model", "transfer")):
+    for name, stage in run_models(run).items():
         with suppress(RunError):
             folder = run.artefact(stage, "model")
             yield from (

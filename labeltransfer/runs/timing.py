@@ -32,6 +32,17 @@ def stage_seconds(run: Run) -> dict[str, float]:
     return {stage: read_json(run.artefact(stage, "stage.json"))["seconds"] for stage in run.stage_keys()}
 
 
+def remade_stages(run: Run) -> dict[str, float]:
+    """When artefacts of a run were made anew, by whichever run, since they were damaged on disk; by stage."""
+    created, found = run.status().created, {}
+    for stage in run.stage_keys():
+        with suppress(RunError, AttributeError, TypeError, KeyError):  # a damaged one tells nothing
+            anew = read_json(run.artefact(stage, "stage.json")).get("made_anew")
+            if anew and anew["time"] >= created:  # what an earlier run mended is none of this one's business
+                found[stage] = float(anew["time"])
+    return found
+
+
 def reused_stages(run: Run) -> list[str]:
     """Stages that this run found finished."""
     return [event["stage"] for event in run.events("start") if event["reused"]]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labeltransfer.errors import LabelTransferError, RunCancelled
+from labeltransfer.processes import keep_to_cores, leave, rare_collections
 from labeltransfer.runs.devices import Device, device_turn
 from labeltransfer.runs.pipeline import carry_out
 from labeltransfer.runs.reporter import EXIT_CANCELLED, Reporter
@@ -36,7 +37,11 @@ def work(run: Run, *, listener: Callable[[Status], None] | None = None) -> Statu
     Status
         How the run ended.
     """
-    with run.worker_lock().acquire(timeout=LOCK_PATIENCE), Reporter(run, listener=listener) as reporter:
+    with (
+        rare_collections(),
+        run.worker_lock().acquire(timeout=LOCK_PATIENCE),
+        Reporter(run, listener=listener) as reporter,
+    ):
         try:
             Store(run.root).collect_garbage()
             with device_turn(run, check=reporter.check) as device:
@@ -63,20 +68,24 @@ def work(run: Run, *, listener: Callable[[Status], None] | None = None) -> Statu
 
 
 def _use(device: Device) -> None:
-    """Let this process see its own device alone. Works only because torch is not imported yet."""
+    """Let this process see its own device alone. Works only because neither torch nor numpy is imported yet."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "" if device.gpu is None else str(device.gpu)
     # Two OpenMP threads that spin while they wait for each other are several times slower than one on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if device.n_cores is not None:
+        keep_to_cores(device.n_cores)
 
 
 def main() -> int:
     """Entry point of the worker process."""
-    status = work(Run(Path(sys.argv[1]).resolve()))
+    run = Run(Path(sys.argv[1]).resolve())
+    # A cluster may start a job whose run was cancelled or deleted while it waited.
+    if not (run.folder / "params.json").exists() or run.written_status().over:
+        print(f"Run {run.id} is over or was deleted: nothing is done.")
+        return 1
+    status = work(run)
     return {"done": 0, "cancelled": EXIT_CANCELLED}.get(status.state, 1)
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # Everything is on the disk; taking torch's object graph apart would hold the process up for seconds.
-    os._exit(code)
+    leave(main())

@@ -10,9 +10,11 @@ import streamlit as st
 from labeltransfer.errors import RunError
 from labeltransfer.results import display, figures, relabel
 from labeltransfer.results.safe_csv import to_csv
+from labeltransfer.runs.checksums import require_whole
 from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
+from pages.shared.people import changeable, whose_to_change
 from pages.shared.words import plain
 
 KINDS = {
@@ -98,7 +100,7 @@ def audit_table(run: Run) -> pd.DataFrame | None:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _audit(path: str, mtime: int) -> pd.DataFrame:
-    return relabel.read_audit(Path(path))
+    return relabel.read_audit(require_whole(Path(path)))
 
 
 def show_suspicion(run: Run, cells: pd.DataFrame, table: pd.DataFrame, row: int) -> None:
@@ -136,20 +138,11 @@ def show_suspicion(run: Run, cells: pd.DataFrame, table: pd.DataFrame, row: int)
 
 def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
     """Keep corrections as a named layer, compare the scores, remove it again."""
-    titles = {
-        place: f"{row.observed_label} → {row.partner_label} ({row.n_cells:,} cells)"
-        for place, row in enumerate(table.itertuples(index=False))
-    }
-    with st.form(f"audit-apply-{run.id}", border=True):
-        chosen = st.multiselect(
-            "Corrections", list(titles), default=list(titles), format_func=lambda place: titles[place], key="audit-rows"
-        )
-        name = st.text_input("Name of the layer", "audited", max_chars=relabel.LONGEST_NAME, key="audit-name")
-        if st.form_submit_button("Apply this relabelling", icon=":material/edit:"):
-            relabel.keep_layer(run.folder, name, table, chosen)
-        st.caption(
-            "A layer lies beside the observed labels and never overwrites them. One of the same name is replaced."
-        )
+    own = changeable(run)
+    if own:
+        apply_form(run, table)
+    else:
+        st.caption(f"Corrections are kept with the run, for everybody who opens it. {plain(whose_to_change(run))}")
     for number, layer in enumerate(relabel.layers(run.folder)):
         audited = relabel.relabelled(cells, table, relabel.rows_of(layer, table))
         scores = relabel.side_by_side(cells, audited)
@@ -185,9 +178,29 @@ def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
                     on_click="ignore",
                     key=f"audit-layer-csv-{number}",
                 )
-                if st.button("Remove this layer", icon=":material/delete:", key=f"audit-remove-{number}"):
+                if changeable(run) and st.button(
+                    "Remove this layer", icon=":material/delete:", key=f"audit-remove-{number}"
+                ):
                     relabel.remove_layer(run.folder, layer.name)
                     st.rerun()
+
+
+def apply_form(run: Run, table: pd.DataFrame) -> None:
+    """Choose corrections and keep them as a layer."""
+    titles = {
+        place: f"{row.observed_label} → {row.partner_label} ({row.n_cells:,} cells)"
+        for place, row in enumerate(table.itertuples(index=False))
+    }
+    with st.form(f"audit-apply-{run.id}", border=True):
+        chosen = st.multiselect(
+            "Corrections", list(titles), default=list(titles), format_func=lambda place: titles[place], key="audit-rows"
+        )
+        name = st.text_input("Name of the layer", "audited", max_chars=relabel.LONGEST_NAME, key="audit-name")
+        if st.form_submit_button("Apply this relabelling", icon=":material/edit:"):
+            relabel.keep_layer(run.folder, name, table, chosen)
+        st.caption(
+            "A layer lies beside the observed labels and never overwrites them. One of the same name is replaced."
+        )
 
 
 def _layer_csv(cells: pd.DataFrame, audited: pd.Series) -> str:

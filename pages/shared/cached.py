@@ -4,7 +4,6 @@ What has a row a cell is kept once for all sessions and never copied: a million 
 click. Pages read it and never write into it.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ import streamlit as st
 
 from labeltransfer.data import prepared
 from labeltransfer.errors import RunError
+from labeltransfer.home import read_json
 from labeltransfer.params import Side
 from labeltransfer.results import display, evaluate, figures
 from labeltransfer.results.cells import read_cells
 from labeltransfer.results.evaluate import Normalize
+from labeltransfer.runs.checksums import require_whole
 from labeltransfer.runs.run import Run
 
 
@@ -67,9 +68,10 @@ def metrics(run: Run) -> dict[str, Any]:
 def trust(run: Run) -> dict[str, Any]:
     """How far a finished run's labels can be believed; empty for a run that is older than these checks."""
     try:
-        return _json(*_stamp(run.artefact("evaluate", "trust.json")))
+        path = run.artefact("evaluate", "trust.json")
     except RunError:
         return {}
+    return _json(*_stamp(path))
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def _stamp(path: Path) -> tuple[str, int]:
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the cells …")
 def _cells(path: str, mtime: int) -> pd.DataFrame:
-    return read_cells(Path(path))
+    return read_cells(require_whole(Path(path)))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -142,7 +144,7 @@ def _per_label(path: str, mtime: int, side: Side) -> pd.DataFrame:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _json(path: str, mtime: int) -> dict[str, Any]:
-    return json.loads(Path(path).read_text())
+    return read_json(require_whole(Path(path)))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -13,17 +13,22 @@ from pages.shared import sources, words
 from pages.shared.choose_catalogue import choose_catalogue
 from pages.shared.draft import Draft, draft, replace_draft
 from pages.shared.frame import catching
+from pages.shared.inbox import upload
+from pages.shared.library_view import choose_reference, drop_card
 
 SOURCES = {
     "demo": "Demo",
     "catalogue": "Tabula Muris Senis",
     "folder": "Data folder",
     "upload": "Upload",
+    "library": "Published reference",
 }
+UPLOAD_HELP = "It goes to this server's disk as it arrives. What is there already belongs in its data folder."
 SOURCE_HELP = (
     "**Demo**: a simulated marrow pair, made in seconds. **Tabula Muris Senis**: the published Smart-seq2 and 10x "
-    "files. **Data folder**: h5ad files on this server. **Upload**: a small h5ad file of yours."
+    "files. **Data folder**: h5ad files on this server. **Upload**: an h5ad file of yours."
 )
+LIBRARY_HELP = " **Published reference**: a trained one, onto which the query is mapped without training anew."
 
 
 def start_with_demo() -> None:
@@ -37,17 +42,25 @@ def choose_file(side: Side) -> str | None:
     held = draft()
     side_settings = held.settings[side]
     start = held.notes.get(f"{side}_source") or ("kept" if side_settings.get("path") else None)
-    options = [*SOURCES, "kept"] if start == "kept" else list(SOURCES)
+    options = [name for name in SOURCES if side == "reference" or name != "library"]
+    options += ["kept"] if start == "kept" else []
     source = st.segmented_control(
         "Where from",
         options,
         default=start,
         format_func=lambda name: SOURCES.get(name, "As before"),
         key=held.key(f"{side}-source"),
-        help=SOURCE_HELP,
+        help=SOURCE_HELP + (LIBRARY_HELP if side == "reference" else ""),
     )
     if source is None:
         return None
+    if side == "reference" and source == "library":
+        with catching():
+            return choose_reference(held)
+        return None
+    if side == "reference":
+        drop_card(held)
+        side_settings = held.settings[side]
     chosen: dict[str, Any] | None = None
     with catching():
         if source == "demo":
@@ -114,21 +127,14 @@ def _listed(root: Path) -> list[str]:
 
 def _upload(side: Side, held: Draft) -> dict[str, Any] | None:
     kept = held.settings[side].get("path")
-    uploaded = st.file_uploader(
-        "File",
-        type="h5ad",
-        key=held.key(f"{side}-upload"),
-        help="For small files. Larger ones belong in the server's data folder.",
-    )
-    if uploaded is not None:
-        marker = f"{side}-{uploaded.file_id}"
-        if marker not in st.session_state:
-            uploaded.seek(0)
-            kept_file = sources.keep_upload(uploaded.name, uploaded)
-            with st.spinner(f"Looking whether {words.plain(uploaded.name)} is sound: a few seconds."):
-                probe(kept_file)
-            st.session_state[marker] = str(kept_file)
-        return {"path": st.session_state[marker]}
+    sent = upload("File", ["h5ad"], key=held.key(f"{side}-upload"), about=UPLOAD_HELP)
+    if sent is not None:
+        file_id, path = sent
+        if st.session_state.get(f"{side}-probed") != file_id:
+            with st.spinner(f"Looking whether {words.plain(path.name)} is sound: a few seconds."):
+                probe(path)
+            st.session_state[f"{side}-probed"] = file_id
+        return {"path": str(path)}
     if kept and held.notes.get(f"{side}_source") == "upload":
         st.caption(f"Uploaded: {words.plain(Path(kept).name)}")
         return {"path": kept}

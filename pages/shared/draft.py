@@ -15,6 +15,7 @@ from typing import Any
 import streamlit as st
 
 from labeltransfer import home
+from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.settings import run_params
 
@@ -72,15 +73,24 @@ class Draft:
             self.save()
 
     def save(self) -> None:
-        """Write it to its file; the first time, give it an id."""
+        """Write it to its file; the first time, give it an id.
+
+        Raises
+        ------
+        RunError
+            The disk does not take it.
+        """
         folder = home.home() / "drafts"
-        folder.mkdir(exist_ok=True)
-        if not self.id:
-            self.id = secrets.token_hex(8)
-            _forget_old(folder)
-        st.session_state["draft"] = self.id
-        st.query_params["draft"] = self.id
-        home.write_json(folder / f"{self.id}.json", {"settings": self.settings, "notes": self.notes})
+        try:
+            folder.mkdir(exist_ok=True)
+            if not self.id:
+                self.id = secrets.token_hex(8)
+                _forget_old(folder)
+            st.session_state["draft"] = self.id
+            st.query_params["draft"] = self.id
+            home.write_json(folder / f"{self.id}.json", {"settings": self.settings, "notes": self.notes})
+        except OSError as error:
+            raise RunError(f"What you chose cannot be kept in {folder} ({error.strerror}): free some space.") from error
 
 
 def draft() -> Draft:
@@ -108,10 +118,20 @@ def replace_draft(params: RunParams | None, **notes: Any) -> Draft:
     return fresh
 
 
+def draft_from_run(params: RunParams) -> Draft:
+    """Start anew from the settings of a run, its inputs as they were."""
+    notes = {"reference_source": "library" if params.mapping else "kept"}
+    if params.reference_alone:
+        fresh = replace_draft(params, **notes)
+        fresh.change(query={})
+        return fresh
+    return replace_draft(params, **notes, query_source="kept")
+
+
 def _load(draft_id: str) -> Draft | None:
     if not re.fullmatch(r"[0-9a-f]{16}", draft_id or ""):  # it comes out of an address
         return None
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # whatever was done to the file
         kept = json.loads((home.home() / "drafts" / f"{draft_id}.json").read_text())
         settings, notes = dict(kept["settings"]), dict(kept["notes"])
         if all(isinstance(settings.get(side), dict) for side in SIDES):

@@ -12,6 +12,8 @@ from labeltransfer.results.edits import LONGEST, Action, Edit, deciding
 from labeltransfer.runs.edits import add_edit, can_edit, undo_edit
 from labeltransfer.runs.run import Run
 from pages.shared import cached, cached_pairs
+from pages.shared.people import may_undo
+from pages.shared.sign_in import visitor
 from pages.shared.words import plain, when
 
 ACTIONS: dict[Action, str] = {
@@ -77,7 +79,7 @@ def edit_form(run: Run, cells: pd.DataFrame, rows: np.ndarray, side: Side, obser
                 observed=observed,
                 predicted=predicted,
                 rows=tuple(rows.tolist()),
-                who=visitor(),
+                who=visitor().name,
             ),
         )
         st.rerun()
@@ -98,7 +100,7 @@ def show_edits(run: Run, n_cells: int) -> None:
     for edit, n_decided in zip(edits, decides.tolist(), strict=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"{ICONS[edit.action]} **{plain(edit.name)}**  \n{edit_words(edit, n_decided)}")
-            if st.button("Undo", icon=":material/undo:", key=f"edit-undo-{edit.id}"):
+            if may_undo(run, edit.who) and st.button("Undo", icon=":material/undo:", key=f"edit-undo-{edit.id}"):
                 undo_edit(run, edit.id)
                 st.rerun()
 
@@ -121,8 +123,3 @@ def edits_caption(edits: Sequence[Edit], n_cells: int) -> None:
             "cells of both sides: the column final_label has the outcome; edit, edit_action and edited_by say whose "
             "it is. They are listed, and undone, on Compare."
         )
-
-
-def visitor() -> str:
-    """E-mail address of who has signed in; empty where nobody has."""
-    return str(st.user.get("email") or "") if st.user.get("is_logged_in", False) else ""

@@ -9,9 +9,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from labeltransfer.errors import LabelTransferError, RunError
+from labeltransfer.home import home
 from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import find_run
 from pages.shared import draft as drafts
+from pages.shared.people import visible_run
 from pages.shared.sign_in import require_sign_in
 from pages.shared.words import STATE_BADGES, plain, read_counts, run_title, side_words
 
@@ -47,6 +48,7 @@ STEPS = (
     Step("export", "Export", "Labels as CSV, the annotated h5ad, models and figures."),
 )
 RUNS_PAGE = "pages/runs.py"
+REFERENCES_PAGE = "pages/references.py"
 
 
 def guard() -> None:
@@ -74,19 +76,25 @@ def enter_frame() -> None:
 def wanted_page() -> str | None:
     """File of the page that the address asks for by name, as it does on the way from a deep link."""
     wanted = st.query_params.get("page", "")
-    files = {step.key: step.file for step in STEPS} | {"runs": RUNS_PAGE}
+    files = {step.key: step.file for step in STEPS} | {"runs": RUNS_PAGE, "references": REFERENCES_PAGE}
     return files.get(wanted)
 
 
 def current_run() -> Run | None:
-    """The run that is open: its id stands in the address as ``run``. None where none is, or where it was deleted."""
+    """The run that is open: its id stands in the address as ``run``. None where the visitor has no such run.
+
+    Where the app's folder cannot be used nobody can tell whether the run is there: that is said, and the page stops.
+    """
     run_id = st.session_state.get("run")
     if not run_id:
         return None
     try:
-        return find_run(run_id)
+        return visible_run(run_id)
     except RunError:
-        return None
+        with catching():
+            home()
+            return None
+        st.stop()
 
 
 def open_run(run_id: str) -> None:
@@ -151,6 +159,8 @@ def _why_not(run: Run, status: Status, stage: str) -> str:
         return f"This run is {status.state}: Train shows how far it is. What belongs here appears when it is done."
     if status.state == "done" and run.params.last_stage == "prepare" and stage != "prepare":
         return "This run only prepared the data: train on it first."
+    if status.state == "done" and run.params.reference_alone:
+        return "This run trained a reference alone: publish it on References, then map queries onto it."
     if status.state == "done":
         return "What this run made has been deleted: start it again from Train."
     return f"This run {'was cancelled' if status.state == 'cancelled' else 'failed'} before it got here: see Train."
@@ -218,10 +228,9 @@ def context_line() -> None:
             return
         sides = run.params.model_dump()
         counted = _counted(run)
-        line = (
-            f"{side_words(sides['reference'], 'Reference', counted.get('reference'))} → "
-            f"{side_words(sides['query'], 'Query', counted.get('query'))} · run {run_title(run)}"
-        )
+        shown = ("reference",) if run.params.reference_alone else ("reference", "query")
+        words = " → ".join(side_words(sides[side], side.title(), counted.get(side)) for side in shown)
+        line = f"{words} · run {run_title(run)}"
         st.caption(f"{line} · {STATE_BADGES[run.status().state]}")
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 from labeltransfer.params import PrepareParams
 from pages.shared import sources
 from pages.shared.draft import Draft
+from pages.shared.inbox import upload
 from pages.shared.words import plain
 
 TUTORIAL = "tutorial"
@@ -37,8 +38,8 @@ def choose_lengths(held: Draft) -> None:
             st.caption("There is no .txt, .tsv or .csv file in the data folder.")
         path = str(sources.folder_file(name)) if name else kept
     if source == "upload":
-        uploaded = st.file_uploader("Table", type=[s[1:] for s in SUFFIXES], key=held.key("lengths-upload"))
-        path = str(sources.keep_upload(uploaded.name, uploaded)) if uploaded else kept
+        sent = upload("Table", [s[1:] for s in SUFFIXES], key=held.key("lengths-upload"))
+        path = str(sent[1]) if sent else kept
     if source == "kept" and kept:
         st.caption(f"Read from {plain(sources.describe_path(kept))}.")
     held.set_section("prepare", gene_lengths=path)

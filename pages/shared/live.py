@@ -9,11 +9,14 @@ import streamlit as st
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.home import read_json
 from labeltransfer.results.figures import loss_chart
-from labeltransfer.runs.pipeline import STAGE_TITLES, stages_of
+from labeltransfer.runs.pipeline import stages_of
 from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.stages import stage_titles
 from labeltransfer.runs.store import default_store
-from labeltransfer.runs.timing import remaining_seconds, training_history
+from labeltransfer.runs.timing import remade_stages, remaining_seconds, training_history
 from pages.shared import words
+from pages.shared.people import names_of
+from pages.shared.queue_words import places
 
 EVERY = 1.0
 """Seconds between two looks at a run at work."""
@@ -37,7 +40,9 @@ def watch(run: Run) -> None:
 
 def show(run: Run, status: Status) -> None:
     """Show the present state of a run."""
-    if status.state == "queued":
+    if status.notice:
+        st.info(words.plain(status.notice), icon=":material/cloud:")
+    elif status.state == "queued":
         _queued(run)
     if status.state == "failed":
         st.error(
@@ -69,13 +74,11 @@ def show(run: Run, status: Status) -> None:
 
 
 def _queued(run: Run) -> None:
-    queue = [r.id for r in default_store().queue()]
-    place = queue.index(run.id) + 1 if run.id in queue else 1
+    place = places().get(run.id)
     running = [r for r in default_store().runs() if r.status().state == "running"]
-    names = ", ".join(words.run_title(r) for r in running)
-    if running:
+    if running and place:
         st.info(
-            f"Waiting for a free device: number {place} of {len(queue)} in the queue. At work now: {names}.",
+            f"Waiting for a free device: {place.words(' in the queue')}. At work now: {names_of(running)}.",
             icon=":material/schedule:",
         )
     else:
@@ -86,12 +89,15 @@ def _stage_lines(run: Run, status: Status) -> list[str]:
     """One line a stage, with its state and seconds."""
     started = {e["stage"]: e for e in run.events("start")}
     ended = {e["stage"]: e for e in run.events("end")}
+    remade = remade_stages(run)
     lines = []
     for stage in stages_of(run.params):
-        title = STAGE_TITLES[stage]
+        title = stage_titles(run.params)[stage]
         if stage in ended:
             reused = started.get(stage, {}).get("reused")
             note = "reused, was finished before" if reused else words.duration(ended[stage]["seconds"])
+            if stage in remade:
+                note += f", was damaged on disk and made anew {words.when(remade[stage])}"
             icon = ":green[:material/check_circle:]"
         elif stage in started and status.state == "running":
             icon, note = ":blue[:material/pending:]", f"at work, {words.duration(time.time() - started[stage]['time'])}"
@@ -104,7 +110,7 @@ def _stage_lines(run: Run, status: Status) -> list[str]:
 
 
 def _progress(run: Run, status: Status) -> None:
-    title = STAGE_TITLES.get(status.stage, "Starting")
+    title = stage_titles(run.params).get(status.stage, "Starting")
     elapsed = words.duration(time.time() - status.started) if status.started else "unknown"
     if status.n_epochs:
         left = remaining_seconds(run, status)
@@ -145,7 +151,7 @@ def _machine(status: Status) -> None:
 
 def _result(run: Run) -> None:
     """Accuracy, where the query has labels to compare with."""
-    with suppress(LabelTransferError, OSError, ValueError, KeyError):
+    with suppress(LabelTransferError, OSError, ValueError, KeyError, TypeError):
         query = read_json(run.artefact("evaluate", "metrics.json"))["query"]
         if query["accuracy"] is None:
             st.caption(f"{query['n_cells']:,} query cells have a predicted label; none has one to compare with.")

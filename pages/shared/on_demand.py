@@ -14,10 +14,13 @@ from labeltransfer.errors import LabelTransferError
 from labeltransfer.params import RunParams
 from labeltransfer.runs import pipeline, sisters, timing
 from labeltransfer.runs.run import Run
+from labeltransfer.runs.stages import STAGES, stage_titles
 from labeltransfer.runs.store import default_store
 from pages.shared import on_demand_results as results
 from pages.shared.frame import catching, go, has_stage, open_run
-from pages.shared.start import queue_run
+from pages.shared.people import visible_runs
+from pages.shared.queue_words import before_next
+from pages.shared.start import queue_run, start_button
 from pages.shared.trust_view import rejection_rule
 from pages.shared.words import STATE_BADGES, duration, plain, run_title
 
@@ -47,7 +50,7 @@ def on_demand_section(run: Run, cells: pd.DataFrame) -> None:
     if run.id == "demo":
         st.caption(NO_FILES)
         return
-    everything = default_store().runs()
+    everything = visible_runs()
     hide, stability = st.tabs(["Hide a label", "Stability"])
     with hide, catching():
         hide_section(run, cells, everything)
@@ -58,6 +61,11 @@ def on_demand_section(run: Run, cells: pd.DataFrame) -> None:
 def hide_section(run: Run, cells: pd.DataFrame, everything: list[Run]) -> None:
     """Choose a label, start the run that hides it, and see what came of it."""
     own = run.params.hidden_label
+    if run.params.mapping:
+        st.caption(
+            "This run was mapped onto a published reference, which was taught all its labels: none can be hidden."
+        )
+        return
     if own is not None:
         st.caption(f"This run hides {plain(own)} itself: none of its classifiers was taught that label.")
         results.show_hidden(run, own, rejection_rule(run))
@@ -118,7 +126,7 @@ def is_finished(run: Run) -> bool:
 def show_state(run: Run) -> None:
     """State of a run that is not finished, in a line, with the ways on."""
     status = run.status()
-    stage = pipeline.STAGE_TITLES.get(status.stage, "")
+    stage = stage_titles(run.params).get(status.stage, "")
     epoch = f", epoch {status.epoch} of {status.n_epochs}" if status.n_epochs else ""
     at = f" at '{stage}'{epoch}" if stage and status.state == "running" else ""
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -144,8 +152,8 @@ def offer(run: Run, wanted: list[RunParams], label: str, *, key: str) -> None:
     except LabelTransferError as error:  # the files have gone since
         st.caption(f"Nothing can be trained from this run any more. {plain(str(error))}")
         return
-    st.caption(" ".join([cost(run, reused), *waiting()]))
-    if st.button(label, icon=":material/play_arrow:", key=f"{key}-{run.id}"):
+    st.caption(f"{cost(run, reused)} {before_next(wanted[0])}")
+    if start_button(label, key=f"{key}-{run.id}", primary=False, n_runs=len(wanted)):
         for params in wanted:
             queue_run(params)
         st.rerun()
@@ -156,15 +164,9 @@ def cost(run: Run, reused: list[list[str]]) -> str:
     took: dict[str, Any] = {}
     with suppress(LabelTransferError, OSError, ValueError, KeyError):
         took = timing.stage_seconds(run)
-    seconds = sum(took.get(stage, 0.0) for stages in reused for stage in pipeline.STAGES if stage not in stages)
+    seconds = sum(took.get(stage, 0.0) for stages in reused for stage in STAGES if stage not in stages)
     about = f"About {duration(seconds)} of work, as this run's own stages took." if seconds else ""
+    if run.params.mapping:
+        return about
     scvi = "scVI's model is reused." if all("integrate" in stages for stages in reused) else "scVI is trained anew."
     return f"{about} {scvi}".strip()
-
-
-def waiting() -> list[str]:
-    """A sentence about runs before the next one, where there are any."""
-    n_before = sum(not run.status().over for run in default_store().runs())
-    if not n_before:
-        return []
-    return [f"{n_before} other {'run is' if n_before == 1 else 'runs are'} at work or waiting before it."]

@@ -11,6 +11,7 @@ import streamlit as st
 from labeltransfer.results import hidden, maps, stability
 from labeltransfer.results.colours import GREY
 from labeltransfer.results.rejection import FARTHEST, Rule
+from labeltransfer.runs.checksums import require_whole
 from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.words import plain
@@ -42,14 +43,14 @@ def table_of(run: Run) -> Table:
 def hidden_report(path: str, mtime: int, label: str, confidence: float, distance: float) -> dict[str, Any]:
     """The test of a run that hid a label, see :func:`.hidden.hidden_report`, with one rule more if it is active."""
     rule = Rule(confidence, distance)
-    cells = pd.read_parquet(Path(path), columns=list(hidden.COLUMNS))
+    cells = pd.read_parquet(require_whole(Path(path)), columns=list(hidden.COLUMNS))
     return hidden.hidden_report(cells, label, {"set": rule} if rule.active else None)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Comparing the seeds …")
 def seeds_compared(tables: tuple[Table, ...]) -> stability.Stability:
     """A run, the first of the tables, against its sisters."""
-    own, *others = (pd.read_parquet(Path(path), columns=list(stability.COLUMNS)) for path, _ in tables)
+    own, *others = (pd.read_parquet(require_whole(Path(path)), columns=list(stability.COLUMNS)) for path, _ in tables)
     return stability.compare_seeds(own, others)
 
 

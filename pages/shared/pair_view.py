@@ -1,5 +1,7 @@
 """What opens behind a tile of the confusion matrix: the cells on the map, in numbers, in genes, in other words."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -10,6 +12,7 @@ from labeltransfer.results import display, dots, figures, pair
 from labeltransfer.results.colours import INK, INK_ON_DARK, LABEL_COLOURS
 from labeltransfer.results.evaluate import METHODS
 from labeltransfer.results.markers import FOLD_OFFSET, LEAST_CELLS
+from labeltransfer.results.safe_csv import to_csv
 from labeltransfer.runs.run import Run
 from pages.shared import cached, cached_pairs
 from pages.shared.cell_list import cell_list
@@ -196,7 +199,8 @@ def show_genes(run: Run, found: pair.Pair, side: Side, observed: str, predicted:
             alt=f"Dot plot of {genes.dots['gene'].nunique()} genes in these cells and both parents: a larger dot where "
             "more cells have the gene, a stronger one where the mean is higher",
         )
-    for column, group, table, n_parent in zip(st.columns(2), found.parents, genes.tables, n_parents, strict=True):
+    parents = zip(st.columns(2), found.parents, genes.tables, n_parents, strict=True)
+    for number, (column, group, table, n_parent) in enumerate(parents):
         with column:
             st.markdown(f"**What tells them from {plain(group.name)}**")
             if table is None:
@@ -210,6 +214,15 @@ def show_genes(run: Run, found: pair.Pair, side: Side, observed: str, predicted:
                 height=320,
                 column_config=GENE_COLUMNS,
                 alt=f"The {min(len(table), GENES_LISTED)} genes that tell most, with effect sizes",
+            )
+            st.download_button(
+                f"Download all {len(table):,} as CSV",
+                partial(to_csv, table[list(GENE_COLUMNS)]),
+                file_name=f"{run.id}-genes.csv",
+                mime="text/csv",
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"pair-genes-csv-{number}",
             )
 
 

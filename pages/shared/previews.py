@@ -21,6 +21,8 @@ LOSSES = (
 def show_previews(folder: Path) -> None:
     """Show a prepare artefact: key numbers, counts per cell, mean-variance, genes lost, and the steps in words."""
     counts = read_counts(folder / "summary.json")
+    if counts and "query" not in counts:  # a reference alone shares its genes with nobody
+        counts = {}
     if counts:
         _numbers(counts)
     if (folder / "prepared.h5ad").exists():
@@ -86,12 +88,20 @@ def _numbers(counts: dict[str, Any]) -> None:
             help=f"Of {genes['n_reference']:,} usable genes of the reference and {genes['n_query']:,} of the query.",
             width="content",
         )
-        st.metric(
-            "Highly variable genes",
-            f"{genes['n_chosen']:,} of {genes['n_shared']:,}",
-            help="The genes that the models are trained on.",
-            width="content",
-        )
+        if "n_padded" in genes:
+            st.metric(
+                "Genes of the models",
+                f"{genes['n_chosen'] - genes['n_padded']:,} of {genes['n_chosen']:,}",
+                help="Genes that the published reference's models see and the query has; the others stand as zeros.",
+                width="content",
+            )
+        else:
+            st.metric(
+                "Highly variable genes",
+                f"{genes['n_chosen']:,} of {genes['n_shared']:,}",
+                help="The genes that the models are trained on.",
+                width="content",
+            )
 
 
 def _gene_losses(counts: dict[str, Any]) -> None:

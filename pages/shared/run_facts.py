@@ -1,9 +1,8 @@
-"""Facts of runs for tables: the list of runs, the settings of one, and the space that all take."""
+"""Facts of runs for tables: the list of runs and the settings of one."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,19 +12,11 @@ from pydantic import BaseModel
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.home import read_json
 from labeltransfer.params import RunParams, Settings
-from labeltransfer.runs.pipeline import STAGE_TITLES
 from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.stages import STAGE_TITLES
 from labeltransfer.runs.store import find_run
 from pages.shared import words
-
-USE = {
-    "runs": "of settings and logs",
-    "stages": "of counts, models and results",
-    "downloads": "of downloads",
-    "uploads": "of uploads",
-    "demo": "of demo data",
-}
-"""What the folders under the app's own hold."""
+from pages.shared.queue_words import Place
 
 
 def shipped_demo() -> list[Run]:
@@ -35,21 +26,27 @@ def shipped_demo() -> list[Run]:
     return []
 
 
-def runs_table(runs: list[Run]) -> pd.DataFrame:
-    """One row a run, in the given order."""
-    return pd.DataFrame([_row(run) for run in runs])
+def runs_table(runs: list[Run], places: Mapping[str, Place], *, owners: bool) -> pd.DataFrame:
+    """One row a run, in the given order, with its owner if asked for.
+
+    ``places`` are those of waiting runs in the queue, by id.
+    """
+    table = pd.DataFrame([_row(run, places.get(run.id)) for run in runs])
+    return table if owners else table.drop(columns="Owner")
 
 
-def _row(run: Run) -> dict[str, str]:
+def _row(run: Run, place: Place | None) -> dict[str, str]:
     status = run.status()
     cells, accuracy = _result(run)
     name, kind = run.id, ""
     with suppress(LabelTransferError):
         name = run.params.name or words.when(status.created)
         kind = "counts only" if run.params.last_stage == "prepare" else ""
+    at = _at(status) if status.state == "running" else place.words() if place and status.state == "queued" else ""
     return {
-        "Name": f"{name} (comes with the app)" if run.id == "demo" else name,
-        "State": status.state + (f": {_at(status)}" if status.state == "running" else ""),
+        "Name": f"{name} (comes with the app)" if run.id == "demo" else f"{name} (kept)" if run.kept else name,
+        "State": status.state + (f": {at}" if at else ""),
+        "Owner": run.owner or "everybody",
         "Created": words.when(status.created),
         "Duration": _lasted(status),
         "Cells": cells or kind,
@@ -72,7 +69,7 @@ def _lasted(status: Status) -> str:
 
 def _result(run: Run) -> tuple[str, str]:
     """Cells of both sides, and accuracy with its denominator, where the run has them."""
-    with suppress(LabelTransferError, OSError, ValueError, KeyError):
+    with suppress(LabelTransferError, OSError, ValueError, KeyError, TypeError):
         scores = read_json(run.artefact("evaluate", "metrics.json"))
         query = scores["query"]
         cells = f"{scores['reference']['n_cells']:,} → {query['n_cells']:,}"
@@ -102,18 +99,3 @@ def _words(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{k} = {', '.join(v)}" for k, v in value.items()) or "none"
     return "automatic" if value is None else "yes" if value is True else "no" if value is False else str(value)
-
-
-@st.cache_data(ttl=30, max_entries=2, show_spinner=False)
-def disk_use(root: Path, n_runs: int) -> dict[str, int]:
-    """Bytes by what they hold, at most half a minute old; counted anew when the number of runs changes."""
-    return {about: _bytes(root / name) for name, about in USE.items()}
-
-
-def _bytes(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            if path.is_file() and not path.is_symlink():
-                total += path.stat().st_size
-    return total

@@ -15,6 +15,7 @@ from pages.shared.draft import Draft, draft
 from pages.shared.filters import filter_boxes
 from pages.shared.frame import catching
 from pages.shared.inputs import load_summary, report, value_columns
+from pages.shared.library_view import published_panel
 from pages.shared.side_settings import about, more_settings
 from pages.shared.widgets import composition_chart, optional_select, show_findings
 from pages.shared.words import plain
@@ -32,6 +33,8 @@ def side_panel(side: Side) -> list[str]:
     path = choose_file(side)
     if path is None:
         return [f"choose the {side}"]
+    if side == "reference" and draft().settings.get("mapping"):
+        return published_panel(draft())
     with catching():
         return _with_file(side, path)
     return [f"the {side}'s file cannot be used"]

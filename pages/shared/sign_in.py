@@ -6,6 +6,8 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
 
+from labeltransfer.runs.people import Person
+
 
 def require_sign_in() -> None:
     """Stop here unless the visitor has signed in, where this server asks for it.
@@ -13,10 +15,9 @@ def require_sign_in() -> None:
     It does with an ``[auth]`` section in the secrets, or with ``LABELTRANSFER_SIGN_IN=required``; with the second
     alone nobody gets in, so that a lost secrets file never opens the app.
     """
-    configured = _secrets("auth")
-    if configured is None and os.environ.get("LABELTRANSFER_SIGN_IN", "").lower() != "required":
+    if not sign_in_is_on():
         return
-    if configured is None:
+    if _secrets("auth") is None:
         st.error(
             "This server asks for sign-in, but none is set up: its administrator has to add [auth] to the secrets."
         )
@@ -34,16 +35,39 @@ def require_sign_in() -> None:
         st.stop()
 
 
+def sign_in_is_on() -> bool:
+    """Whether this server asks who its visitors are."""
+    return _secrets("auth") is not None or os.environ.get("LABELTRANSFER_SIGN_IN", "").lower() == "required"
+
+
+def visitor() -> Person:
+    """Who looks at the page: by e-mail address in lower case, admin if ``[access] admins`` in the secrets names it.
+
+    Without an address that the provider vouches for, a person goes by the account's own id.
+    """
+    if not sign_in_is_on():
+        return Person()
+    email = _email()
+    if not email:
+        return Person(f"account {st.user.get('sub', '')}".strip(), admin=False)  # no address: those hold no space
+    admins = {str(e).strip().lower() for e in (_secrets("access") or {}).get("admins", [])}
+    return Person(email, admin=email in admins)
+
+
 def _may_enter() -> bool:
     access = _secrets("access")
-    if access is None:
+    if access is None or set(access) == {"admins"}:
         return True
-    email = str(st.user.get("email") or "").lower()
-    if st.user.get("email_verified") is False:
-        return False
-    allowed = {str(e).lower() for e in access.get("emails", [])}
+    email = _email()
+    allowed = {str(e).lower() for e in [*access.get("emails", []), *access.get("admins", [])]}
     domains = {str(d).lower() for d in access.get("domains", [])}
-    return email in allowed or ("@" in email and email.rpartition("@")[2] in domains)
+    return "@" in email and (email in allowed or email.rpartition("@")[2] in domains)
+
+
+def _email() -> str:
+    """The visitor's address in lower case; empty where there is none, or the provider says that it is not verified."""
+    verified = str(st.user.get("email_verified", True)).lower() != "false"  # some send the word
+    return str(st.user.get("email") or "").strip().lower() if verified else ""
 
 
 def _secrets(section: str) -> dict[str, Any] | None:

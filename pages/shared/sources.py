@@ -1,18 +1,13 @@
 """Where an input file can come from, and how its path is kept inside the folders that the app may read."""
 
-import hashlib
 import os
-import re
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 from labeltransfer.errors import InputError
 from labeltransfer.home import data_dir, home
 
 LISTED_FILES = 2000
-CHUNK = 1 << 22
 
 
 def folder_files(suffixes: Iterable[str] = (".h5ad",)) -> list[str]:
@@ -54,41 +49,6 @@ def folder_file(name: str) -> Path:
     if not path.is_file():
         raise InputError(f"'{name}' is not in the data folder (any more): choose another file.")
     return path
-
-
-def keep_upload(name: str, content: BinaryIO) -> Path:
-    """Write an upload to ``home()/uploads`` under the hash of its content; the same content is kept once.
-
-    Raises
-    ------
-    InputError
-        The disk cannot take it.
-    """
-    folder = home() / "uploads"
-    try:
-        folder.mkdir(exist_ok=True)
-        digest = hashlib.sha256()
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as file:
-            try:
-                while chunk := content.read(CHUNK):
-                    digest.update(chunk)
-                    file.write(chunk)
-                file.close()
-                target = folder / digest.hexdigest()[:16] / safe_name(name)
-                target.parent.mkdir(exist_ok=True)
-                os.replace(file.name, target)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise InputError(f"'{name}' cannot be kept on this server ({error.strerror}): free some space.") from error
-    return target
-
-
-def safe_name(name: str) -> str:
-    """File name of an upload without anything that a path or a shell could read into it."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".")
-    return stem[-80:] or "upload"
 
 
 def describe_path(path: str) -> str:

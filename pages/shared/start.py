@@ -1,20 +1,51 @@
 """Start a run and ask before one is cancelled or deleted."""
 
+from pathlib import Path
 from typing import NoReturn
 
 import streamlit as st
 
+from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
-from labeltransfer.runs import executors
+from labeltransfer.runs import executors, quotas
 from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.store import Store, default_store
 from pages.shared.frame import catching, open_run
-from pages.shared.words import run_title
+from pages.shared.people import require_change
+from pages.shared.sign_in import visitor
+from pages.shared.words import plain, run_title
+
+
+def start_button(label: str, *, key: str | None = None, primary: bool = True, n_runs: int = 1) -> bool:
+    """A button that starts runs; where the visitor may start no more, it is off and says why beside it."""
+    reason = ""
+    with catching():
+        reason = _refusal(default_store().root, quotas.quotas(), visitor().name, n_runs)
+    pressed = st.button(
+        label,
+        type="primary" if primary else "secondary",
+        icon=":material/play_arrow:",
+        key=key,
+        disabled=bool(reason),
+    )
+    if reason:
+        st.caption(plain(reason))
+    return pressed
+
+
+@st.cache_data(ttl=3.0, max_entries=256, show_spinner=False)
+def _refusal(root: Path, limits: quotas.Quotas, owner: str, n_runs: int) -> str:
+    """Why a person may start no more runs under these limits, at most three seconds old; empty where they may."""
+    try:
+        quotas.check_run(Store(root), owner, n_wanted=n_runs)
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def queue_run(params: RunParams) -> Run:
-    """Queue a run and start its worker, and keep open what is; raises RunError."""
-    run = default_store().create(params)
+    """Queue a run of the visitor and start its worker, and keep open what is; raises RunError."""
+    run = default_store().create(params, visitor().name)
     executors.start(run)
     return run
 
@@ -31,8 +62,10 @@ def confirm_cancel(run: Run) -> None:
     st.write(f"**{run_title(run)}** stops within a batch or two. Finished stages are kept; the one at work is lost.")
     with st.container(horizontal=True):
         if st.button("Cancel the run", type="primary"):
-            run.request_cancel()
-            st.rerun()
+            with catching():
+                require_change(run)
+                run.request_cancel()
+                st.rerun()
         if st.button("Let it run"):
             st.rerun()
 
@@ -46,6 +79,7 @@ def confirm_delete(runs: list[Run]) -> None:
         if st.button("Delete for good", type="primary"):
             with catching():
                 for run in runs:
+                    require_change(run)
                     default_store().delete(run)
                     if st.session_state.get("run") == run.id:
                         open_run("")

@@ -6,15 +6,32 @@ import streamlit as st
 from pydantic import BaseModel
 
 from labeltransfer.params import EmbedParams, IntegrateParams, RunParams, TransferParams
-from labeltransfer.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS, Pace, PresetName, scanvi_pace, scvi_pace
-from labeltransfer.runs import pipeline
+from labeltransfer.presets import (
+    DEFAULT_PRESET,
+    PRESET_HELP,
+    PRESETS,
+    Pace,
+    PresetName,
+    mapping_pace,
+    scanvi_pace,
+    scvi_pace,
+)
+from labeltransfer.runs import executors, pipeline
 from labeltransfer.runs.devices import devices
+from labeltransfer.runs.stages import stage_titles
 from labeltransfer.runs.store import default_store
 from pages.shared.draft import Draft
+from pages.shared.queue_words import before_next
 from pages.shared.widgets import setting_input, settings_grid
 from pages.shared.words import plain
 
-PRESET_TITLES: dict[str, str] = {"fast": "Fast", "tutorial": "Tutorial", "quick": "Quick look", "own": "Own settings"}
+PRESET_TITLES: dict[str, str] = {
+    "fast": "Fast",
+    "tutorial": "Tutorial",
+    "quick": "Quick look",
+    "atlas": "Atlas reference",
+    "own": "Own settings",
+}
 SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
     "integrate": ("scVI", IntegrateParams),
     "transfer": ("scANVI", TransferParams),
@@ -40,6 +57,26 @@ def training_form(held: Draft) -> RunParams:
         held.change(**settings_grid(RunParams, ("seed", "device"), held.settings, held.key("run"), columns=4))
     with preset_place:
         _preset(held)
+    with st.container(width=420):
+        name = setting_input(RunParams, "name", held.settings.get("name"), held.key("name"))
+    held.change(name=name)
+    return held.params(last_stage="evaluate")
+
+
+def mapping_form(held: Draft) -> RunParams:
+    """The few settings of a mapping, and those of the run; raises SettingsError."""
+    st.markdown(
+        f"The query is mapped onto **{plain(held.settings['mapping']['reference'])}**: its models learn the query's "
+        "batches and nothing else. Labels, genes and architecture are the reference's own."
+    )
+    with st.expander("Advanced", icon=":material/tune:"):
+        for section, names in (("transfer", ["max_epochs"]), ("embed", list(EmbedParams.model_fields))):
+            title, model = SECTIONS[section]
+            st.markdown(f"**{title}**")
+            kept = held.settings.get(section) or {}
+            held.set_section(section, **settings_grid(model, names, kept, held.key(f"map-{section}"), columns=4))
+        st.markdown("**Run**")
+        held.change(**settings_grid(RunParams, ("seed", "device"), held.settings, held.key("run"), columns=4))
     with st.container(width=420):
         name = setting_input(RunParams, "name", held.settings.get("name"), held.key("name"))
     held.change(name=name)
@@ -83,7 +120,10 @@ def expectations(held: Draft, params: RunParams) -> None:
     """Say what the run will do: epochs, reuse and device."""
     counted = [held.notes.get(f"{side}_counted", {}).get("n_cells") for side in ("reference", "query")]
     lines = []
-    if all(counted):
+    if params.mapping and counted[1]:
+        pace = mapping_pace(params.transfer.max_epochs, n_cells=counted[1])
+        lines.append(f"{pace.max_epochs} epochs over {counted[1]:,} query cells, {pace.batch_size} cells per step.")
+    elif all(counted):
         n_cells = sum(counted)
         scvi, scanvi = scvi_pace(params.integrate, n_cells=n_cells), scanvi_pace(params.transfer, n_cells=n_cells)
         lines.append(
@@ -95,12 +135,16 @@ def expectations(held: Draft, params: RunParams) -> None:
     if len(reused) == len(pipeline.stages_of(params)):
         lines.append("Every stage of this run is finished already: it opens within seconds.")
     elif reused:
-        titles = ", ".join(f"'{pipeline.STAGE_TITLES[stage]}'" for stage in reused)
-        lines.append(f":material/recycling: Finished before and reused: {titles}.")
-    lines.append(f"It runs on {' or '.join(plain(device.name) for device in devices(params.device))}.")
-    n_before = sum(not run.status().over for run in store.runs())
-    if n_before:
-        lines.append(f"{n_before} other {'run is' if n_before == 1 else 'runs are'} at work or waiting before it.")
+        titles = stage_titles(params)
+        named = ", ".join(f"'{titles[stage]}'" for stage in reused)
+        lines.append(f":material/recycling: Finished before and reused: {named}.")
+    if executors.executor() == "ray":
+        lines.append("It runs on the cluster, as soon as that has a place free.")
+    else:
+        names = dict.fromkeys(plain(device.name) for device in devices(params.device))
+        lines.append(f"It runs on {' or '.join(names)}.")
+        if waits := before_next(params):
+            lines.append(waits)
     st.markdown("  \n".join(lines))
 
 

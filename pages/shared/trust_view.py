@@ -87,7 +87,7 @@ def show_rejection(run: Run, cells: pd.DataFrame) -> None:
             0.5,
             key=f"reject-distance-{run.id}",
             persist_state="session",
-            help="How far a cell lies from labelled reference cells in the scVI latent, as a percentile of the "
+            help="How far a cell lies from labelled reference cells in the latent, as a percentile of the "
             "reference cells' own distances: 99 means farther than 99 % of them. Kinds of cells that the reference "
             "lacks lie far, however confident a classifier is. So does a whole query that was not well integrated.",
         )

@@ -12,6 +12,8 @@ from labeltransfer.results.ontology import Term
 from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.frame import catching
+from pages.shared.people import changeable, whose_to_change
+from pages.shared.words import plain
 
 AS_LABELLED, OWN_LEVEL = "The labels themselves", "Terms of my choice"
 
@@ -144,6 +146,9 @@ def mend(run: Run, terms: Mapping[str, Term]) -> None:
     )
     if run.id == "demo":
         st.caption("The demo run is everybody's: its terms stay as they are.")
+        return
+    if not changeable(run):
+        st.caption(plain(whose_to_change(run)))
         return
     without_first = sorted(terms, key=lambda label: (terms[label].id, label))
     label = st.selectbox("Label to mend", without_first, key="verdict-label")

@@ -7,6 +7,7 @@ from typing import Any
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.runs.run import Run, State
+from labeltransfer.units import size as size
 
 STATE_BADGES: dict[State, str] = {
     "queued": ":gray-badge[:material/schedule: queued]",
@@ -56,9 +57,11 @@ def read_counts(summary: Path) -> dict[str, Any]:
     try:
         counts = json.loads(summary.read_text())
         return counts | {
-            side: counts[side] | {"n_labels": len(counts[side]["labels"])} for side in ("reference", "query")
+            side: counts[side] | {"n_labels": len(counts[side]["labels"])}
+            for side in ("reference", "query")
+            if side in counts
         }
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
@@ -81,9 +84,12 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min"
 
 
-def size(n_bytes: float) -> str:
-    """Size in decimal units, such as '3.78 GB'."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= factor:
-            return f"{n_bytes / factor:.3g} {unit}"
-    return f"{n_bytes:.0f} bytes"
+def about(seconds: float) -> str:
+    """A duration that is only expected, in words, such as 'about 25 minutes'."""
+    minutes = max(1, round(seconds / 60))
+    if minutes > 10:
+        minutes = 5 * round(minutes / 5)
+    if minutes < 90:
+        return f"about {minutes} minutes" if minutes > 1 else "about a minute"
+    hours = round(minutes / 30) / 2
+    return f"about {hours:g} hours"

@@ -1,0 +1,119 @@
+"""Do something in a forked child with bounded time and memory, and see which files outside it opens."""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+_OPENED, _READ = 0x20, 0x1
+
+
+Tell = Callable[[str], None]
+"""Takes a line that a child tells."""
+Work = Callable[[Tell], None]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one work ended: what it told, what stopped it ("" where nothing did), and what it took."""
+
+    told: list[str]
+    stopped: str
+    seconds: float
+    peak_bytes: int
+
+
+def in_children(works: Sequence[Work], *, seconds: float, memory: int) -> list[Ended]:
+    """Do some works in copies of this process: one after the other in the same copy, for as long as it lives.
+
+    The library can loop for ever in C code that no Python signal handler reaches, so the kernel ends the copy.
+
+    Parameters
+    ----------
+    works
+        Each is called with what takes its lines. An error is told as ``traceback …``.
+    seconds
+        Time that each may take.
+    memory
+        Bytes of data that a copy may have, what it inherits included.
+    """
+    ended: list[Ended] = []
+    while len(ended) < len(works):
+        ended += _in_one_child(works[len(ended) :], seconds, memory)
+    return ended
+
+
+def _in_one_child(works: Sequence[Work], seconds: float, memory: int) -> list[Ended]:
+    receive, send = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(receive)
+        _work_and_exit(works, send, seconds, memory)
+    os.close(send)
+    with os.fdopen(receive) as file:
+        told = [json.loads(line) for line in file]
+    _, status, usage = os.wait4(pid, 0)
+    stopped = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else ""
+    ended: list[Ended] = []
+    for number in range(1 + max(line["work"] for line in told)):
+        own = [line for line in told if line["work"] == number]
+        said = [line["said"] for line in own if "said" in line]
+        took = [line["seconds"] for line in own if "seconds" in line]
+        ended.append(Ended(said, "" if took else stopped, took[0] if took else seconds, usage.ru_maxrss * 1024))
+    return ended
+
+
+def _work_and_exit(works: Sequence[Work], send: int, seconds: float, memory: int) -> NoReturn:
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        warnings.simplefilter("ignore")
+        for number, work in enumerate(works):
+            _tell(send, work=number)
+            begin = time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            try:
+                work(partial(_say, send, number))
+            except BaseException:  # noqa: BLE001  this is what is looked for
+                _tell(send, work=number, said="traceback " + traceback.format_exc())
+            _tell(send, work=number, seconds=time.monotonic() - begin)
+    finally:
+        os._exit(0)
+
+
+def _say(send: int, number: int, line: str) -> None:
+    _tell(send, work=number, said=line)
+
+
+def _tell(send: int, **line: object) -> None:
+    os.write(send, json.dumps(line).encode() + b"\n")
+
+
+class Watch:
+    """Tells, by the kernel's word (inotify, Linux), whether any process opened or read a file of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        library = ctypes.CDLL(None, use_errno=True)
+        self._descriptor = library.inotify_init1(os.O_NONBLOCK)
+        if (
+            self._descriptor < 0
+            or library.inotify_add_watch(self._descriptor, os.fsencode(folder), _OPENED | _READ) < 0
+        ):
+            raise OSError(ctypes.get_errno(), f"{folder} cannot be watched")
+
+    def touched(self) -> bool:
+        """Whether something was opened or read since the last call."""
+        try:
+            return bool(os.read(self._descriptor, 65536))
+        except BlockingIOError:
+            return False

@@ -1,0 +1,86 @@
+"""Read the tables of an h5ad file, of cells or of genes, in the current layout or the one before anndata 0.7."""
+
+from collections.abc import Hashable
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from labeltransfer.data.words import AGAIN, named, shorten
+from labeltransfer.errors import InputError
+
+
+def read_frame(file: h5py.File, where: str, name: str) -> pd.DataFrame:
+    """Read the table at a place, shape (n_rows, n_columns), with names that are text.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    where
+        Such as "obs".
+    name
+        The file's name in messages.
+
+    Raises
+    ------
+    InputError
+        Two columns have the same name, or one holds what is neither text nor numbers.
+    Exception
+        h5py and anndata raise nearly every kind over damaged files.
+    """
+    from anndata.io import read_elem
+
+    item = file[where]
+    table = _read_compound(file, item) if isinstance(item, h5py.Dataset) else read_elem(item)
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"{where} is a {type(table).__name__}")
+    table.index = pd.Index(_decode(table.index.to_numpy()).astype(str), dtype=object, name=None)
+    table.columns = table.columns.astype(str)
+    if not table.columns.is_unique:
+        repeated = shorten(table.columns[table.columns.duplicated()].unique(), 3)
+        raise InputError(f"{name}: the table {where} has more than one column {repeated}. {AGAIN}")
+    return pd.DataFrame({column: _usable(table[column], where, name) for column in table}, index=table.index)
+
+
+def _usable(column: pd.Series, where: str, name: str) -> pd.Series:
+    """A column whose text is text and no bytes; refuses values that cannot be told apart: arrays, records."""
+    values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+    kinds = {type(value) for value in values} if values.dtype == object else set()
+    if values.dtype.kind == "V" or not all(issubclass(kind, Hashable) for kind in kinds):
+        what = f"column '{named(column.name)}' of {where} has values that are no text or numbers"
+        raise InputError(f"{name}: {what}. {AGAIN}")
+    if not any(issubclass(kind, bytes) for kind in kinds):
+        return column
+    texts = _decode(values.to_numpy())
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.rename_categories(texts)
+    return pd.Series(texts, index=column.index, name=column.name)
+
+
+def _read_compound(file: h5py.File, dataset: h5py.Dataset) -> pd.DataFrame:
+    """Read a table of the layout before anndata 0.7: one field a column, codes of categoricals, their names in uns."""
+    records = dataset[:]
+    fields = list(records.dtype.names or ())
+    index = next((f for f in ("index", "_index") if f in fields), fields[0])
+    columns: dict[str, object] = {}
+    for field in fields:
+        values = _decode(records[field])
+        names = file.get(f"uns/{field}_categories")
+        if isinstance(names, h5py.Dataset) and values.dtype.kind in "iu":
+            categories = pd.Index(_decode(np.atleast_1d(names[()])))
+            columns[field] = pd.Categorical.from_codes(values.astype(int).tolist(), categories=categories)
+        else:
+            columns[field] = values
+    table = pd.DataFrame({name: column for name, column in columns.items() if name != index})
+    table.index = pd.Index(_decode(records[index]))
+    return table
+
+
+def _decode(values: np.ndarray) -> np.ndarray:
+    """Text instead of bytes; other values as they are."""
+    if values.dtype.kind == "S":
+        return np.char.decode(values, "utf-8").astype(object)
+    if values.dtype.kind == "O":
+        return np.array([v.decode("utf-8") if isinstance(v, bytes) else v for v in values], dtype=object)
+    return values

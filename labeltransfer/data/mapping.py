@@ -1,0 +1,230 @@
+"""From a query file to ``prepared.h5ad`` beside a published reference, whose cells were prepared when it was trained.
+
+The models know the genes that the reference was trained on, and no others. Those that the query lacks are counted,
+told, and stand as zeros in its cells, as scvi-tools' ``prepare_query_anndata`` pads them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from labeltransfer.data.cells import join, side_summary
+from labeltransfer.data.finding import NOTHING_TO_DO, Finding
+from labeltransfer.data.gene_names import are_ensembl
+from labeltransfer.data.prepared import gene_counts, read_cells, read_genes
+from labeltransfer.data.side_counts import Progress, put_aside
+from labeltransfer.data.sides import read_side
+from labeltransfer.data.words import counted
+from labeltransfer.errors import InputError
+from labeltransfer.h5ad import new_h5ad, write_table
+from labeltransfer.home import read_json, write_json
+from labeltransfer.params import RunParams
+from labeltransfer.sparse import SparseWriter, Turner
+from labeltransfer.strata import stratified
+
+WARNED, REFUSED = 0.8, 0.5
+"""Shares of the model's genes that a query has: below the first it is warned of, as scvi-tools does; below the second
+it is refused, for most of what the encoder then reads is padding."""
+
+N_BLOCK = 256
+"""Genes of the reference in memory at a time."""
+
+
+def gene_finding(chosen: pd.Index, names: pd.Index, *, others: Mapping[str, pd.Index] | None = None) -> Finding:
+    """Tell how many of a published reference's genes a query has; an error where they are too few to map it.
+
+    Parameters
+    ----------
+    chosen
+        Genes that the reference's models see, shape (n_chosen,).
+    names
+        Gene names of the query.
+    others
+        Other gene names that its file has, by var column.
+    """
+    n_found = int(chosen.isin(names).sum())
+    share = n_found / len(chosen)
+    detail = f"The query has {n_found:,} of the {len(chosen):,} genes that the published reference's models see."
+    better = {column: int(chosen.isin(own).sum()) for column, own in (others or {}).items()}
+    best = max(better, key=lambda column: better[column], default="")
+    if best and better[best] > 1.2 * n_found:
+        way_out = f"Match genes by the query's var column '{best}': {better[best]:,} are then shared."
+    elif are_ensembl(chosen) != are_ensembl(names):
+        kinds = ("Ensembl ids", "symbols") if are_ensembl(chosen) else ("symbols", "Ensembl ids")
+        detail += f" The reference has {kinds[0]}, the query {kinds[1]}."
+        way_out = f"Add a var column with {kinds[0]} to the query, and choose it as its gene names."
+    elif int(chosen.str.upper().isin(names.str.upper()).sum()) > 2 * n_found:
+        detail += " Apart from upper and lower case many more are the same, as between mouse and human."
+        way_out = "Use a reference of the query's species, or add a var column with the other's gene names."
+    else:
+        way_out = "Check that the query is of the reference's species and holds all genes, not only a selection."
+    if share < REFUSED:
+        limit = f" At least {REFUSED:.0%} are needed."
+        return Finding("error", f"Only {share:.0%} of the reference's genes are there", detail + limit, way_out)
+    if share < WARNED:
+        detail += f" The others stand as zeros in the query. Below {WARNED:.0%} labels may suffer."
+        return Finding("warning", f"Only {share:.0%} of the reference's genes are there", detail, way_out)
+    if n_found < len(chosen):
+        detail += f" The other {len(chosen) - n_found:,} stand as zeros in the query."
+    return Finding("note", f"{share:.0%} of the reference's genes are there", detail, NOTHING_TO_DO)
+
+
+def prepare_query(
+    params: RunParams, reference: Path, folder: Path, *, report: Callable[[str], None], progress: Progress
+) -> None:
+    """Carry out the first stage of a run that maps its query onto a published reference.
+
+    Writes the same as :func:`.prepare.prepare`. Genes, in the reference's order, are those that both have and those of
+    the models that the query lacks; ``var["padded"]`` marks these.
+
+    Parameters
+    ----------
+    params
+        Settings of the run; those of ``query`` and ``prepare`` are used.
+    reference
+        Folder with the published reference's ``prepared.h5ad`` and ``summary.json``.
+    folder, report, progress
+        As for :func:`.prepare.prepare`.
+
+    Raises
+    ------
+    InputError
+        The query's file cannot be used, or has too few of the models' genes.
+    SettingsError
+        The settings leave no cell of the query, or name what is not there.
+    """
+    steps: list[str] = []
+
+    def tell(sentence: str) -> None:
+        steps.append(sentence)
+        report(sentence)
+
+    source = reference / "prepared.h5ad"
+    genes = read_genes(source)
+    chosen = genes.index[genes["highly_variable"]]
+    read = read_side(
+        params.query,
+        "query",
+        normalise=params.prepare.length_normalize == "query",
+        length_table=params.prepare.gene_lengths,
+        report=tell,
+    )
+    found = gene_finding(chosen, read.genes)
+    if found.severity == "error":
+        raise InputError(f"{found.title}. {found.detail} {found.way_out}")
+    tell(found.detail)
+    shared = genes.index[genes.index.isin(read.genes)]
+    turner = Turner(folder / "counts_by_cell", len(shared))
+    try:
+        totals = put_aside(
+            read,
+            shared,
+            turner,
+            non_integer=params.query.non_integer,
+            scratch=folder,
+            report=tell,
+            progress=lambda share: progress(0.5 * share),
+        )
+        stored = read_cells(source)
+        places = np.flatnonzero(genes.index.isin(read.genes) | genes["highly_variable"].to_numpy())
+        stored["n_counts"], stored["n_genes"], n_values = _reference_totals(source, places)
+        stored = stored.drop(columns=["training_label", "trained_on"], errors="ignore")
+        obs = join({"query": (read, totals)}, params, tell, kept=stored)
+        obs["trained_on"] = _trained_on(obs, params.prepare.max_query_cells, tell)
+        progress(0.6)
+        var = genes.iloc[places].assign(padded=lambda own: ~own.index.isin(shared))
+        _write(folder / "prepared.h5ad", obs, var, (source, places, n_values), turner, progress)
+    finally:
+        turner.file.unlink(missing_ok=True)
+    query = obs[obs["side"] == "query"]
+    kept = read_json(reference / "summary.json")
+    tallies: dict[str, dict[str, Any]] = {
+        "reference": kept["reference"],
+        "query": read.tally | side_summary(query) | {"n_trained_on": int(query["trained_on"].sum())},
+        "genes": {
+            "n_reference": len(genes),
+            "n_query": len(read.genes),
+            "n_shared": len(shared),
+            "n_only_reference": len(genes) - len(shared),
+            "n_only_query": len(read.genes) - len(shared),
+            "n_chosen": len(chosen),
+            "n_padded": int(var["padded"].sum()),
+        },
+    }
+    write_json(folder / "summary.json", {**tallies, "steps": steps})
+
+
+def _reference_totals(source: Path, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Counts and number of genes of each reference cell in some genes, shape (n_cells,), and stored values in all."""
+    sums: list[np.ndarray] = []
+    for block in _by_gene(source, places):
+        of_cells = {"minlength": block.shape[1]}
+        counts = np.bincount(block.indices, weights=block.data, **of_cells)
+        own = np.array([counts, np.bincount(block.indices, **of_cells)])
+        sums = [own] if not sums else [sums[0] + own]
+    n_counts, n_genes = sums[0]
+    # A cell without a count in what is left stays, since the models know it; nothing is divided by its zero.
+    return np.maximum(n_counts, 1), n_genes.astype(np.int64), int(n_genes.sum())
+
+
+def _by_gene(source: Path, places: np.ndarray) -> Iterator[sp.csr_matrix]:
+    """The reference's counts of the genes at some places, a line a gene, some genes at a time."""
+    for first in range(0, len(places), N_BLOCK):
+        yield gene_counts(source, places[first : first + N_BLOCK]).T
+
+
+def _trained_on(obs: pd.DataFrame, most: int, tell: Callable[[str], None]) -> np.ndarray:
+    """Mask of the cells that the models learnt from: the reference, and of the query as many as were asked for.
+
+    Few weights learn in a mapping, those of the query's batches, so that each batch has its share is enough.
+    """
+    trained = np.ones(len(obs), bool)
+    query = np.flatnonzero(obs["side"] == "query")
+    if len(query) > most:
+        batches = obs["batch"].cat.codes.to_numpy()[query]
+        drawn = stratified(batches, most, np.random.default_rng(0), least=most // (4 * len(np.unique(batches))))
+        trained[query] = False
+        trained[query[drawn]] = True
+        tell(f"Mapping learns from {most:,} of {counted(len(query), 'query cell')}, drawn from every batch.")
+    return trained
+
+
+def _write(
+    path: Path,
+    obs: pd.DataFrame,
+    var: pd.DataFrame,
+    reference: tuple[Path, np.ndarray, int],
+    turner: Turner,
+    progress: Progress,
+) -> None:
+    """Write the tables, then the counts gene by gene: the reference's cells, behind them the query's.
+
+    ``reference`` is its file, the place there of each gene of ``var``, and its stored values in them.
+    """
+    source, places, n_stored = reference
+    at = np.flatnonzero(~var["padded"].to_numpy())  # of each shared gene, its place in ``var``
+    nothing = sp.csr_matrix((1, turner.n_places), dtype=np.float32)
+    with new_h5ad(path) as (file, check):
+        write_table(ad.AnnData(obs=obs, var=var), file)
+        n_values = n_stored + turner.n_values
+        writer = SparseWriter(file, "layers/counts", layout="csc", shape=(len(obs), len(var)), n_values=n_values)
+        n_done = 0
+        for begin, lines in turner.slices():
+            n_lines = lines.shape[0]
+            stop = at[begin + n_lines] if begin + n_lines < len(at) else len(var)
+            rows = np.full(stop - n_done, n_lines)  # those of padded genes are empty
+            rows[at[begin : begin + n_lines] - n_done] = np.arange(n_lines)
+            with_padding = sp.vstack([lines, nothing], format="csr")[rows]
+            n_before = n_done
+            for own in _by_gene(source, places[n_before:stop]):
+                first = n_done - n_before
+                writer.append(sp.hstack([own, with_padding[first : first + own.shape[0]]], format="csr"))
+                n_done += own.shape[0]
+                check()
+                progress(0.6 + 0.4 * n_done / len(var))
+        writer.finish()

@@ -1,0 +1,56 @@
+"""The other cores of the machine: a step's work that one of them can do meanwhile."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from labeltransfer import processes
+
+MOST_CORES = 8
+"""Beyond these the rest of a step takes longer than what they save."""
+
+
+def n_cores() -> int:
+    """How many cores share a step."""
+    return min(processes.n_cores(), MOST_CORES)
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """Threads for the cores but the caller's own."""
+    # Denormal numbers are a setting of each thread; see ``speed.train``.
+    return ThreadPoolExecutor(n_cores() - 1, "cores", initializer=torch.set_flush_denormal, initargs=(True,))
+
+
+def differentiated_aside(value: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """The same scalar, whose gradients another core begins to compute at once, and the backward pass only fetches.
+
+    Parameters
+    ----------
+    value
+        A scalar on a processor that nothing else is made from.
+    parameters
+        What it is to be differentiated by.
+    """
+    if n_cores() == 1 or value.device.type != "cpu" or not value.requires_grad:
+        return value
+    gradients = pool().submit(torch.autograd.grad, value, parameters, allow_unused=True)
+    found: Tensor = _Aside.apply(gradients, value.detach(), *parameters)
+    return found
+
+
+class _Aside(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gradients: Future[Any], value: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return value.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        return None, None, *(g if g is None else g.mul_(grad) for g in ctx.gradients.result())

@@ -1,0 +1,82 @@
+"""Checksums of a stage artefact, kept beside its files: what tells whole from damaged.
+
+``checksums.json`` is written when an artefact is complete. Sizes alone are compared first, for a cut file is the most
+frequent damage and costs nothing to find; a file of the right size is read whole. Times of change are not asked:
+a home that was copied to another disk has new ones, and is not damaged. An artefact without the file, from before it
+was kept, counts as whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from labeltransfer import home
+from labeltransfer.errors import RunError
+
+FILE = "checksums.json"
+ALGORITHM = "sha256"
+"""Processors of the last years compute it in hardware: here twice as fast as BLAKE2b, 0.7 s for a gigabyte."""
+
+
+def seal(folder: Path) -> None:
+    """Write the checksums of every file below a folder, in place of those that are there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / FILE)
+    found = {path.relative_to(folder).as_posix(): _facts(path) for path in files}
+    home.write_json(folder / FILE, {"algorithm": ALGORITHM, "files": found})
+
+
+def damaged_files(folder: Path, *, only: Collection[str] | None = None, quick: bool = False) -> list[str]:
+    """Names of files of an artefact that are not as they were when it was completed.
+
+    Parameters
+    ----------
+    folder
+        A finished artefact, or where one was.
+    only
+        Look at these files alone, and at those below these folders.
+    quick
+        Compare sizes alone, which finds cut and missing files and reads nothing.
+    """
+    try:
+        kept: dict[str, Any] = json.loads((folder / FILE).read_text())["files"]
+        facts = {name: (int(size), str(digest)) for name, (size, digest) in kept.items()}
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return [FILE]
+    looked_at = facts if only is None else [name for name in facts if set(only) & {name, *_folders_of(name)}]
+    return sorted(name for name in looked_at if not _is_whole(folder / name, *facts[name], quick=quick))
+
+
+def require_whole(path: Path) -> Path:
+    """The path of an artefact's file or folder, once its checksums were compared.
+
+    Raises
+    ------
+    RunError
+        A file is damaged or gone.
+    """
+    folder = next((parent for parent in (path, *path.parents) if (parent / FILE).exists()), None)
+    if folder is not None:
+        damaged = damaged_files(folder, only=[path.relative_to(folder).as_posix()])
+        if damaged:
+            raise RunError(home.damage_words(folder / damaged[0], "its checksum is not the one that was kept"))
+    return path
+
+
+def _folders_of(name: str) -> list[str]:
+    return [str(folder) for folder in PurePosixPath(name).parents]
+
+
+def _facts(path: Path) -> list[Any]:
+    with path.open("rb") as file:
+        return [path.stat().st_size, hashlib.file_digest(file, ALGORITHM).hexdigest()]
+
+
+def _is_whole(path: Path, size: int, digest: str, *, quick: bool) -> bool:
+    with suppress(OSError):  # gone, or not to be read: that is what a failing disk says
+        return path.stat().st_size == size and (quick or _facts(path)[1] == digest)
+    return False

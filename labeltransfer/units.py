@@ -1,0 +1,47 @@
+"""Sizes and ages as people write them."""
+
+import re
+
+from labeltransfer.errors import SettingsError
+
+SIZES = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3}
+AGES = {"d": 86400.0, "h": 3600.0}
+
+
+def size(n_bytes: float) -> str:
+    """Size in decimal units, such as '3.78 GB'."""
+    for unit, factor in SIZES.items():
+        if n_bytes >= factor:
+            number = n_bytes / factor
+            return f"{number:.3g} {unit}" if number < 1000 else f"{number:,.0f} {unit}"
+    return f"{n_bytes:.0f} bytes"
+
+
+def parse_size(text: str, what: str) -> int:
+    """Bytes of a size such as '50GB' or '1.5 TB'.
+
+    Parameters
+    ----------
+    text
+        As somebody wrote it.
+    what
+        The setting or option, for the message.
+
+    Raises
+    ------
+    SettingsError
+        It is no size.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMgGtT][bB])\s*", text)
+    units = {unit.upper(): factor for unit, factor in SIZES.items()}
+    if found is None:
+        raise SettingsError(f"{what} is '{text}': give a number and a unit, such as 500MB, 50GB or 2TB.")
+    return round(float(found[1]) * units[found[2].upper()])
+
+
+def parse_age(text: str, what: str) -> float:
+    """Seconds of an age such as '90d' or '36h'; raises SettingsError where it is none."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([dh])\s*", text)
+    if found is None:
+        raise SettingsError(f"{what} is '{text}': give a number of days or hours, such as 90d or 36h.")
+    return float(found[1]) * AGES[found[2]]

@@ -1,0 +1,174 @@
+"""Files that somebody sends: written to the disk block by block, and kept once under the hash of their content.
+
+They stand below the app's own folder::
+
+    uploads/.arriving/<random>         not complete yet, or not asked for yet
+    uploads/<hash>/<name>              kept for as long as a run needs it, see :mod:`labeltransfer.runs.cleaning`
+    uploads/<hash>/owners.txt          who sent it, a name on each line; nobody in particular where sign-in is off
+"""
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from labeltransfer.errors import InputError, LabelTransferError
+from labeltransfer.home import home
+
+CHUNK = 1 << 22
+OWNERS = "owners.txt"
+ARRIVING = ".arriving"
+
+
+def uploads_folder() -> Path:
+    """Folder of the uploads, which need not exist yet; raises RunError where the app's own cannot be used."""
+    return home() / "uploads"
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A file that has arrived whole; ``digest`` is the SHA-256 of its content."""
+
+    part: Path
+    digest: str
+    n_bytes: int
+
+    def discard(self) -> None:
+        self.part.unlink(missing_ok=True)
+
+
+class Arriving:
+    """A file on its way in. Leaves nothing behind unless it is finished.
+
+    Parameters
+    ----------
+    n_most
+        Bytes that it may have.
+    too_large
+        What is said of a larger one.
+    """
+
+    def __init__(self, *, n_most: int | None = None, too_large: str = "") -> None:
+        self.n_bytes, self.n_most, self.too_large = 0, n_most, too_large
+        self._digest = hashlib.sha256()
+        self._fault: LabelTransferError | None = None
+        self._part: Path | None = None
+        self._file: BinaryIO | None = None
+        self._arrived = False
+
+    def write(self, block: bytes) -> None:
+        """Append a block. Once something has gone wrong, the rest is passed over, and ``finish`` tells what it was."""
+        if self._fault is None:
+            try:
+                self._append(block)
+            except LabelTransferError as error:
+                self._fault = error
+
+    def _append(self, block: bytes) -> None:
+        self.n_bytes += len(block)
+        if self.n_most is not None and self.n_bytes > self.n_most:
+            raise InputError(self.too_large)
+        self._digest.update(block)
+        with _disk():
+            if self._file is None:
+                folder = uploads_folder() / ARRIVING
+                folder.mkdir(parents=True, exist_ok=True)
+                self._part = folder / secrets.token_hex(16)
+                self._file = self._part.open("xb")
+            self._file.write(block)
+
+    def finish(self) -> Arrived:
+        """The file as it arrived.
+
+        Raises
+        ------
+        InputError
+            It is too large, or the disk cannot take it.
+        RunError
+            The app's own folder cannot be used.
+        """
+        self.write(b"")
+        if self._fault is None and self._file and self._part:
+            with _disk():
+                self._file.close()
+            self._arrived = True
+            return Arrived(self._part, self._digest.hexdigest(), self.n_bytes)
+        raise self._fault or InputError("The file did not arrive: send it again.")
+
+    def __enter__(self) -> "Arriving":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # what cannot be flushed any more is not wanted any more
+            if self._file:
+                self._file.close()
+        if self._part and not self._arrived:
+            self._part.unlink(missing_ok=True)
+
+
+def receive(content: BinaryIO) -> Arrived:
+    """Write an open file to the disk; raises InputError where the disk cannot take it."""
+    with Arriving() as file:
+        while chunk := content.read(CHUNK):
+            file.write(chunk)
+        return file.finish()
+
+
+def keep(arrived: Arrived, name: str, owner: str = "") -> Path:
+    """Give a file its place under the hash of its content; the same content is kept once.
+
+    Raises
+    ------
+    InputError
+        The disk cannot take it.
+    """
+    target = uploads_folder() / arrived.digest[:32] / safe_name(name)
+    with _disk():
+        target.parent.mkdir(exist_ok=True)
+        if target.exists():  # stays as it is: artefacts are known by their inputs' time of change too
+            arrived.discard()
+            os.utime(target.parent)  # wanted again: its age begins anew
+        else:
+            os.replace(arrived.part, target)
+        if owner not in owners(target.parent):
+            with (target.parent / OWNERS).open("a", encoding="utf-8") as file:
+                file.write(owner + "\n")
+    return target
+
+
+def kept_folders(root: Path) -> list[Path]:
+    """Folders of the uploads that are kept below the app's own folder ``root``, one a content."""
+    with suppress(OSError):
+        return [folder for folder in (root / "uploads").iterdir() if folder.is_dir() and folder.name != ARRIVING]
+    return []
+
+
+def owners(folder: Path) -> set[str]:
+    """Names of those who sent what is kept in a folder of ``uploads``; nobody's is an empty one."""
+    try:
+        return set((folder / OWNERS).read_text(encoding="utf-8", errors="replace").splitlines())
+    except OSError:
+        return set()
+
+
+def safe_name(name: str) -> str:
+    """File name of an upload without anything that a path or a shell could read into it."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".")
+    return "upload" if stem[-80:] in ("", OWNERS) else stem[-80:]
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """Say in words that the disk does not take a file."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"The file cannot be kept on this server ({error.strerror}): free some space.") from error

@@ -1,0 +1,129 @@
+"""The space that runs take: how much, keep a run from being cleaned, and clean up."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from labeltransfer.runs import cleaning, disk, quotas
+from labeltransfer.runs.cleaning import Kind, Plan
+from labeltransfer.runs.people import may_change
+from labeltransfer.runs.run import Run
+from labeltransfer.runs.store import default_store
+from labeltransfer.units import AGES, SIZES, size
+from pages.shared.frame import catching, open_run
+from pages.shared.sign_in import visitor
+
+USE = {
+    "runs": "of settings and logs",
+    "stages": "of counts, models and results",
+    "downloads": "of downloads",
+    "uploads": "of uploads",
+    "demo": "of demo data",
+    "references": "of published references",
+}
+"""What the folders under the app's own hold."""
+KINDS: dict[Kind, str] = {
+    "leftover": "Begun and never finished",
+    "artefact": "Results that no run needs",
+    "run": "Run",
+    "input": "Upload or download that no run needs",
+}
+DEFAULT_AGE = 90
+"""Days since a run ended that are offered first."""
+PLAN = "cleaning"
+
+
+def keep_button(chosen: list[Run]) -> None:
+    """Have cleaning leave the chosen run, or take that back."""
+    run = chosen[0] if len(chosen) == 1 and chosen[0].id != "demo" else None
+    may = run is not None and may_change(run, visitor())
+    kept = run is not None and run.kept
+    about = "Cleaning leaves this run and all that it needs. It can still be deleted by hand."
+    label, icon = ("No longer keep", ":material/keep_off:") if kept else ("Keep this run", ":material/keep:")
+    if st.button(label, icon=icon, disabled=not may, help=about, key="keep") and run is not None and may:
+        run.keep(not kept)
+        st.rerun()
+
+
+def space() -> None:
+    """How much disk is taken, of what limits there are, and the way to clean up."""
+    store, person, limits = default_store(), visitor(), quotas.quotas()
+    used = disk.disk_use(store.root)
+    parts = ", ".join(f"{size(used[name])} {what}" for name, what in USE.items() if used.get(name))
+    most = f" of {size(limits.disk_in_all)}" if limits.disk_in_all is not None else ""
+    said = [f"On disk: {size(sum(used.values()))}{most} in {store.root}" + (f" ({parts})." if parts else ".")]
+    if limits.disk_per_person is not None:
+        own = size(disk.person_bytes(store, person.name))
+        said.append(f"{'Your' if person.name else 'All'} runs and uploads: {own} of {size(limits.disk_per_person)}.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(" ".join(said))
+        if st.button("Clean up", icon=":material/mop:", help="Old runs and what no run needs; you see it beforehand."):
+            st.session_state.pop(PLAN, None)
+            clean_up()
+
+
+@st.dialog("Clean up", width="large", icon=":material/mop:")
+def clean_up() -> None:
+    """Ask before anything goes."""
+    cleaning_form()
+
+
+def cleaning_form() -> None:
+    """Say what would go and how much that frees, and remove it when asked to."""
+    store, person = default_store(), visitor()
+    whose = "" if person.admin else " of yours"
+    with st.container(horizontal=True):
+        age = st.number_input(
+            "Older than, days",
+            min_value=0,
+            value=DEFAULT_AGE,
+            help=f"Runs{whose} that ended longer ago, and uploads{whose or ' and downloads'} that no run needs.",
+        )
+        most = None
+        if person.admin:
+            most = st.number_input(
+                "Until everything takes at most, GB",
+                min_value=0.0,
+                value=None,
+                help="The oldest runs go, whatever their age, until the rest takes no more. Empty: by age alone.",
+            )
+    with catching():
+        plan = _plan(int(age), most)
+        if not plan.items:
+            st.write("There is nothing to clean.")
+            return
+        _show(plan)
+        if st.button(f"Remove for good, frees {size(plan.n_bytes)}", type="primary", icon=":material/delete:"):
+            cleaning.clean(store, plan, person=person)
+            st.session_state.pop(PLAN)
+            if any(item.path.name == st.session_state.get("run") for item in plan.of("run")):
+                open_run("")
+            st.rerun()
+
+
+def _plan(days: int, gigabytes: float | None) -> Plan:
+    """The plan for these settings: the very one that is shown is carried out, whatever grows old meanwhile."""
+    asked = (days, gigabytes)
+    held: tuple[Any, Plan] | None = st.session_state.get(PLAN)
+    if held is None or held[0] != asked:
+        until = None if gigabytes is None else round(gigabytes * SIZES["GB"])
+        plan = cleaning.plan(default_store(), older_than=days * AGES["d"], until=until, person=visitor())
+        held = st.session_state[PLAN] = (asked, plan)
+    return held[1]
+
+
+def _show(plan: Plan) -> None:
+    """What goes, the largest first."""
+    rows = [
+        {"What": KINDS[item.kind], "Name": item.about if item.kind == "run" else item.path.name, "Frees": item.n_bytes}
+        for item in sorted(plan.items, key=lambda item: -item.n_bytes)
+    ]
+    table = pd.DataFrame(rows)
+    table["Frees"] = table["Frees"].map(size)
+    st.dataframe(table, hide_index=True, height=260, alt="Table: what cleaning removes, and how much that frees.")
+    n_runs = len(plan.of("run"))
+    st.caption(
+        f"{n_runs} {'run' if n_runs == 1 else 'runs'} and {len(plan.items) - n_runs} other things. Runs at work, kept "
+        "runs and whatever another run needs stay."
+    )

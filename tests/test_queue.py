@@ -1,0 +1,107 @@
+"""The order of waiting runs: fair between people, first come first served for each."""
+
+import random
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labeltransfer.params import RunParams
+from labeltransfer.runs import queue
+from labeltransfer.runs.queue import Claim, in_turn
+from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.store import Store
+from labeltransfer.settings import run_params
+
+
+@pytest.fixture
+def params() -> RunParams:
+    return run_params({"reference": {"path": "r.h5ad"}, "query": {"path": "q.h5ad"}})
+
+
+def asked(*owners: str, since: int = 1) -> list[Claim]:
+    """Waiting runs, one a second; ids count the runs of all, so that they sort by time."""
+    return [Claim(f"{i:03d}", owner, float(i)) for i, owner in enumerate(owners, since)]
+
+
+def owners(claims: list[Claim]) -> str:
+    return "".join(claim.owner for claim in claims)
+
+
+def served(claims: list[Claim], *, n_devices: int = 1, arrivals: dict[int, str] | None = None) -> str:
+    """Owners in the order in which they get a device, runs taking ten seconds each and later ones coming meanwhile."""
+    order, now, known = "", 100.0, list(claims)
+    while any(not claim.turn for claim in known):
+        for claim in in_turn(known)[:n_devices]:
+            known[known.index(claim)] = replace(claim, turn=now, at_work=True)
+            order += claim.owner
+        if arrivals and len(order) in arrivals:
+            known.append(Claim(f"{900 + len(order)}", arrivals[len(order)], now + 5))
+        now += 10.0
+        known = [replace(claim, turn=now, at_work=False) if claim.at_work else claim for claim in known]
+    return order
+
+
+def test_without_owners_it_is_first_come_first_served() -> None:
+    claims = asked(*[""] * 20)
+    shuffled = random.Random(0).sample(claims, len(claims))
+    running = [replace(claims[0], turn=5.0, at_work=True), replace(claims[1], turn=4.0)]
+    assert in_turn(shuffled) == claims
+    assert in_turn([*running, *claims[2:]]) == claims[2:]
+
+
+def test_three_people_are_served_in_turn_whoever_asked_for_more() -> None:
+    assert owners(in_turn(asked(*"aaaaabbc"))) == "abcabaaa"
+    assert served(asked(*"aaaaabbc")) == "abcabaaa"
+    assert served(asked(*"aaaaabbc"), n_devices=2) == "abcabaaa"
+
+
+def test_people_with_one_run_each_are_served_as_they_came_whatever_they_had_before() -> None:
+    old = Claim("000", "a", 0.0, turn=0.5)
+    assert owners(in_turn([old, *asked(*"abc")])) == "abc"
+
+
+def test_who_has_a_run_at_work_waits_for_who_has_none() -> None:
+    running = Claim("000", "a", 0.0, turn=0.5, at_work=True)
+    assert owners(in_turn([running, *asked(*"aab")])) == "baa"
+
+
+def test_who_comes_late_waits_for_one_turn_of_each_and_starves_nobody() -> None:
+    assert served(asked(*"aaaaaa"), arrivals={2: "b"}) == "aabaaaa"
+    # b asks again each time, as soon as the last run has begun: a is served every other time all the same.
+    assert served(asked(*"aaab"), arrivals=dict.fromkeys(range(1, 9), "b")).startswith("abababb")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_run_is_lost_and_each_owner_keeps_the_own_order(seed: int) -> None:
+    rng = random.Random(seed)
+    claims = [Claim(f"{i:03d}", rng.choice("abcd"), float(i)) for i in range(60)]
+    for i in range(0, 60, 4):
+        claims[i] = replace(claims[i], turn=rng.uniform(1, 99), at_work=rng.random() < 0.3)
+    order = in_turn(claims)
+    assert sorted(c.id for c in order) == [c.id for c in claims if not c.turn]
+    for owner in "abcd":
+        mine = [c.id for c in order if c.owner == owner]
+        assert mine == sorted(mine)
+
+
+def test_the_queue_of_a_store_goes_by_owners_and_signs_of_life(tmp_path: Path, params: RunParams) -> None:
+    store, now = Store(tmp_path), time.time()
+
+    def keep(owner: str, **status: object) -> Run:
+        run = store.create(params, owner)
+        run.write_status(Status(**{"created": now, **status}))  # type: ignore[arg-type]
+        return run
+
+    with keep("ada", state="running", started=now).worker_lock():
+        ada, bob = keep("ada"), keep("bob")
+        keep("bob", state="cancelled")
+        killed = keep("eve", heartbeat=now)  # its worker had come, and is gone
+        keep("eve", created=now - 2 * queue.SILENCE)  # its worker never came
+        keep("eve", created=now + 2 * queue.SILENCE)  # nor did this one's, and the clock was put back since
+        assert store.queue() == [bob, ada]
+        assert killed.status().state == "failed"
+    with ada.worker_lock():  # a worker that hangs keeps its run from nothing but its turn
+        ada.write_status(Status(created=now - 900, heartbeat=now - 2 * queue.SILENCE))
+        assert ada.status().state == "queued" and store.queue() == [bob]
