@@ -10,6 +10,7 @@ Of the real pairs a hidden run takes a quarter of a minute to half a minute, of 
 
 import argparse
 import os
+import sys
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -131,7 +132,10 @@ def main() -> None:
     if related:
         head = [*HEADER[:2], "relative", *HEADER[2:]]
         text += "\n\nLabels with a close relative in the reference:\n\n" + table(head, related)
-    keep("A label that the reference lacks", "python -m benchmarks.hidden", text)
+    title = "A label that the reference lacks"
+    if set(options.pairs) != set(PAIRS):
+        title += f": {', '.join(options.pairs)}"
+    keep(title, " ".join(["python -m benchmarks.hidden", *sys.argv[1:]]), text)
 
 
 if __name__ == "__main__":

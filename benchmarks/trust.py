@@ -26,7 +26,7 @@ import pandas as pd
 from benchmarks.pairs import FILES, find_pair
 from benchmarks.report import keep, spread, table
 from labeltransfer.data.demo import LABELS_KEY, LENGTHS, QUERY, REFERENCE, simulate
-from labeltransfer.results.confidence import reliability, risk_coverage
+from labeltransfer.results.confidence import N_BINS, Reliability, reliability, risk_coverage
 
 ECE_DRAWS = 200
 """Draws that the calibration error by chance alone is the mean of."""
@@ -207,14 +207,31 @@ def calibration(found: dict[str, list[dict[str, Any]]]) -> str:
         own = [r["trust"]["methods"]["scanvi"] for r in runs]
         held_out = [spread([m[when]["ece"] for m in own], ".3f") for when in ("before", "after")]
         chance = spread([by_chance(m["after"]) for m in own], ".3f")
+        pooled = [pool([m[when] for m in own]) for when in ("before", "after")]
+        of_all = [f"{ece:.3f}" for ece in (pooled[0].ece, pooled[1].ece, by_chance(vars(pooled[1])))]
         query = [spread([r[f"ece_{when}"] for r in runs], ".3f") for when in ("before", "after")]
-        rows.append([name, f"{mean(m['n_cells'] for m in own):.0f}", *held_out, chance, *query])
-    header = ["pair", "held-out cells", "ECE there before", "after", "by chance", "ECE on the query before", "after"]
+        rows.append([name, f"{mean(m['n_cells'] for m in own):.0f}", *held_out, chance, *of_all, *query])
+    header = ["pair", "held-out cells", "ECE there before", "after", "by chance"]
+    header += ["all seeds' cells together, before", "after", "by chance", "ECE on the query before", "after"]
     about = (
         "Calibration error (ECE) of scANVI; after, on cells that the temperature was not fitted on. By chance: what as "
-        "many cells of a perfectly calibrated method would show."
+        "many cells of a perfectly calibrated method would show; it shrinks with the number of cells, so the held-out "
+        "cells of all seeds stand together as well."
     )
     return f"{about}\n\n{table(header, rows)}"
+
+
+def pool(curves: list[dict[str, Any]]) -> Reliability:
+    """One reliability curve over the cells of several, in the same ranges of confidence."""
+    n_cells, confidence, accuracy = (
+        np.concatenate([np.array(curve[part], dtype=float) for curve in curves])
+        for part in ("n_cells", "confidence", "accuracy")
+    )
+    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    total = np.bincount(bins, n_cells)
+    some = total > 0
+    means = (np.bincount(bins, n_cells * values)[some] / total[some] for values in (confidence, accuracy))
+    return Reliability(*means, total[some].astype(int))
 
 
 def by_chance(curve: dict[str, Any], *, seed: int = 0) -> float:
