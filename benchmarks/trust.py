@@ -230,8 +230,8 @@ def pool(curves: list[dict[str, Any]]) -> Reliability:
     bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
     total = np.bincount(bins, n_cells)
     some = total > 0
-    means = (np.bincount(bins, n_cells * values)[some] / total[some] for values in (confidence, accuracy))
-    return Reliability(*means, total[some].astype(int))
+    sure, right = (np.bincount(bins, n_cells * values)[some] / total[some] for values in (confidence, accuracy))
+    return Reliability(sure, right, total[some].astype(int))
 
 
 def by_chance(curve: dict[str, Any], *, seed: int = 0) -> float:

@@ -12,7 +12,8 @@ import pytest
 import scipy.sparse as sp
 from h5py import h5d, h5p, h5s, h5t
 
-from labeltransfer.data import matrices
+from labeltransfer.data import frames, matrices
+from labeltransfer.data.columns import filter_rows
 from labeltransfer.data.files import count_places, counts_shape, open_h5ad, read_obs, read_rows, read_sample, read_var
 from labeltransfer.errors import InputError
 from labeltransfer.h5ad import new_h5ad, write_table
@@ -357,10 +358,23 @@ def test_a_column_of_what_is_neither_text_nor_numbers_is_refused(path: Path, val
         read_obs(file)
 
 
+def test_a_column_of_raw_bytes_that_pandas_cannot_tell_apart_is_refused() -> None:
+    column = pd.Series([np.zeros(1, "i4,f8")[0]] * 3, name="odd", dtype=object)
+    with pytest.raises(InputError, match="'odd' of obs has values that are no text or numbers"):
+        frames.usable(column, "obs", "cells.h5ad")
+
+
 def test_a_column_that_is_there_twice_is_refused(path: Path) -> None:
     with_column(path, np.arange(N_CELLS), again=True)
     with open_h5ad(path) as file, pytest.raises(InputError, match="more than one column odd"):
         read_obs(file)
+
+
+def test_numbers_in_the_other_order_of_bytes_are_read(path: Path) -> None:
+    with_column(path, np.arange(N_CELLS).astype(">i4"))
+    with open_h5ad(path) as file:
+        table = read_obs(file)
+    assert filter_rows(table, {"odd": ["7"]}).nonzero()[0].tolist() == [7]
 
 
 def test_text_of_fixed_length_is_read_as_text(path: Path) -> None:

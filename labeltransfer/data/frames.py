@@ -40,22 +40,28 @@ def read_frame(file: h5py.File, where: str, name: str) -> pd.DataFrame:
     if not table.columns.is_unique:
         repeated = shorten(table.columns[table.columns.duplicated()].unique(), 3)
         raise InputError(f"{name}: the table {where} has more than one column {repeated}. {AGAIN}")
-    return pd.DataFrame({column: _usable(table[column], where, name) for column in table}, index=table.index)
+    return pd.DataFrame({column: usable(table[column], where, name) for column in table}, index=table.index)
 
 
-def _usable(column: pd.Series, where: str, name: str) -> pd.Series:
-    """A column whose text is text and no bytes; refuses values that cannot be told apart: arrays, records."""
+def usable(column: pd.Series, where: str, name: str) -> pd.Series:
+    """A column whose text is text and whose numbers are in this machine's order of bytes.
+
+    Refuses values that cannot be told apart: arrays, records.
+    """
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
     kinds = {type(value) for value in values} if values.dtype == object else set()
-    if values.dtype.kind == "V" or not all(issubclass(kind, Hashable) for kind in kinds):
+    if values.dtype.kind == "V" or not all(issubclass(kind, Hashable) and kind is not np.void for kind in kinds):
         what = f"column '{named(column.name)}' of {where} has values that are no text or numbers"
         raise InputError(f"{name}: {what}. {AGAIN}")
-    if not any(issubclass(kind, bytes) for kind in kinds):
+    if any(issubclass(kind, bytes) for kind in kinds):
+        mended = _decode(values.to_numpy())
+    elif isinstance(values.dtype, np.dtype) and not values.dtype.isnative:  # pandas can't look numbers up in these
+        mended = values.to_numpy().astype(values.dtype.newbyteorder("="))
+    else:
         return column
-    texts = _decode(values.to_numpy())
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.cat.rename_categories(texts)
-    return pd.Series(texts, index=column.index, name=column.name)
+        return column.cat.rename_categories(mended)
+    return pd.Series(mended, index=column.index, name=column.name)
 
 
 def _read_compound(file: h5py.File, dataset: h5py.Dataset) -> pd.DataFrame:
