@@ -196,7 +196,7 @@ def main() -> None:
         )
         keep(
             "Faults: killed at random",
-            f"python -m benchmarks.faults --kills {asked.kills} --minutes {asked.minutes:g} --scenarios",
+            f"python -m benchmarks.faults --kills {asked.kills} --seed {asked.seed} --scenarios",
             intro + text,
         )
 
