@@ -364,6 +364,19 @@ def test_a_column_of_raw_bytes_that_pandas_cannot_tell_apart_is_refused() -> Non
         frames.usable(column, "obs", "cells.h5ad")
 
 
+@pytest.mark.parametrize("place", ["_index", "cell_type/categories"])
+def test_text_with_a_zero_byte_is_refused(path: Path, place: str) -> None:
+    with h5py.File(path, "r+") as file:
+        attributes = dict(file[f"obs/{place}"].attrs) | {"encoding-type": "array"}
+        names = file[f"obs/{place}"].asstr()[:].astype("S12")
+        names[0] = b"T\0cell"
+        del file[f"obs/{place}"]
+        file[f"obs/{place}"] = names
+        file[f"obs/{place}"].attrs.update(attributes)
+    with open_h5ad(path) as file, pytest.raises(InputError, match="with a zero byte"):
+        read_obs(file)
+
+
 def test_a_column_that_is_there_twice_is_refused(path: Path) -> None:
     with_column(path, np.arange(N_CELLS), again=True)
     with open_h5ad(path) as file, pytest.raises(InputError, match="more than one column odd"):

@@ -1,6 +1,6 @@
 """Read the tables of an h5ad file, of cells or of genes, in the current layout or the one before anndata 0.7."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 import h5py
 import numpy as np
@@ -36,6 +36,7 @@ def read_frame(file: h5py.File, where: str, name: str) -> pd.DataFrame:
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"{where} is a {type(table).__name__}")
     table.index = pd.Index(_decode(table.index.to_numpy()).astype(str), dtype=object, name=None)
+    _require_whole(table.index, f"the names of {where}", name)
     table.columns = table.columns.astype(str)
     if not table.columns.is_unique:
         repeated = shorten(table.columns[table.columns.duplicated()].unique(), 3)
@@ -53,15 +54,24 @@ def usable(column: pd.Series, where: str, name: str) -> pd.Series:
     if values.dtype.kind == "V" or not all(issubclass(kind, Hashable) and kind is not np.void for kind in kinds):
         what = f"column '{named(column.name)}' of {where} has values that are no text or numbers"
         raise InputError(f"{name}: {what}. {AGAIN}")
+    mended: np.ndarray | None = None
     if any(issubclass(kind, bytes) for kind in kinds):
         mended = _decode(values.to_numpy())
     elif isinstance(values.dtype, np.dtype) and not values.dtype.isnative:  # pandas can't look numbers up in these
         mended = values.to_numpy().astype(values.dtype.newbyteorder("="))
-    else:
+    if kinds:
+        _require_whole(values if mended is None else mended, f"column '{named(column.name)}' of {where}", name)
+    if mended is None:
         return column
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.rename_categories(mended)
     return pd.Series(mended, index=column.index, name=column.name)
+
+
+def _require_whole(texts: Iterable[object], what: str, name: str) -> None:
+    """Refuse text with a zero byte in it: no h5ad file can be written with it."""
+    if any(isinstance(text, str) and "\0" in text for text in texts):
+        raise InputError(f"{name}: in {what} is text with a zero byte, which no h5ad file can be written with. {AGAIN}")
 
 
 def _read_compound(file: h5py.File, dataset: h5py.Dataset) -> pd.DataFrame:
