@@ -158,7 +158,8 @@ def _labels(obs: pd.DataFrame, key: str | None, side: Side, name: str) -> Iterat
         yield Finding("note", f"{len(counts):,} labels in {key}", detail, NOTHING_TO_DO)
     yield from _missing_labels(labels, without, side)
     if isinstance(labels.dtype, pd.CategoricalDtype):
-        unused = [c for c in labels.cat.categories if c not in set(labels.dropna().unique())]
+        used = set(labels.dropna().unique())
+        unused = [category for category in labels.cat.categories if category not in used]
         if unused:
             detail = f"{len(unused):,} categories of '{key}' have no cells here: {shorten(unused, 5)}."
             yield Finding("note", "Unused categories", detail, "Nothing to do: the app ignores them.")
