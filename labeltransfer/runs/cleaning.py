@@ -183,7 +183,7 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
 def _artefacts(runs: list[Run]) -> dict[str, set[str]] | None:
     """Artefacts of each run by its id; None where those of some run cannot be told, for then none goes."""
     try:
-        return {run.id: {f"{stage}-{key}" for stage, key in run.stage_keys().items()} for run in runs}
+        return {run.id: run.artefact_names() for run in runs}
     except RunError:
         return None
 

@@ -80,7 +80,7 @@ def artefact_names(runs: "Iterable[Run]") -> set[str]:
     names: set[str] = set()
     for run in runs:
         with suppress(RunError):
-            names |= {f"{stage}-{key}" for stage, key in run.stage_keys().items()}
+            names |= run.artefact_names()
     return names
 
 

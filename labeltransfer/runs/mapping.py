@@ -1,6 +1,6 @@
 """The stages of a run that maps its query onto a published reference, where they differ from those of other runs.
 
-Each leaves the same files as its twin in :mod:`.pipeline`: of the reference's cells those that it was published with,
+Each leaves the same files as its twin in :mod:`.stages`: of the reference's cells those that it was published with,
 of the query's what the mapping gives. So all that comes behind knows no difference.
 """
 

@@ -191,6 +191,10 @@ class Run:
         except ValueError as error:
             raise RunError(f"stages.json of run {self.id} is damaged: start the run again.") from error
 
+    def artefact_names(self) -> set[str]:
+        """Folder names of the artefacts that this run refers to; raises RunError where that cannot be told."""
+        return {f"{stage}-{key}" for stage, key in self.stage_keys().items()}
+
     def artefact(self, stage: str, name: str = "") -> Path:
         """Path of a file in one of this run's stage artefacts.
 

@@ -120,7 +120,7 @@ class Store:
         runs = self.runs()
         alive = {run.id for run in runs if not run.status().over}
         try:
-            kept = {f"{stage}-{key}" for run in runs for stage, key in run.stage_keys().items()}
+            kept = {name for run in runs for name in run.artefact_names()}
         except RunError:  # some run's references are damaged: what it needs cannot be told, so all is kept
             kept = None
         unwanted = []
