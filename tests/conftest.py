@@ -9,8 +9,13 @@ from labeltransfer.data.demo import demo_params
 from labeltransfer.params import IntegrateParams, RunParams, SideParams, TransferParams
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
+
     from labeltransfer.runs.reference_card import Card
     from labeltransfer.runs.run import Run
+    from labeltransfer.runs.store import Store
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -29,6 +34,23 @@ def lt_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("LABELTRANSFER_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def store(lt_home: Path) -> "Store":
+    """The empty store there."""
+    from labeltransfer.runs.store import default_store
+
+    return default_store()
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A Chromium for all tests of a module."""
+    from browser import chromium
+
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +73,12 @@ def small_params(demo_pair: Path) -> RunParams:
             "transfer": TransferParams(max_epochs=2),
         }
     )
+
+
+@pytest.fixture
+def prepare_only(small_params: RunParams) -> RunParams:
+    """The same, ended once the counts are prepared."""
+    return small_params.model_copy(update={"last_stage": "prepare"})
 
 
 @pytest.fixture(scope="session")

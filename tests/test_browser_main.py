@@ -17,7 +17,6 @@ from browser import (
     Server,
     button,
     choose,
-    chromium,
     chromium_path,
     click_a_tile,
     fill,
@@ -59,12 +58,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             for run in Store(app.home).runs():
                 run.request_cancel()
                 wait_until(lambda run=run: run.status().over)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from browser import (
     Server,
     button,
     choose,
-    chromium,
     chromium_path,
     heading,
     open_page,
@@ -43,12 +42,6 @@ pytestmark = [
 
 MARKUP = "<img src=x onerror=window.trapped=1> **bold**"
 STEPS = ("Data", "Preprocess", "Train", "Explore", "Compare", "Export", "References", "Runs")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

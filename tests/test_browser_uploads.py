@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="playwright, which drives the browser, is not installed")
 
-from browser import Server, chromium, chromium_path, open_page, serving, settle, wait_until
+from browser import Server, chromium_path, open_page, serving, settle, wait_until
 from playwright.sync_api import Browser, Page, expect
 
 pytestmark = [
@@ -21,12 +21,6 @@ pytestmark = [
 ]
 
 MB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

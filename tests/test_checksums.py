@@ -16,7 +16,7 @@ from labeltransfer.results.cells import read_cells
 from labeltransfer.runs import checksums
 from labeltransfer.runs.checksums import damaged_files, require_whole, seal
 from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import SHIPPED, Store, default_store
+from labeltransfer.runs.store import SHIPPED, Store
 from labeltransfer.runs.timing import remade_stages
 from labeltransfer.runs.worker import work
 
@@ -42,16 +42,6 @@ def artefact(tmp_path: Path) -> Path:
     (folder / "model" / "weights").write_bytes(b"weights" * 100)
     seal(folder)
     return folder
-
-
-@pytest.fixture
-def store(lt_home: Path) -> Store:
-    return default_store()
-
-
-@pytest.fixture
-def prepare_only(small_params: RunParams) -> RunParams:
-    return small_params.model_copy(update={"last_stage": "prepare"})
 
 
 def test_each_kind_of_damage_is_found_and_named(artefact: Path) -> None:

@@ -16,17 +16,12 @@ from labeltransfer.params import RunParams
 from labeltransfer.runs import cleaning, disk, quotas
 from labeltransfer.runs.people import Person
 from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import Store, default_store
+from labeltransfer.runs.store import Store
 from labeltransfer.settings import run_params
 from labeltransfer.units import parse_age, parse_size, size
 
 DAY = 86400.0
 ADA, BOB = Person("ada", admin=False), Person("bob", admin=False)
-
-
-@pytest.fixture
-def store(lt_home: Path) -> Store:
-    return default_store()
 
 
 def params(**paths: str) -> RunParams:

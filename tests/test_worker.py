@@ -19,7 +19,7 @@ from labeltransfer.runs.deliver import deliver
 from labeltransfer.runs.pipeline import reusable_stages, stage_keys
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.stages import STAGES
-from labeltransfer.runs.store import Store, default_store
+from labeltransfer.runs.store import Store
 
 WORKER = [sys.executable, "-m", "labeltransfer.runs.worker"]
 
@@ -38,16 +38,6 @@ def worker(run: Run, **settings: object) -> subprocess.Popen[bytes]:
 
 def half_built(store: Store) -> list[str]:
     return [folder.name for folder in store.stages.iterdir() if folder.name.startswith(".")]
-
-
-@pytest.fixture
-def store(lt_home: Path) -> Store:
-    return default_store()
-
-
-@pytest.fixture
-def prepare_only(small_params: RunParams) -> RunParams:
-    return small_params.model_copy(update={"last_stage": "prepare"})
 
 
 def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(store: Store, small_params: RunParams) -> None:
