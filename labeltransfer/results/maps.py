@@ -3,7 +3,7 @@
 import html
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -71,13 +71,16 @@ def scatter(
     )
     points = cells[[f"{basis}_1", f"{basis}_2"]].to_numpy(dtype=np.float32)
     marks = Marks(hover_texts(cells), np.arange(len(cells)) if rows is None else rows)
+    written: list[dict[str, Any]] = []
     groups = _numbers if pd.api.types.is_numeric_dtype(colour) else _categories
     for place, side in enumerate(panels, start=1):
         shown = (cells["side"] == side).to_numpy() if side else np.ones(len(cells), dtype=bool)
         for trace in groups(points, marks, colour, shown, colours or {}, first=place == 1):
             figure.add_trace(trace, row=1, col=place)
         if names is not None:
-            _write_names(figure, points, names, shown, place, INK_ON_DARK if dark else INK)
+            written += _names(points, names, shown, place, INK_ON_DARK if dark else INK)
+    # All at once: each one that is added by itself costs a look at all before it.
+    figure.update_layout(annotations=[*figure.layout.annotations, *written])
     # A name at the edge needs room on both sides of its group.
     _lay_out(figure, points, n_cells=len(cells), height=height, margin=0.07 if names is None else 0.14)
     if groups is _numbers:
@@ -200,25 +203,27 @@ def _numbers(
     return traces
 
 
-def _write_names(
-    figure: go.Figure, points: np.ndarray, names: pd.Series, shown: np.ndarray, place: int, ink: str
-) -> None:
-    """Write each group's name at the median of its cells; annotations, because text would lie under WebGL points."""
+def _names(points: np.ndarray, names: pd.Series, shown: np.ndarray, place: int, ink: str) -> list[dict[str, Any]]:
+    """Each group's name at the median of its cells; annotations, because text would lie under WebGL points."""
     codes, groups = coded(names)
+    annotations = []
     for code in np.unique(codes[shown]):
         name = groups[code]
         if name != NO_LABEL:
             x, y = np.median(points[shown & (codes == code)], axis=0).tolist()
             lines = textwrap.wrap(short(name, 40), 18)
-            figure.add_annotation(
-                x=x,
-                y=y,
-                xref=f"x{place}",
-                yref=f"y{place}",
-                text="<br>".join(html.escape(line) for line in lines),
-                showarrow=False,
-                font={"size": 11, "color": ink, "shadow": "auto", "weight": 600},
+            annotations.append(
+                {
+                    "x": x,
+                    "y": y,
+                    "xref": f"x{place}",
+                    "yref": f"y{place}",
+                    "text": "<br>".join(html.escape(line) for line in lines),
+                    "showarrow": False,
+                    "font": {"size": 11, "color": ink, "shadow": "auto", "weight": 600},
+                }
             )
+    return annotations
 
 
 def _lay_out(figure: go.Figure, points: np.ndarray, *, n_cells: int, height: int, margin: float = 0.07) -> None:
