@@ -82,6 +82,16 @@ def test_the_layout_of_anndata_0_6_gives_the_same_tables_and_counts(tmp_path: Pa
         np.testing.assert_array_equal(read_rows(file, "X", np.array([40, 2])).toarray(), counts()[[40, 2]])
 
 
+def test_codes_whose_names_are_no_list_are_refused_not_taken_for_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "old.h5ad"
+    write_legacy(path)
+    with h5py.File(path, "r+") as file:
+        del file["uns/cell_type_categories"]
+        file["uns/cell_type_categories/T cell"] = 1
+    with open_h5ad(path) as file, pytest.raises(InputError, match="cannot be read"):
+        read_obs(file)
+
+
 def test_the_layout_of_anndata_0_7_with_category_references_is_read(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         group = file["obs"]

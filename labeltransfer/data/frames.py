@@ -83,7 +83,9 @@ def _read_compound(file: h5py.File, dataset: h5py.Dataset) -> pd.DataFrame:
     for field in fields:
         values = _decode(records[field])
         names = file.get(f"uns/{field}_categories")
-        if isinstance(names, h5py.Dataset) and values.dtype.kind in "iu":
+        if isinstance(names, h5py.Group):
+            raise TypeError(f"{names.name} is no list")
+        if names is not None and values.dtype.kind in "iu":
             categories = pd.Index(_decode(np.atleast_1d(names[()])))
             columns[field] = pd.Categorical.from_codes(values.astype(int).tolist(), categories=categories)
         else:
