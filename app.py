@@ -23,6 +23,7 @@ from pages.shared.frame import (
 )
 from pages.shared.sign_in import require_sign_in
 from pages.shared.spooling import SpoolUploads
+from pages.shared.words import plain
 
 ICON = Path(__file__).parent / "pages" / "shared" / "icon.png"
 
@@ -30,7 +31,9 @@ ICON = Path(__file__).parent / "pages" / "shared" / "icon.png"
 def frame() -> None:
     """Draw what stands round every page, and the page."""
     # An icon of its own: Streamlit would fetch a named one from the internet.
-    st.set_page_config(page_title="Label transfer", page_icon=str(ICON), layout="wide")
+    st.set_page_config(
+        page_title="Label transfer", page_icon=str(ICON), layout="wide", initial_sidebar_state="collapsed"
+    )
     enter_frame()
     require_sign_in()
 
@@ -63,7 +66,7 @@ def frame() -> None:
         go(wanted)
     if st.user.get("is_logged_in", False):
         with st.sidebar:
-            st.caption(f"Signed in as {st.user.get('email') or st.user.get('name', '')}")
+            st.caption(f"Signed in as {plain(str(st.user.get('email') or st.user.get('name', '')))}")
             if st.button("Sign out", icon=":material/logout:"):
                 st.logout()
     page.run()

@@ -84,7 +84,10 @@ else:
         with catching():
             start_run(params)
     st.caption(
-        "Reads the chosen cells, brings both sides to integer counts over shared genes and chooses genes to train on."
+        "Reads the chosen query cells and brings them to integer counts over the published reference's genes."
+        if params.mapping
+        else "Reads the chosen cells, brings both sides to integer counts over shared genes and chooses genes to train "
+        "on."
     )
     if run is not None and run.status().over and run.status().state != "done":
         with catching():

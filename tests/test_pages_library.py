@@ -105,6 +105,7 @@ def test_a_query_is_mapped_from_choice_to_start(
     assert not next(button for button in at.button if button.label == "Continue to Preprocess").disabled
     at.switch_page("pages/preprocess.py").run()
     assert not at.exception and "Prepare" in labels(at)
+    assert "Reference **marrow**" in said(at) and "over the published reference's genes" in said(at)
     assert not [widget for widget in at.number_input if widget.label == "Highly variable genes"]
     at.switch_page("pages/train.py").run()
     assert "The query is mapped onto **marrow**" in said(at) and "epochs over" in said(at)

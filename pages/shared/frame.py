@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.home import home
+from labeltransfer.params import Side
 from labeltransfer.runs.run import Run, Status
 from pages.shared import draft as drafts
 from pages.shared.people import visible_run
@@ -218,18 +219,15 @@ def context_line() -> None:
         if run is None:
             held = drafts.draft()
             if held.complete:
-                chosen = [
-                    side_words(held.settings[side], side.title(), held.notes.get(f"{side}_counted"))
-                    for side in ("reference", "query")
-                ]
-                st.caption(f"{' → '.join(chosen)} · no run yet")
+                words = " → ".join(side_words(held.settings, s, held.notes.get(f"{s}_counted")) for s in get_args(Side))
+                st.caption(f"{words} · no run yet")
             else:
                 st.caption("Reference and query are not both ready yet · no run open")
             return
-        sides = run.params.model_dump()
+        asked = run.params.model_dump()
         counted = _counted(run)
-        shown = ("reference",) if run.params.reference_alone else ("reference", "query")
-        words = " → ".join(side_words(sides[side], side.title(), counted.get(side)) for side in shown)
+        shown: tuple[Side, ...] = ("reference",) if run.params.reference_alone else get_args(Side)
+        words = " → ".join(side_words(asked, side, counted.get(side)) for side in shown)
         line = f"{words} · run {run_title(run)}"
         st.caption(f"{line} · {STATE_BADGES[run.status().state]}")
 

@@ -85,7 +85,8 @@ def mapping_form(held: Draft) -> RunParams:
 
 def _preset(held: Draft) -> None:
     now = preset_of(held.settings)
-    options = [*get_args(PresetName), *(["own"] if now == "own" else [])]
+    # A reference is trained alone, from the References page: with a query beside it, it could not be published.
+    options = [*(name for name in get_args(PresetName) if name != "atlas"), *([now] if now in ("atlas", "own") else [])]
     key = held.key("preset")
     st.session_state[key] = now
 

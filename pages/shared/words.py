@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from labeltransfer.errors import LabelTransferError
+from labeltransfer.params import Side
 from labeltransfer.runs.run import Run, State
 from labeltransfer.units import size as size
 
@@ -41,15 +42,16 @@ def run_title(run: Run) -> str:
     return plain(name) if name else when(run.status().created)
 
 
-def side_words(side: dict[str, Any], title: str, counted: dict[str, Any] | None = None) -> str:
-    """Words for one input, such as 'Reference facs.h5ad (4,200 cells, 17 labels)'."""
-    name = side.get("technology") or Path(side.get("path") or "").name
+def side_words(settings: dict[str, Any], side: Side, counted: dict[str, Any] | None = None) -> str:
+    """Words for one input of a run's settings, such as 'Reference facs.h5ad (4,200 cells, 17 labels)'."""
+    published = (settings.get("mapping") or {}).get("reference") if side == "reference" else None
+    name = published or settings[side].get("technology") or Path(settings[side].get("path") or "").name
     numbers = [
         f"{counted[key]:,} {word}"
         for key, word in (("n_cells", "cells"), ("n_labels", "labels"))
         if counted and counted.get(key)
     ]
-    return f"{title} **{plain(str(name))}**" + (f" ({', '.join(numbers)})" if numbers else "")
+    return f"{side.title()} **{plain(str(name))}**" + (f" ({', '.join(numbers)})" if numbers else "")
 
 
 def read_counts(summary: Path) -> dict[str, Any]:
