@@ -154,7 +154,9 @@ def main() -> None:
             if len(runs) > 1:
                 plot(asked.cells, runs)
                 text += f"\n\n![Seconds and memory against query cells]({PLOT.name})"
-            keep("Time and memory against the number of query cells", command, text)
+            # A first look at all stages stands beside the whole measurement, not in its place.
+            cut = f", trainings of {asked.epochs} epochs" if asked.epochs else ""
+            keep(f"Time and memory against the number of query cells{cut}", command, text)
         if asked.sampled_cells:
             costs = cost_of_sampling(asked.sampled_cells, asked.samples, scratch, options, asked.seeds)
             keep("What training on a sample of the query costs", command, f"{about}\n\n{costs}")
