@@ -8,12 +8,14 @@ operation, which torch's own threads have: they slow a step down wherever a core
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from labeltransfer.models import compiled
 from labeltransfer.models.cores import n_cores, pool
 from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
 
@@ -91,17 +93,14 @@ class _Heads(torch.autograd.Function):
                 if by_theta is not None and found.by_theta is not None:
                     by_theta[begin:end] = found.by_theta
                 elif share.by_theta is not None and found.by_theta is not None:
-                    share.by_theta += found.by_theta.sum(0)
+                    share.by_theta += found.by_theta
             return share
 
         shares = _on_all_cores(work, n_cells, on_cpu=hidden.device.type == "cpu")
         if with_gradients:
-            sums = [
-                torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
-                for parts in zip(*(share.by_weights for share in shares), strict=True)
-            ]
+            sums = [reduce(Tensor.add_, parts) for parts in zip(*(share.by_weights for share in shares), strict=True)]
             if not each_cell:
-                by_theta = torch.stack([share.by_theta for share in shares if share.by_theta is not None]).sum(0)
+                by_theta = reduce(Tensor.add_, [share.by_theta for share in shares if share.by_theta is not None])
             ctx.save_for_backward(by_hidden, by_theta, *sums)
         ctx.n_cells, ctx.has_theta = n_cells, kind != "poisson"
         return sum((share.value for share in shares[1:]), shares[0].value) / n_cells
@@ -126,6 +125,8 @@ def _likelihood(
 ) -> Likelihood:
     """Likelihood of some cells from what goes into the last layers."""
     logits = [torch.addmm(weights[i + 1], hidden, weights[i].t()) for i in range(0, len(weights), 2)]
+    if kind == "zinb" and with_gradients and hidden.device.type == "cpu":
+        return compiled.zero_inflated(counts, logits[0], log_library, log_theta, logits[1])
     if kind == "zinb":
         return zero_inflated(counts, logits[0], log_library, log_theta, logits[1], with_gradients=with_gradients)
     if kind == "nb":
