@@ -1,14 +1,14 @@
-"""The zero-inflated negative binomial on a processor, compiled: a cell's genes pass once through the innermost cache.
+"""The zero-inflated negative binomial on a processor, compiled: a cell's genes stay in the innermost cache.
 
-The value and gradients of :func:`.likelihood.zero_inflated`, which takes two dozen passes over arrays as large as
-cells by genes, each through the outer caches. Here a cell's genes are one row of a few kilobytes, and the loops over it
-work on eight to sixteen of them at a time: their own exponential and logarithm are plain arithmetic, as a loop that calls
-a library's cannot be taken so. It runs without Python's lock, so that each core takes its own cells.
+The value and gradients of :func:`.likelihood.zero_inflated`, which takes two dozen passes over arrays as large as cells
+by genes. Here one cell is taken at a time, a row of a few kilobytes, and the loops over it take eight to sixteen genes
+at once: exponential and logarithm are plain arithmetic, since a loop that calls a library's takes them one by one. All
+of it runs without Python's lock, so that each core takes its own cells.
 
-All in one module, since numba looks for changes in no other file before it takes what it compiled before; and each loop
-sees few arrays, since it is taken gene by gene where too many could overlap.
+Everything stands in one module, since numba looks for changes in this file alone before it takes what it has compiled
+before. The loops are several, since one that sees more arrays than these is taken gene by gene, lest they overlap.
 
-Source: exponential and logarithm of the Cephes library (Moshier), each to one unit in the last place.
+Source: exponential and logarithm of the Cephes library (Moshier), each to about one unit in the last place.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,11 @@ from torch import Tensor
 from labeltransfer.models.likelihood import EPS, TINY, Counts, Likelihood
 
 # Sums may be taken in any order; numbers that are none stay so, for a loss must not hide them.
-LOOP = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy", "nogil": True}
-EXACT = {"fastmath": {"contract"}, "error_model": "numpy"}
+LOOP: dict[str, Any] = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy", "nogil": True}
+EXACT: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
 
-F, I = np.float32, np.int32
+Array = np.ndarray
+F, INT = np.float32, np.int32
 ZERO, HALF, ONE, EPS_, TINY_ = F(0), F(0.5), F(1), F(EPS), F(TINY)
 LOG2_E, LN2_HIGH, LN2_LOW, ROOT_HALF = F(1.44269504), F(0.693359375), F(-2.12194440e-4), F(0.70710678)
 HALF_LOG_2PI = F(0.91893853)
@@ -65,7 +66,7 @@ def _compiled(function: Callable[..., Any]) -> Any:
 
 
 @numba.njit(**EXACT)
-def _exp(x):  # type: ignore[no-untyped-def]
+def _exp(x: Any) -> Any:
     x = F(88) if x > F(88) else x
     x = F(-87) if x < F(-87) else x
     n = np.floor(x * LOG2_E + HALF)
@@ -76,15 +77,15 @@ def _exp(x):  # type: ignore[no-untyped-def]
     p = p * r + F(4.1665795894e-2)
     p = p * r + F(1.6666665459e-1)
     p = p * r + F(5.0000001201e-1)
-    power = I(I(I(n) + I(127)) << I(23)).view(F)  # 2 ** n
+    power = INT(INT(INT(n) + INT(127)) << INT(23)).view(F)  # 2 ** n
     return (p * (r * r) + r + ONE) * power
 
 
 @numba.njit(**EXACT)
-def _log(x):  # type: ignore[no-untyped-def]
-    bits = F(x).view(I)
-    n = F(I(I(bits >> I(23)) - I(126)))
-    m = I(I(bits & I(0x7FFFFF)) | I(0x3F000000)).view(F)  # x = m * 2 ** n
+def _log(x: Any) -> Any:
+    bits = F(x).view(INT)
+    n = F(INT(INT(bits >> INT(23)) - INT(126)))
+    m = INT(INT(bits & INT(0x7FFFFF)) | INT(0x3F000000)).view(F)  # x = m * 2 ** n
     small = m < ROOT_HALF
     n = n - ONE if small else n
     m = m + m - ONE if small else m - ONE
@@ -102,7 +103,7 @@ def _log(x):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always", **EXACT)
-def _gamma(x):  # type: ignore[no-untyped-def]
+def _gamma(x: Any) -> Any:
     """Logarithm and logarithmic derivative of the gamma function: Stirling's series, from x + 8 where x is below 8."""
     small = x < F(8)
     u = x * (x + F(7))  # x (x + 7), and (x + 1) (x + 6) is u + 6, and so on
@@ -120,7 +121,17 @@ def _gamma(x):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _cells(ends, columns, values, library, theta, scale, dropout, by_theta, value):  # type: ignore[no-untyped-def]
+def _cells(
+    ends: Array,
+    columns: Array,
+    values: Array,
+    library: Array,
+    theta: Array,
+    scale: Array,
+    dropout: Array,
+    by_theta: Array,
+    value: Array,
+) -> None:
     """Fill ``value``, add to ``by_theta``, and put the gradients in place of ``scale`` and ``dropout``.
 
     ``scale`` holds the shares of the genes in a cell, ``theta`` and ``by_theta`` have one row, or one a cell.
@@ -153,7 +164,7 @@ def _cells(ends, columns, values, library, theta, scale, dropout, by_theta, valu
 
 
 @numba.njit(**LOOP)
-def _counted(x, dropout, mean, theta):  # type: ignore[no-untyped-def]
+def _counted(x: Array, dropout: Array, mean: Array, theta: Array) -> Any:
     """Sum of the counted genes' values and of their gradients by the mean, times the mean.
 
     The latter are put in place of ``mean``, and the gradients by log theta in place of ``theta``.
@@ -177,7 +188,7 @@ def _counted(x, dropout, mean, theta):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**LOOP)
-def _zeros(mean, theta, dropout, weight):  # type: ignore[no-untyped-def]
+def _zeros(mean: Array, theta: Array, dropout: Array, weight: Array) -> Any:
     """Sum of the values of genes that were not counted, those of ``weight`` 1.
 
     The gradients by the dropout's logits, of all genes, are put in place of ``dropout``; the share of a zero that the
@@ -203,7 +214,7 @@ def _zeros(mean, theta, dropout, weight):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(**LOOP)
-def _slopes(mean, theta, weight, by_theta, by_mean):  # type: ignore[no-untyped-def]
+def _slopes(mean: Array, theta: Array, weight: Array, by_theta: Array, by_mean: Array) -> Any:
     """Sum of the gradients by the mean, times the mean, of genes that were not counted; the gradients themselves."""
     through = ZERO
     for gene in range(len(mean)):
