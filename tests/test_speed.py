@@ -144,7 +144,7 @@ def test_objective_and_gradients_are_those_of_scvi_tools(pair_of_models: tuple[A
     if which == "scvi":
         loss = objective.scvi_terms(module, taken).loss(0.3)
     else:
-        loss = objective.scanvi_terms(module, taken).loss(0.3)
+        loss = objective.scanvi_loss(module, taken, 0.3)
         logits = objective.classification_logits(module, taken_labelled)
         loss = loss + 50 * F.cross_entropy(logits, taken_labelled.labels)
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
