@@ -111,6 +111,12 @@ def test_a_probability_that_underflows_leaves_finite_gradients(zinb: Callable[..
         assert tensor is not None and torch.isfinite(tensor).all()
 
 
+def test_where_nothing_can_be_kept_loops_are_compiled_all_the_same() -> None:
+    place: dict[str, Any] = {}
+    exec("def double(x):\n    return x + x", place)  # noqa: S102  of no file, beside which it could be kept
+    assert compiled._compiled(place["double"])(2.5) == 5.0
+
+
 @pytest.fixture(params=["gene", "gene-batch", "for mapping"])
 def pair_of_models(request: pytest.FixtureRequest, prepared: Path) -> tuple[scvi.model.SCVI, scvi.model.SCANVI]:
     """Untrained scVI and scANVI, without dropout so that both routes draw the same random numbers."""
