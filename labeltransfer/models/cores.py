@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -23,8 +23,24 @@ def n_cores() -> int:
 @cache
 def pool() -> ThreadPoolExecutor:
     """Threads for the cores but the caller's own."""
-    # Denormal numbers are a setting of each thread; see ``speed.train``.
-    return ThreadPoolExecutor(n_cores() - 1, "cores", initializer=torch.set_flush_denormal, initargs=(True,))
+    return ThreadPoolExecutor(n_cores() - 1, "cores", initializer=_begin_thread)
+
+
+def _begin_thread() -> None:
+    """What ``speed.train`` sets for its own thread: to the last bit, a call then gives the same wherever it is made."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+class Aside:
+    """A call that another core takes, or this one in the end, where no other has had the time for it."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> None:
+        self._call = partial(function, *arguments, **settings)
+        self._future: Future[Any] = pool().submit(self._call)
+
+    def result(self) -> Any:
+        return self._call() if self._future.cancel() else self._future.result()
 
 
 def differentiated_aside(
@@ -46,14 +62,14 @@ def differentiated_aside(
         return function(*inputs)
     leaves = [tensor.detach().requires_grad_() for tensor in inputs]
     value = function(*leaves)
-    gradients = pool().submit(torch.autograd.grad, value, [*leaves, *parameters], allow_unused=True)
-    found: Tensor = _Aside.apply(gradients, value.detach(), *inputs, *parameters)
+    gradients = Aside(torch.autograd.grad, value, [*leaves, *parameters], allow_unused=True)
+    found: Tensor = _Differentiated.apply(gradients, value.detach(), *inputs, *parameters)
     return found
 
 
-class _Aside(torch.autograd.Function):
+class _Differentiated(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, gradients: Future[Any], value: Tensor, *differentiated_by: Tensor) -> Tensor:
+    def forward(ctx: Any, gradients: Aside, value: Tensor, *differentiated_by: Tensor) -> Tensor:
         ctx.gradients = gradients
         return value.clone()
 

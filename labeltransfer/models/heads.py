@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from labeltransfer.models import compiled
-from labeltransfer.models.cores import n_cores, pool
+from labeltransfer.models.cores import Aside, n_cores
 from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
 
 BLOCK = 64
@@ -146,7 +146,7 @@ def _on_cores(work: Callable[[int, int], _Share], n_cells: int, *, n_free: int) 
     if n_shares == 1:
         return [work(0, n_cells)]
     bounds = [n_cells * i // n_shares for i in range(n_shares + 1)]
-    others = [pool().submit(_without_gradients, work, *bounds[i : i + 2]) for i in range(1, n_shares)]
+    others = [Aside(_without_gradients, work, *bounds[i : i + 2]) for i in range(1, n_shares)]
     return [work(*bounds[:2]), *(other.result() for other in others)]
 
 
