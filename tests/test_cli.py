@@ -100,7 +100,7 @@ def test_metrics_tell_scores_and_seconds_by_stage(outputs: list[Path]) -> None:
     assert 0 < query["n_scored"] < query["n_cells"]
     assert 0 <= query["macro_f1"] <= 1 and 0 <= query["accuracy"] <= 1
     assert list(metrics["seconds"]) == [
-        *("prepare", "integrate", "embed_scvi", "transfer", "opinions", "embed_scanvi", "evaluate"),
+        *("prepare", "integrate", "embed_scvi", "transfer", "embed_scanvi", "opinions", "evaluate"),
     ]
     assert metrics["reused_stages"] == []
 

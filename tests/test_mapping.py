@@ -142,7 +142,7 @@ def test_only_the_weights_of_the_querys_batches_learn(mapped_run: Run, published
 def test_a_mapped_run_has_what_every_run_has(
     mapped_run: Run, published: Card, reference_run: Run, tmp_path: Path
 ) -> None:
-    assert list(mapped_run.stage_keys()) == ["prepare", "transfer", "opinions", "embed_scanvi", "evaluate"]
+    assert list(mapped_run.stage_keys()) == ["prepare", "transfer", "embed_scanvi", "opinions", "evaluate"]
     cells = pd.read_parquet(mapped_run.artefact("evaluate", "cells.parquet"))
     assert cells["side"].value_counts().to_dict() == {"reference": 300, "query": 315}
     assert "scvi_1" not in cells and np.isfinite(cells[["scanvi_1", "scanvi_2"]]).all(axis=None)

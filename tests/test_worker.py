@@ -42,7 +42,7 @@ def half_built(store: Store) -> list[str]:
 
 def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(store: Store, small_params: RunParams) -> None:
     keys = stage_keys(small_params)
-    finished: list[str] = []
+    finished: set[str] = set()
 
     def is_building(run: Run, stage: str) -> bool:
         return (store.stages / f".{stage}-{keys[stage]}~{run.id}").exists()
@@ -57,12 +57,13 @@ def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(store: Sto
         assert status.state == "failed"
         assert "ended without a word" in status.error
         assert not store.has_stage(stage, keys[stage]), f"half of {stage} was taken for whole"
-        assert reusable_stages(store, small_params) == finished, "a finished stage was lost"
-        finished.append(stage)  # the next run makes it, and is killed one stage later
+        before, finished = finished, set(reusable_stages(store, small_params))
+        assert before <= finished, "a finished stage was lost"
 
     run = store.create(small_params)
     assert worker(run).wait() == 0
-    assert [event["stage"] for event in run.events("start") if event["reused"]] == finished[:-1]
+    assert {event["stage"] for event in run.events("start") if event["reused"]} == finished
+    assert {"prepare", "integrate", "transfer", "opinions"} <= finished
     assert half_built(store) == []
 
 

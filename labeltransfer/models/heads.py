@@ -8,20 +8,24 @@ operation, which torch's own threads have: they slow a step down wherever a core
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from labeltransfer.models.cores import n_cores, pool
+from labeltransfer.models import compiled
+from labeltransfer.models.cores import Aside, n_cores
 from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
 
 BLOCK = 64
 """Cells at a time: with 2,000 genes half a megabyte an array."""
 
 
-def mean_log_likelihood(module: Any, hidden: Tensor, counts: Counts, log_library: Tensor, log_theta: Tensor) -> Tensor:
+def mean_log_likelihood(
+    module: Any, hidden: Tensor, counts: Counts, log_library: Tensor, log_theta: Tensor, *, n_busy: int = 0
+) -> Tensor:
     """Mean over cells of the log-likelihood of their counts, a scalar; gradients flow into what it is made from.
 
     Parameters
@@ -32,12 +36,15 @@ def mean_log_likelihood(module: Any, hidden: Tensor, counts: Counts, log_library
         What goes into those layers, shape (n_cells, n_hidden).
     counts, log_library, log_theta
         As for :func:`.likelihood.zero_inflated`.
+    n_busy
+        Cores that have other work meanwhile and take no cells.
     """
     decoder = module.decoder
     layers = [decoder.px_scale_decoder[0], *([decoder.px_dropout_decoder] if module.gene_likelihood == "zinb" else [])]
     weights = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
     wanted = torch.is_grad_enabled()
-    return _Heads.apply(module.gene_likelihood, wanted, counts, hidden, log_library, log_theta, *weights)
+    n_free = max(1, n_cores() - n_busy)
+    return _Heads.apply(module.gene_likelihood, wanted, n_free, counts, hidden, log_library, log_theta, *weights)
 
 
 @dataclass
@@ -55,6 +62,7 @@ class _Heads(torch.autograd.Function):
         ctx: Any,
         kind: str,
         with_gradients: bool,
+        n_free: int,
         counts: Counts,
         hidden: Tensor,
         log_library: Tensor,
@@ -91,17 +99,14 @@ class _Heads(torch.autograd.Function):
                 if by_theta is not None and found.by_theta is not None:
                     by_theta[begin:end] = found.by_theta
                 elif share.by_theta is not None and found.by_theta is not None:
-                    share.by_theta += found.by_theta.sum(0)
+                    share.by_theta += found.by_theta
             return share
 
-        shares = _on_all_cores(work, n_cells, on_cpu=hidden.device.type == "cpu")
+        shares = _on_cores(work, n_cells, n_free=n_free if hidden.device.type == "cpu" else 1)
         if with_gradients:
-            sums = [
-                torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
-                for parts in zip(*(share.by_weights for share in shares), strict=True)
-            ]
+            sums = [reduce(Tensor.add_, parts) for parts in zip(*(share.by_weights for share in shares), strict=True)]
             if not each_cell:
-                by_theta = torch.stack([share.by_theta for share in shares if share.by_theta is not None]).sum(0)
+                by_theta = reduce(Tensor.add_, [share.by_theta for share in shares if share.by_theta is not None])
             ctx.save_for_backward(by_hidden, by_theta, *sums)
         ctx.n_cells, ctx.has_theta = n_cells, kind != "poisson"
         return sum((share.value for share in shares[1:]), shares[0].value) / n_cells
@@ -112,7 +117,7 @@ class _Heads(torch.autograd.Function):
         by_hidden, by_theta, *by_weights = ctx.saved_tensors
         scale = grad / ctx.n_cells
         by_theta = by_theta.mul_(scale) if ctx.has_theta else None
-        return None, None, None, by_hidden.mul_(scale), None, by_theta, *(g.mul_(scale) for g in by_weights)
+        return None, None, None, None, by_hidden.mul_(scale), None, by_theta, *(g.mul_(scale) for g in by_weights)
 
 
 def _likelihood(
@@ -126,6 +131,8 @@ def _likelihood(
 ) -> Likelihood:
     """Likelihood of some cells from what goes into the last layers."""
     logits = [torch.addmm(weights[i + 1], hidden, weights[i].t()) for i in range(0, len(weights), 2)]
+    if kind == "zinb" and with_gradients and hidden.device.type == "cpu":
+        return compiled.zero_inflated(counts, logits[0], log_library, log_theta, logits[1])
     if kind == "zinb":
         return zero_inflated(counts, logits[0], log_library, log_theta, logits[1], with_gradients=with_gradients)
     if kind == "nb":
@@ -133,13 +140,13 @@ def _likelihood(
     return poisson(counts, logits[0], log_library, with_gradients=with_gradients)
 
 
-def _on_all_cores(work: Callable[[int, int], _Share], n_cells: int, *, on_cpu: bool) -> list[_Share]:
+def _on_cores(work: Callable[[int, int], _Share], n_cells: int, *, n_free: int) -> list[_Share]:
     """Give each core a run of the cells; the order of what they bring is always the same."""
-    n_shares = min(n_cores(), max(1, n_cells // (BLOCK // 2))) if on_cpu else 1
+    n_shares = min(n_free, max(1, n_cells // (BLOCK // 2)))
     if n_shares == 1:
         return [work(0, n_cells)]
     bounds = [n_cells * i // n_shares for i in range(n_shares + 1)]
-    others = [pool().submit(_without_gradients, work, *bounds[i : i + 2]) for i in range(1, n_shares)]
+    others = [Aside(_without_gradients, work, *bounds[i : i + 2]) for i in range(1, n_shares)]
     return [work(*bounds[:2]), *(other.result() for other in others)]
 
 

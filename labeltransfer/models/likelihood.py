@@ -53,7 +53,8 @@ class Likelihood:
     """Log-likelihood of each cell, shape (n_cells,), and its gradients, each of shape (n_cells, n_genes).
 
     The gradients are by the logits of the scale, by log theta and by the logits of the dropout; None where they were
-    not asked for or the likelihood has no such parameter.
+    not asked for or the likelihood has no such parameter. By a theta that is the gene's they are summed over cells,
+    shape (n_genes,).
     """
 
     value: Tensor
@@ -168,7 +169,7 @@ class _Parts:
         return dense.sum(1).index_add_(0, self.counts.rows, counted)
 
     def gradients(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of each cell's value by the scale's logits and by log theta, both of shape (n_cells, n_genes).
+        """Gradients of each cell's value by the scale's logits and by log theta, the latter in the shape of theta.
 
         ``weight`` is the derivative of the value by log NB(0) where nothing was counted. The buffers are used up.
         """
@@ -186,7 +187,7 @@ class _Parts:
         by_mean_at = values * (self.mean_at / (self.mean_at + EPS) - self.mean_at / self.total_at)
         _put(by_mean, at, by_mean_at.sub_(share_at * self.mean_at))
         through = by_mean.sum(1, keepdim=True).div_(self.library)
-        return by_mean.sub_(self.mean.mul_(through)), by_theta
+        return by_mean.sub_(self.mean.mul_(through)), by_theta.sum(0) if self.theta.ndim == 1 else by_theta
 
     def _at(self, theta: Tensor) -> Tensor:
         """Theta, or a function of it, at the counted entries."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from labeltransfer.models.cores import differentiated_aside
 from labeltransfer.models.heads import mean_log_likelihood
 from labeltransfer.models.layers import through
 from labeltransfer.models.resident import Cells
@@ -53,9 +54,40 @@ def scvi_terms(module: Any, cells: Cells) -> Terms:
     return Terms(-decode(module, q.draw, cells), _kl_to_standard(q).mean())
 
 
-def scanvi_terms(module: Any, cells: Cells) -> Terms:
+def scanvi_loss(module: Any, cells: Cells, kl_weight: float = 1.0) -> Tensor:
     """Objective of scANVI for cells whose label is taken as unknown (``SCANVAE.loss`` without its labelled cells)."""
-    q1 = encode(module, cells)
+    q = encode(module, cells)
+    parts = (module.encoder_z2_z1, module.decoder_z1_z2, module.classifier)
+
+    def by_label(mean: Tensor, variance: Tensor, draw: Tensor) -> Tensor:
+        return _label_terms(module, Posterior(mean, variance, draw)).loss(kl_weight)
+
+    # Of the two, one is differentiated on one core while the others take the other.
+    labels = differentiated_aside(by_label, (q.mean, q.variance, q.draw), parts)
+    return labels - decode(module, q.draw, cells, n_busy=1)
+
+
+def classification_logits(module: Any, cells: Cells) -> Tensor:
+    """Logits of each label at the mean of the latent, shape (n_cells, n_labels), as ``module.classify`` gives them."""
+    return module.classifier(encode(module, cells).mean)
+
+
+def encode(module: Any, cells: Cells) -> Posterior:
+    """Latent of the cells; the batch goes into it where the module was made so (``encode_covariates``)."""
+    layers = module.z_encoder.encoder
+    h = layers(cells.x, cells.batch) if module.encode_covariates else through(layers, cells.x)
+    return _posterior(module.z_encoder, h)
+
+
+def decode(module: Any, z: Tensor, cells: Cells, *, n_busy: int = 0) -> Tensor:
+    """Mean log-likelihood of the cells' counts given their latent, a scalar; ``n_busy`` cores have other work."""
+    log_theta = module.px_r if module.dispersion == "gene" else cells.batch @ module.px_r.t()
+    hidden = module.decoder.px_decoder(z, cells.batch)
+    return mean_log_likelihood(module, hidden, cells.counts, cells.log_library, log_theta, n_busy=n_busy)
+
+
+def _label_terms(module: Any, q1: Posterior) -> Terms:
+    """What scANVI's objective has beside the decoded counts: a sum over all labels that a cell may have."""
     z1 = q1.draw
     n_cells, n_labels = len(z1), module.n_labels
     h = through(module.encoder_z2_z1.encoder, z1, n_labels=n_labels, n_cells=n_cells)
@@ -71,26 +103,7 @@ def scanvi_terms(module: Any, cells: Cells) -> Terms:
     shares = log_shares.exp()
     latent = _log_normal(z1, q1.mean, q1.variance) + (prior.t() * shares).sum(1)
     kl_label = (shares * (log_shares - module.y_prior.log())).sum(1)
-    return Terms(latent.mean() - decode(module, z1, cells), ((kl2.t() * shares).sum(1) + kl_label).mean())
-
-
-def classification_logits(module: Any, cells: Cells) -> Tensor:
-    """Logits of each label at the mean of the latent, shape (n_cells, n_labels), as ``module.classify`` gives them."""
-    return module.classifier(encode(module, cells).mean)
-
-
-def encode(module: Any, cells: Cells) -> Posterior:
-    """Latent of the cells; the batch goes into it where the module was made so (``encode_covariates``)."""
-    layers = module.z_encoder.encoder
-    h = layers(cells.x, cells.batch) if module.encode_covariates else through(layers, cells.x)
-    return _posterior(module.z_encoder, h)
-
-
-def decode(module: Any, z: Tensor, cells: Cells) -> Tensor:
-    """Mean log-likelihood of the cells' counts given their latent, a scalar."""
-    log_theta = module.px_r if module.dispersion == "gene" else cells.batch @ module.px_r.t()
-    hidden = module.decoder.px_decoder(z, cells.batch)
-    return mean_log_likelihood(module, hidden, cells.counts, cells.log_library, log_theta)
+    return Terms(latent.mean(), ((kl2.t() * shares).sum(1) + kl_label).mean())
 
 
 def _posterior(encoder: Any, h: Tensor) -> Posterior:

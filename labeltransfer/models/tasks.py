@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labeltransfer.models.cores import differentiated_aside
-from labeltransfer.models.objective import CLASSIFICATION_RATIO, classification_logits, scanvi_terms, scvi_terms
+from labeltransfer.models.objective import CLASSIFICATION_RATIO, classification_logits, scanvi_loss, scvi_terms
 from labeltransfer.models.resident import Cells, ResidentCounts
 from labeltransfer.models.speed import shuffled_steps
 
@@ -66,9 +66,6 @@ class ScanviTask:
         n_samples_per_label: int | None,
     ) -> None:
         self.module, self.cells, self.training = module, cells, training
-        self._parameters = [
-            p for part in (module.z_encoder, module.classifier) for p in part.parameters() if p.requires_grad
-        ]
         codes = cells.labels.cpu().numpy()
         self._by_label = [training[codes[training] == label] for label in range(module.n_labels)]
         self._n_samples = n_samples_per_label
@@ -90,8 +87,9 @@ class ScanviTask:
         # As in scvi-tools the labelled cells begin anew when they are through before the others are.
         labelled = self.cells.take(self._steps[self._n_steps % len(self._steps)])
         self._n_steps += 1
-        classification = differentiated_aside(self._classification(labelled), self._parameters)
-        rest = scanvi_terms(self.module, self.cells.take(rows)).loss(kl_weight)
+        parts = (self.module.z_encoder, self.module.classifier)
+        classification = differentiated_aside(lambda: self._classification(labelled), (), parts)
+        rest = scanvi_loss(self.module, self.cells.take(rows), kl_weight)
         return rest + CLASSIFICATION_RATIO * classification, classification
 
     def held_out(self, *, batch_size: int) -> float:

@@ -1,19 +1,24 @@
-"""The stages of a run in order, each skipped where its artefact already exists."""
+"""The stages of a run in order, each skipped where its artefact already exists, and some beside those after them."""
 
 import hashlib
 import json
 import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labeltransfer import home
 from labeltransfer.errors import InputError
 from labeltransfer.params import RunParams
-from labeltransfer.runs.devices import Device, reset_peak_memory
-from labeltransfer.runs.record import record
+from labeltransfer.processes import n_cores
+from labeltransfer.runs.beside import SecondProcess
+from labeltransfer.runs.devices import Device
+from labeltransfer.runs.record import make_recorded
 from labeltransfer.runs.reporter import Reporter
 from labeltransfer.runs.run import Run
-from labeltransfer.runs.stages import STAGES, Job, maker, stage_titles
+from labeltransfer.runs.stages import STAGES, Job, stage_titles
 from labeltransfer.runs.store import Store
 
 FORMAT = 2
@@ -68,32 +73,52 @@ def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
     LabelTransferError
         The data or the settings do not allow a stage; those before it are kept.
     """
-    store = Store(run.root)
-    params = run.params
-    job = Job(run, params, reporter, device)
-    keys = stage_keys(params)
-    for name in stages_of(params):
-        reporter.check()
-        reporter.update(stage=name, epoch=0, n_epochs=0, fraction=0.0, message="")
-        reused = store.claim_stage(run, name, keys[name])
-        damaged = store.set_damaged_aside(run, name, keys[name]) if reused else []
-        if damaged:
-            reused = False
-            print(f"Stage {name} was damaged on disk ({', '.join(damaged)}) and is made anew", flush=True)
-            reporter.say(f"{stage_titles(params)[name]}: was damaged on disk and is made anew")
-        run.append_event("start", stage=name, reused=reused)
-        began = time.perf_counter()
-        own_peak = reset_peak_memory()
-        if not reused:
-            with store.build_stage(run, name, keys[name]) as folder:
-                maker(name, params)(job, folder)
-                settings = {s: params.model_dump(mode="json")[s] for s in STAGES[name].settings}
-                seconds = time.perf_counter() - began
-                facts = record(name, settings, device, seconds, own_peak=own_peak)
-                if damaged:
-                    facts["made_anew"] = {"time": time.time(), "damaged": damaged}
-                home.write_json(folder / "stage.json", facts)
-        run.append_event("end", stage=name, seconds=time.perf_counter() - began)
+    job = Job(run, run.params, reporter, device)
+    keys = stage_keys(run.params)
+    # Left in this order, a failure here ends the process first, and then the thread that waits for it.
+    with ThreadPoolExecutor(1) as other, _second_process(job, keys) as second:
+        beside: dict[str, Future[None]] = {}
+        for name in stages_of(run.params):
+            reporter.check()
+            for made in [m for m in beside if m in STAGES[name].inputs or beside[m].done()]:
+                beside.pop(made).result()
+            there = Store(run.root).claim_stage(run, name, keys[name])
+            if second and STAGES[name].beside:
+                beside[name] = other.submit(_make, job, name, keys[name], there, second.make)
+                continue
+            reporter.update(stage=name, epoch=0, n_epochs=0, fraction=0.0, message="")
+            _make(job, name, keys[name], there, partial(make_recorded, job))
+        for future in beside.values():
+            future.result()
+
+
+@contextmanager
+def _second_process(job: Job, keys: dict[str, str]) -> Iterator[SecondProcess | None]:
+    """A second process where there is a core and work for it."""
+    store = Store(job.run.root)
+    wanted = [name for name in stages_of(job.params) if STAGES[name].beside and not store.has_stage(name, keys[name])]
+    second = SecondProcess(job) if wanted and n_cores() > 1 else None
+    try:
+        yield second
+    finally:
+        if second:
+            second.end()
+
+
+def _make(job: Job, name: str, key: str, there: bool, make: Callable[[str, Path, Sequence[str]], None]) -> None:
+    """Make a stage with ``make``, :func:`.record.make_recorded` here or elsewhere, unless it is there and whole."""
+    run, store = job.run, Store(job.run.root)
+    damaged = store.set_damaged_aside(run, name, key) if there else []
+    reused = there and not damaged
+    if damaged:
+        print(f"Stage {name} was damaged on disk ({', '.join(damaged)}) and is made anew", flush=True)
+        job.reporter.say(f"{stage_titles(job.params)[name]}: was damaged on disk and is made anew")
+    run.append_event("start", stage=name, reused=reused)
+    began = time.perf_counter()
+    if not reused:
+        with store.build_stage(run, name, key) as folder:
+            make(name, folder, damaged)
+    run.append_event("end", stage=name, seconds=time.perf_counter() - began)
 
 
 def _told(settings: dict[str, Any]) -> dict[str, Any]:

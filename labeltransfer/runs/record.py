@@ -1,11 +1,40 @@
-"""How an artefact was made, kept beside it."""
+"""Make an artefact, and keep beside it how it was made."""
 
 import importlib.metadata
+import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from labeltransfer.runs.devices import Device, peak_memory
+from labeltransfer import home
+from labeltransfer.runs.devices import Device, peak_memory, reset_peak_memory
+from labeltransfer.runs.stages import STAGES, Job, maker
 
 PACKAGES = ("scvi-tools", "torch", "scanpy", "anndata", "pymde", "numpy")
+
+
+def make_recorded(job: Job, stage: str, folder: Path, damaged: Sequence[str]) -> None:
+    """Make a stage's artefact in a folder, with its ``stage.json``.
+
+    Parameters
+    ----------
+    job
+        The run's.
+    stage
+        Name of the stage.
+    folder
+        Where to write.
+    damaged
+        Files of an earlier artefact that were damaged on the disk, which is why it is made anew.
+    """
+    began = time.perf_counter()
+    own_peak = reset_peak_memory()
+    maker(stage, job.params)(job, folder)
+    settings = {name: job.params.model_dump(mode="json")[name] for name in STAGES[stage].settings}
+    facts = record(stage, settings, job.device, time.perf_counter() - began, own_peak=own_peak)
+    if damaged:
+        facts["made_anew"] = {"time": time.time(), "damaged": list(damaged)}
+    home.write_json(folder / "stage.json", facts)
 
 
 def record(stage: str, settings: dict[str, Any], device: Device, seconds: float, *, own_peak: bool) -> dict[str, Any]:

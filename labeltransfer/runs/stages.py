@@ -150,21 +150,30 @@ def _evaluate(job: Job, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a run: from which stages it is made, and which settings decide what comes out."""
+    """One step of a run: from which stages it is made, and which settings decide what comes out.
+
+    What is made ``beside`` the stages after it needs one core of the processor for a while, and none of them needs it
+    but those that name it among their inputs.
+    """
 
     title: str
     make: Callable[[Job, Path], None]
     inputs: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    beside: bool = False
 
 
 STAGES: dict[str, Stage] = {
     "prepare": Stage("Prepare counts and genes", _prepare, (), ("reference", "query", "prepare", "mapping")),
     "integrate": Stage("Train scVI", _integrate, ("prepare",), ("integrate", "seed")),
-    "embed_scvi": Stage("Map the scVI latent", embed_latent("integrate"), ("integrate",), ("embed", "seed")),
+    "embed_scvi": Stage(
+        "Map the scVI latent", embed_latent("integrate"), ("integrate",), ("embed", "seed"), beside=True
+    ),
     "transfer": Stage("Train scANVI", _transfer, ("prepare", "integrate"), ("transfer", "seed", "hidden_label")),
+    "embed_scanvi": Stage(
+        "Map the scANVI latent", embed_latent("transfer"), ("transfer",), ("embed", "seed"), beside=True
+    ),
     "opinions": Stage("Ask other classifiers", _opinions, ("prepare", "integrate", "transfer"), ("seed",)),
-    "embed_scanvi": Stage("Map the scANVI latent", embed_latent("transfer"), ("transfer",), ("embed", "seed")),
     "evaluate": Stage(
         "Score, audit and collect",
         _evaluate,
