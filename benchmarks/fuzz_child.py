@@ -5,16 +5,20 @@ import json
 import os
 import resource
 import signal
+import struct
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-_OPENED, _READ = 0x20, 0x1
+_OPENED, _READ, _FOLDER = 0x20, 0x1, 0x4000_0000
+_EVENT = struct.Struct("iIII")
+"""What inotify tells of an event: watch, kind, cookie and length of the name that follows."""
 
 
 Tell = Callable[[str], None]
@@ -112,8 +116,13 @@ class Watch:
             raise OSError(ctypes.get_errno(), f"{folder} cannot be watched")
 
     def touched(self) -> bool:
-        """Whether something was opened or read since the last call."""
-        try:
-            return bool(os.read(self._descriptor, 65536))
-        except BlockingIOError:
-            return False
+        """Whether a file was opened or read since the last call; looking into the folder alone is no such thing."""
+        touched = False
+        with suppress(BlockingIOError):  # nothing more is told
+            while True:
+                told = os.read(self._descriptor, 65536)
+                while told:
+                    _, mask, _, n_name = _EVENT.unpack_from(told)
+                    touched |= not mask & _FOLDER
+                    told = told[_EVENT.size + n_name :]
+        return touched
