@@ -58,8 +58,12 @@ BASE_BATCH, BASE_LR = 128, 2e-3
 SCANVI_STEPS = 150
 """Steps that scANVI takes at the least, so that rare labels are learnt too."""
 
-MOST_MAPPING_EPOCHS, MAPPED_CELLS = 100, 1_000_000
-"""Epochs of a mapping, those of scvi-tools' tutorial, and how many cells it may pass over in all."""
+MOST_MAPPING_EPOCHS, MAPPED_CELLS, MAPPING_LR = 50, 1_000_000, 2e-2
+"""Epochs of a mapping, how many cells it may pass over in all, and its learning rate.
+
+Only the weights of a few batches learn. On some hundred cells they hardly move from where they begin in 100 epochs at
+2e-3, and scvi-tools' own rate is half of that; larger steps label more cells right, in half the time.
+"""
 
 STEPS_PER_EPOCH = 30
 """Steps that an epoch is to have at the least before more cells are put into one."""
@@ -118,11 +122,10 @@ def scanvi_pace(params: TransferParams, *, n_cells: int) -> Pace:
 
 def mapping_pace(max_epochs: int | None, *, n_cells: int) -> Pace:
     """Pace of mapping ``n_cells`` query cells onto a published scANVI; its KL term grows as slowly as in scvi-tools."""
-    batch_size = _batch_size(n_cells)
     return Pace(
         max_epochs=max_epochs or max(10, min(round(MAPPED_CELLS / n_cells), MOST_MAPPING_EPOCHS)),
-        batch_size=batch_size,
-        lr=_lr(BASE_LR, batch_size),
+        batch_size=_batch_size(n_cells),
+        lr=MAPPING_LR,
         kl_warmup=400,
     )
 
