@@ -2,7 +2,7 @@
 
 import html
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -203,27 +203,23 @@ def _numbers(
     return traces
 
 
-def _names(points: np.ndarray, names: pd.Series, shown: np.ndarray, place: int, ink: str) -> list[dict[str, Any]]:
+def _names(points: np.ndarray, names: pd.Series, shown: np.ndarray, place: int, ink: str) -> Iterator[dict[str, Any]]:
     """Each group's name at the median of its cells; annotations, because text would lie under WebGL points."""
     codes, groups = coded(names)
-    annotations = []
     for code in np.unique(codes[shown]):
         name = groups[code]
         if name != NO_LABEL:
             x, y = np.median(points[shown & (codes == code)], axis=0).tolist()
             lines = textwrap.wrap(short(name, 40), 18)
-            annotations.append(
-                {
-                    "x": x,
-                    "y": y,
-                    "xref": f"x{place}",
-                    "yref": f"y{place}",
-                    "text": "<br>".join(html.escape(line) for line in lines),
-                    "showarrow": False,
-                    "font": {"size": 11, "color": ink, "shadow": "auto", "weight": 600},
-                }
-            )
-    return annotations
+            yield {
+                "x": x,
+                "y": y,
+                "xref": f"x{place}",
+                "yref": f"y{place}",
+                "text": "<br>".join(html.escape(line) for line in lines),
+                "showarrow": False,
+                "font": {"size": 11, "color": ink, "shadow": "auto", "weight": 600},
+            }
 
 
 def _lay_out(figure: go.Figure, points: np.ndarray, *, n_cells: int, height: int, margin: float = 0.07) -> None:

@@ -1,6 +1,6 @@
 """The settings of a training: preset, everything else under "Advanced", and what can be expected of it."""
 
-from typing import Any, get_args
+from typing import Any
 
 import streamlit as st
 from pydantic import BaseModel
@@ -11,7 +11,6 @@ from labeltransfer.presets import (
     PRESET_HELP,
     PRESETS,
     Pace,
-    PresetName,
     mapping_pace,
     scanvi_pace,
     scvi_pace,
@@ -86,7 +85,7 @@ def mapping_form(held: Draft) -> RunParams:
 def _preset(held: Draft) -> None:
     now = preset_of(held.settings)
     # A reference is trained alone, from the References page: with a query beside it, it could not be published.
-    options = [*(name for name in get_args(PresetName) if name != "atlas"), *([now] if now in ("atlas", "own") else [])]
+    options = [name for name in PRESET_TITLES if name == now or name not in ("atlas", "own")]
     key = held.key("preset")
     st.session_state[key] = now
 
