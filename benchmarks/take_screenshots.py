@@ -79,10 +79,9 @@ def look(page: Page) -> Image.Image:
 
 def drawn(page: Page) -> None:
     """Wait until charts stand, which are drawn after the page has settled."""
-    for chart in page.get_by_test_id("stPlotlyChart").all():
-        expect(chart.locator("svg.main-svg, canvas").first).to_be_visible()
-    for chart in page.get_by_test_id("stVegaLiteChart").all():
-        expect(chart.locator("canvas, svg").first).to_be_visible()
+    for chart in page.locator("[data-testid=stPlotlyChart], [data-testid=stVegaLiteChart]").all():
+        if chart.evaluate("chart => chart.parentElement.checkVisibility()"):  # not in a tab or section that is closed
+            expect(chart.locator("svg.main-svg, .marks, canvas").first).to_be_visible()
     page.wait_for_timeout(1200)  # a map is painted by the graphics card, which tells nobody when it is done
 
 

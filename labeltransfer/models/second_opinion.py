@@ -117,12 +117,15 @@ def regression_soft(
     -------
     Probability of each label for each cell, shape (n_cells, n_labels), float32.
     """
-    expression = log_normalised(counts, n_counts)
+
+    def expression(cells: np.ndarray) -> sp.csr_matrix:
+        return log_normalised(counts[cells], n_counts[cells])
+
     # By the taught cells, query cells too: by its own means, a query of one cell type would look like a bit of each.
-    mean, deviation = _mean_and_deviation(expression[rows])
+    mean, deviation = _mean_and_deviation(expression(rows))
 
     def standardised(cells: np.ndarray) -> np.ndarray:
-        dense = (expression[cells].toarray() - mean) / deviation
+        dense = (expression(cells).toarray() - mean) / deviation
         return np.clip(dense, -MOST_DEVIATIONS, MOST_DEVIATIONS, out=dense)
 
     model = LogisticRegression(max_iter=200, tol=1e-3)
