@@ -65,8 +65,12 @@ Only the weights of a few batches learn. On some hundred cells they hardly move 
 2e-3, and scvi-tools' own rate is half of that; larger steps label more cells right, in half the time.
 """
 
-STEPS_PER_EPOCH = 30
-"""Steps that an epoch is to have at the least before more cells are put into one."""
+SCVI_STEPS_PER_EPOCH, STEPS_PER_EPOCH = 120, 30
+"""Steps that an epoch of scVI, or of another training, is to have at the least before more cells are put into one.
+
+On 17,000 simulated cells of the tutorial, scVI in steps of 512 reached the same held-out ELBO as in steps of 128, but
+brought the two technologies together less well: 1 to 2 % of the query got another label instead of 0.2 %.
+"""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Pace:
 def scvi_pace(params: IntegrateParams, *, n_cells: int) -> Pace:
     """Pace of the training of scVI on ``n_cells`` cells."""
     n_epochs = scvi_epochs(params, n_cells=n_cells)
-    batch_size = params.batch_size or _batch_size(n_cells)
+    batch_size = params.batch_size or _batch_size(n_cells, steps_per_epoch=SCVI_STEPS_PER_EPOCH)
     kl_warmup = params.n_epochs_kl_warmup or max(1, min(n_epochs // 2, 20))
     return Pace(
         max_epochs=n_epochs,
@@ -145,10 +149,10 @@ def scvi_epochs(params: IntegrateParams, *, n_cells: int) -> int:
     return max(15, min(round(300_000 / n_cells), 40))
 
 
-def _batch_size(n_cells: int) -> int:
+def _batch_size(n_cells: int, *, steps_per_epoch: int = STEPS_PER_EPOCH) -> int:
     """Larger steps cost less a cell, but a model learns by steps: few cells keep the small ones of scvi-tools."""
     for size in (512, 256):
-        if n_cells >= size * STEPS_PER_EPOCH:
+        if n_cells >= size * steps_per_epoch:
             return size
     return BASE_BATCH
 

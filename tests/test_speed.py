@@ -321,8 +321,10 @@ def test_cells_per_step_and_rate_follow_the_number_of_cells(n_cells: int) -> Non
     integrate, transfer = PRESETS["fast"]["integrate"], PRESETS["fast"]["transfer"]
     assert isinstance(integrate, IntegrateParams) and isinstance(transfer, TransferParams)
     scvi_, scanvi_ = scvi_pace(integrate, n_cells=n_cells), scanvi_pace(transfer, n_cells=n_cells)
-    assert scvi_.batch_size == scanvi_.batch_size and scvi_.batch_size in (128, 256, 512)
-    assert scvi_.batch_size == 128 or n_cells / scvi_.batch_size >= 30
+    for pace, least_steps in ((scvi_, 120), (scanvi_, 30)):
+        assert pace.batch_size in (128, 256, 512)
+        assert pace.batch_size == 128 or n_cells / pace.batch_size >= least_steps
+        assert pace.batch_size == 512 or n_cells / (2 * pace.batch_size) < least_steps
     assert scvi_.lr == pytest.approx(2e-3 * (scvi_.batch_size / 128) ** 0.5)
     assert 15 <= scvi_.max_epochs <= 120 and 5 <= scanvi_.max_epochs <= 20
     assert scvi_.kl_warmup < scvi_.max_epochs and scvi_.patience == 5
