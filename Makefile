@@ -1,6 +1,6 @@
 # make run    set up and open the app on http://localhost:8501
 # make test   set up and run every check: lint, types, tests, Chromium flows
-# make bench  print the benchmark tables and keep them in benchmarks/results.md; takes about six hours
+# make bench  print the benchmark tables and keep them in benchmarks/results.md; takes about seven hours
 PYTHON ?= python3.11
 VENV ?= .venv
 PORT ?= 8501
@@ -28,8 +28,9 @@ lint: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.epochs
 	$(BIN)/python -m benchmarks.quality
-	$(BIN)/python -m benchmarks.quality --pairs marrow --seeds 0 --plain estimated
+	$(BIN)/python -m benchmarks.quality --pairs marrow --plain estimated
 	$(BIN)/python -m benchmarks.whole_job
+	$(BIN)/python -m benchmarks.whole_job --tutorial-size
 	$(BIN)/python -m benchmarks.mapping
 	$(BIN)/python -m benchmarks.threads
 	$(BIN)/python -m benchmarks.maps

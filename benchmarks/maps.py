@@ -180,7 +180,7 @@ def main() -> None:
     """Print the table and keep it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plain", nargs="*", default=["10000:5", "marrow:3", "baron:5"], metavar="WHAT:MAPS")
-    parser.add_argument("--alone", nargs="*", type=int, default=[100_000, 1_000_000], metavar="CELLS")
+    parser.add_argument("--alone", nargs="*", default=["100000", "1000000"], metavar="WHAT")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -190,8 +190,8 @@ def main() -> None:
     rows = []
     for what, pairs in (option.split(":") for option in options.plain):
         rows += compare(*latent_of(what), ["plain", "ours"], int(pairs))
-    for size in options.alone:
-        rows += compare(*latent_of(str(size)), ["ours"], 1)
+    for what in options.alone:
+        rows += compare(*latent_of(what), ["ours"], 1)
     text = (
         "Plain is `pymde.preserve_neighbors(…).embed()` with the same settings. Marrow is scVI's latent of the "
         "simulated tutorial, baron the principal components of a real pair, the others 20 simulated groups. "
