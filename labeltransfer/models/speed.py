@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from labeltransfer.errors import RunError
+from labeltransfer.models.products import faster_products
 from labeltransfer.models.progress import Epoch, Stopped
 from labeltransfer.presets import Pace
 
@@ -78,7 +79,8 @@ def train(
     # Numbers below 1e-38 are as good as 0 here, and take a processor a hundred times as long.
     torch.set_flush_denormal(True)
     try:
-        return _train(task, pace, on_epoch, on_batch)
+        with faster_products():
+            return _train(task, pace, on_epoch, on_batch)
     finally:
         torch.set_num_threads(n_threads)
         torch.set_flush_denormal(False)
