@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from labeltransfer.data.prepare import prepare
 from labeltransfer.data.prepared import training_data
 from labeltransfer.errors import RunCancelled, RunError
-from labeltransfer.models import compiled, cores, objective
+from labeltransfer.models import compiled, cores, objective, products
 from labeltransfer.models.integrate import latent, train_scvi
 from labeltransfer.models.layers import dropped
 from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
@@ -353,6 +353,18 @@ def test_dropout_silences_the_asked_for_share_and_keeps_the_mean() -> None:
     torch.testing.assert_close(x.grad, y.detach() / 2)
     share = (y.view(-1)[:-1] == 0).float() @ (y.view(-1)[1:] == 0).float() / y.numel()
     assert float(share) == pytest.approx(0.01, abs=0.002)  # neighbours fall out independently
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_either_library_of_products_trains_the_same_model(
+    prepared: Path, fast_scvi: scvi.model.SCVI, pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "onednn_pays", lambda: pays)
+    losses: list[Epoch] = []
+    model = train_scvi(training_data(prepared), FAST_SCVI, callback=ProgressCallback(losses.append, lambda _: None))
+    np.testing.assert_allclose(latent(model), latent(fast_scvi), rtol=0, atol=1e-2)
+    expected = fast_scvi.history["train_loss"]["train_loss"].to_numpy()
+    np.testing.assert_allclose([epoch.train_loss for epoch in losses], expected, rtol=1e-5)
 
 
 def test_gradients_from_another_core_are_the_same(fast_scvi: scvi.model.SCVI, monkeypatch: pytest.MonkeyPatch) -> None:
