@@ -1,7 +1,8 @@
 """Time to the same held-out quality, the preset Fast against plain scvi-tools: ``python -m benchmarks.quality``.
 
 Both train scVI and scANVI on the same cells of the same split with the same seed, in turn, in one process. The plain
-route has the tutorial's settings: 400 epochs of scVI, 20 of scANVI. For the real pairs it takes twenty minutes with
+route has the tutorial's settings: 400 epochs of scVI, 20 of scANVI; OpenMP's threads spin while they wait, as it has
+them by default, which suits it best where nothing else runs. For the real pairs it takes twenty minutes with
 three seeds. With ``--plain estimated`` (meant for ``--pairs marrow``, where 400 plain epochs take half an hour to an
 hour) its seconds are those of a few of its epochs, times 400 and 20, and its quality comes from as many epochs with its
 own settings in the fast loop, whose objective and gradients are the same to single precision (``tests/test_speed.py``).
@@ -9,7 +10,6 @@ own settings in the fast loop, whose objective and gradients are the same to sin
 
 import argparse
 import logging
-import os
 import tempfile
 import time
 import warnings
@@ -17,8 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the app's workers; before torch is imported
 
 import anndata as ad
 import numpy as np
