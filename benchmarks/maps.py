@@ -34,7 +34,7 @@ SETTINGS: dict[str, Any] = {"embedding_dim": 2, "repulsive_fraction": 0.7, "n_ne
 N_ASKED = 1000
 """Cells whose neighbours are compared."""
 HEADER = (
-    *("cells", "laid out", "route", "maps", "seconds", "CPU seconds", "CPU: plain / ours", "average distortion"),
+    *("cells", "laid out", "route", "maps", "seconds", "CPU seconds", "seconds: plain / ours", "average distortion"),
     *("of 15 nearest, among 15", "among 50", "trustworthiness", "memory beyond the latent"),
 )
 
@@ -167,7 +167,7 @@ def _row(name: str, n_cells: int, route: str, results: dict[str, list[dict[str, 
     ratio = "–"
     if route == "ours" and "plain" in results:
         pairs = zip(results["plain"], results["ours"], strict=True)
-        ratio = spread([theirs["cpu"] / ours["cpu"] for theirs, ours in pairs], ".1f")
+        ratio = spread([theirs["seconds"] / ours["seconds"] for theirs, ours in pairs], ".1f")
     distortion = column("distortion", ".4f") if np.isfinite(results[route][0]["distortion"]) else "–"
     laid_out = n_embedded(n_cells) if route == "ours" else n_cells
     memory = f"{median(one['memory'] for one in results[route]) / 2**20:,.0f} MiB"
