@@ -16,7 +16,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the app's workers; before torch is imported
+from labeltransfer.runs.worker import WAITING
+
+os.environ |= WAITING  # before torch is imported
 
 import pandas as pd
 

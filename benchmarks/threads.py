@@ -13,6 +13,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.report import keep, spread, table
+from labeltransfer.runs.worker import WAITING
 
 STEPS = """
 import os, sys, warnings
@@ -40,18 +41,19 @@ train(task, Pace(6, 128, 1e-3, kl_warmup=400), on_epoch=lambda epoch: seconds.ap
 print("ms", sorted(seconds[1:])[2] / (len(rows[0]) / 128) * 1000)
 """
 BUSY = "while True: pass"
+ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
 SETTINGS = {
-    ("ours", "PASSIVE"): "ours",
-    ("one", "PASSIVE"): "one core",
-    ("torch", "PASSIVE"): "torch's threads, waiting asleep",
-    ("torch", ""): "torch's threads, as OpenMP has it",
+    "ours": ("ours", WAITING),
+    "one core": ("one", WAITING),
+    "torch's threads, waiting as a worker's": ("torch", WAITING),
+    "torch's threads, waiting asleep": ("torch", ASLEEP),
+    "torch's threads, as OpenMP has it": ("torch", {}),
 }
 
 
-def step_ms(who: str, policy: str, pair: str, scratch: str) -> float:
+def step_ms(who: str, waiting: dict[str, str], pair: str, scratch: str) -> float:
     """Milliseconds of a training step of 128 cells, the median of five epochs, in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment |= {"OMP_WAIT_POLICY": policy} if policy else {}
+    environment = {name: value for name, value in os.environ.items() if name not in WAITING} | waiting
     command = [sys.executable, "-c", STEPS, who, pair, scratch]
     output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     return float(output.rsplit("ms", 1)[1])
@@ -69,14 +71,14 @@ def main() -> None:
             for busy in (False, True):
                 neighbours = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(busy)]
                 try:
-                    for (who, policy), name in SETTINGS.items():
-                        found.setdefault((name, busy), []).append(step_ms(who, policy, options.pair, scratch))
+                    for name, (who, waiting) in SETTINGS.items():
+                        found.setdefault((name, busy), []).append(step_ms(who, waiting, options.pair, scratch))
                 finally:
                     for neighbour in neighbours:
                         neighbour.kill()
-    best = {busy: min(median(found[name, busy]) for name in SETTINGS.values()) for busy in (False, True)}
+    best = {busy: min(median(found[name, busy]) for name in SETTINGS) for busy in (False, True)}
     lines = []
-    for name in SETTINGS.values():
+    for name in SETTINGS:
         alone, beside = found[name, False], found[name, True]
         worst = max(median(alone) / best[False], median(beside) / best[True])
         lines.append([name, spread(alone, ".1f"), spread(beside, ".1f"), f"{worst:.2f} ×"])

@@ -127,7 +127,7 @@ def test_slots_that_cannot_be_are_said_in_words(cores: None, monkeypatch: pytest
 
 
 def test_a_worker_keeps_to_the_cores_of_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*CORES, "CUDA_VISIBLE_DEVICES", "OMP_WAIT_POLICY"):
+    for name in (*CORES, "CUDA_VISIBLE_DEVICES", *worker.WAITING):
         monkeypatch.setenv(name, "")  # what the worker sets is taken back after the test
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     worker._use(Device("CPU", n_cores=3))

@@ -18,6 +18,13 @@ from labeltransfer.runs.reporter import EXIT_CANCELLED, Reporter
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store
 
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "500"}
+"""How OpenMP's threads wait for each other: GNU's spin for some microseconds and then sleep, others' sleep at once.
+
+Left to spin, they are several times slower than one thread where another process wants a core; asleep at once, twice as
+slow as spinning where none does.
+"""
+
 LOCK_PATIENCE = 30.0
 """Seconds to wait for the run's own lock: whoever asks whether the worker lives holds it for an instant."""
 
@@ -70,8 +77,8 @@ def work(run: Run, *, listener: Callable[[Status], None] | None = None) -> Statu
 def _use(device: Device) -> None:
     """Let this process see its own device alone. Works only because neither torch nor numpy is imported yet."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "" if device.gpu is None else str(device.gpu)
-    # Two OpenMP threads that spin while they wait for each other are several times slower than one on a busy machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
     if device.n_cores is not None:
         keep_to_cores(device.n_cores)
 
