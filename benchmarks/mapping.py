@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from labeltransfer.runs.worker import WAITING
+from labeltransfer.processes import WAITING
 
-os.environ |= WAITING  # before torch is imported
+os.environ |= WAITING  # as in the app's workers; before torch is imported
 
 import anndata as ad
 import numpy as np

@@ -27,9 +27,9 @@ from sklearn.neighbors import NearestNeighbors
 from benchmarks.pairs import find_pair, load
 from benchmarks.report import keep, spread, table
 from labeltransfer.presets import PRESETS
+from labeltransfer.processes import WAITING
 from labeltransfer.results.embed import mde, n_embedded
 from labeltransfer.runs.devices import peak_memory
-from labeltransfer.runs.worker import WAITING
 
 SETTINGS: dict[str, Any] = {"embedding_dim": 2, "repulsive_fraction": 0.7, "n_neighbors": 15}
 N_ASKED = 1000
@@ -142,6 +142,7 @@ def compare(name: str, latent: np.ndarray, routes: list[str], n_maps: int) -> li
             for route in routes if seed % 2 == 0 else routes[::-1]:
                 points_file = Path(scratch) / "points.npy"
                 command = [sys.executable, "-m", "benchmarks.maps", "--one", route, str(latent_file), str(points_file)]
+                # Ours as the app starts its worker, plain as OpenMP has it.
                 environment = os.environ | (WAITING if route == "ours" else {})
                 done = subprocess.run([*command, str(seed)], check=True, env=environment, stdout=subprocess.PIPE)
                 maps.append(np.load(points_file))

@@ -13,7 +13,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.report import keep, spread, table
-from labeltransfer.runs.worker import WAITING
+from labeltransfer.processes import WAITING
 
 STEPS = """
 import os, sys, warnings

@@ -16,6 +16,13 @@ PACKAGE_PARENT = Path(__file__).parents[1]
 CORES = ("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 """Variables that tell joblib and the numerical libraries how many cores they may keep busy."""
 
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "500"}
+"""How OpenMP's threads are to wait: GNU's spin for some microseconds and then sleep, others' sleep at once.
+
+Left to spin, they are several times slower than one thread where another process wants a core; asleep at once, twice as
+slow as spinning where none does.
+"""
+
 
 def n_cores() -> int:
     """Cores that this process may keep busy: all, or those that a worker was given."""

@@ -13,7 +13,7 @@ import pynvml
 import pytest
 
 from labeltransfer.errors import SettingsError
-from labeltransfer.processes import CORES, n_cores
+from labeltransfer.processes import CORES, WAITING, n_cores
 from labeltransfer.runs import devices as module
 from labeltransfer.runs import worker
 from labeltransfer.runs.devices import Device, device_turn, devices, gpu_use, gpus, peak_memory, reset_peak_memory
@@ -127,7 +127,7 @@ def test_slots_that_cannot_be_are_said_in_words(cores: None, monkeypatch: pytest
 
 
 def test_a_worker_keeps_to_the_cores_of_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*CORES, "CUDA_VISIBLE_DEVICES", *worker.WAITING):
+    for name in (*CORES, "CUDA_VISIBLE_DEVICES", *WAITING):
         monkeypatch.setenv(name, "")  # what the worker sets is taken back after the test
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     worker._use(Device("CPU", n_cores=3))

@@ -11,19 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labeltransfer.errors import LabelTransferError, RunCancelled
-from labeltransfer.processes import keep_to_cores, leave, rare_collections
+from labeltransfer.processes import WAITING, keep_to_cores, leave, rare_collections
 from labeltransfer.runs.devices import Device, device_turn
 from labeltransfer.runs.pipeline import carry_out
 from labeltransfer.runs.reporter import EXIT_CANCELLED, Reporter
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store
-
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "500"}
-"""How OpenMP's threads wait for each other: GNU's spin for some microseconds and then sleep, others' sleep at once.
-
-Left to spin, they are several times slower than one thread where another process wants a core; asleep at once, twice as
-slow as spinning where none does.
-"""
 
 LOCK_PATIENCE = 30.0
 """Seconds to wait for the run's own lock: whoever asks whether the worker lives holds it for an instant."""
