@@ -11,7 +11,6 @@ import scvi
 import torch
 from scvi.dataloaders import AnnDataLoader
 from scvi.distributions import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
-from torch.nn import functional as F
 
 from labeltransfer.data.prepare import prepare
 from labeltransfer.data.prepared import training_data
@@ -46,7 +45,7 @@ def fast_scvi(prepared: Path) -> scvi.model.SCVI:
 
 def as_counts(x: torch.Tensor) -> Counts:
     at = x.reshape(-1).nonzero()[:, 0]
-    return Counts(at, at // x.shape[1], at % x.shape[1], x.reshape(-1)[at], (x > 0).sum(1).cumsum(0))
+    return Counts(at // x.shape[1], at % x.shape[1], x.reshape(-1)[at], (x > 0).sum(1).cumsum(0), x.shape[1])
 
 
 @pytest.mark.parametrize("likelihood", ["zinb", "compiled zinb", "nb", "poisson"])
@@ -150,9 +149,8 @@ def test_objective_and_gradients_are_those_of_scvi_tools(pair_of_models: tuple[A
     if which == "scvi":
         loss = objective.scvi_terms(module, taken).loss(0.3)
     else:
-        loss = objective.scanvi_loss(module, taken, 0.3)
-        logits = objective.classification_logits(module, taken_labelled)
-        loss = loss + 50 * F.cross_entropy(logits, taken_labelled.labels)
+        loss, classification = objective.scanvi_loss(module, taken, lambda: taken_labelled, 0.3)
+        assert classification.item() == pytest.approx(plain.classification_loss.item(), rel=2e-5)
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     assert loss.item() == pytest.approx(plain.loss.item(), rel=2e-6)
     largest = max(float(g.abs().max()) for g in plain_gradients if g is not None)
@@ -265,12 +263,12 @@ class _Module:
 
 def watched(losses: list[float], pace: Pace) -> tuple[Any, _Module, list[float]]:
     """What becomes of a training with these held-out losses: how it stopped, the module, its learning rates."""
-    module, optimizer, plateau = _Module(), SimpleNamespace(param_groups=[{"lr": 1.0}]), Plateau(pace)
+    module, optimizer, plateau = _Module(), SimpleNamespace(lr=1.0), Plateau(pace)
     rates, epoch = [], 0
     for epoch, loss in enumerate(losses, start=1):
         module.state = {"weight": torch.full((1,), float(epoch))}
         ends = plateau.see(epoch, loss, module, optimizer)
-        rates.append(optimizer.param_groups[0]["lr"])
+        rates.append(optimizer.lr)
         if ends:
             break
     return plateau.finish(module, epoch), module, rates
@@ -369,13 +367,13 @@ def test_the_library_of_products_that_is_chosen_here_trains_the_same_model_as_to
 def test_gradients_from_another_core_are_the_same(fast_scvi: scvi.model.SCVI, monkeypatch: pytest.MonkeyPatch) -> None:
     model = scvi.model.SCANVI.from_scvi_model(fast_scvi, labels_key="training_label", unlabeled_category=UNKNOWN)
     rows = np.arange(model.adata.n_obs)
-    task = ScanviTask(model.module, ResidentCounts.of_model(model), rows, rows[:0], n_samples_per_label=9)
     parameters = [p for p in model.module.parameters() if p.requires_grad]
     found = []
     for most_cores in (1, 2):
         monkeypatch.setattr(cores, "MOST_CORES", most_cores)
         monkeypatch.setattr(cores.processes, "n_cores", lambda: 2)
         scvi.settings.seed = 0
+        task = ScanviTask(model.module, ResidentCounts.of_model(model), rows, rows[:0], n_samples_per_label=9)
         task.begin_epoch(batch_size=64)
         loss, shown = task.loss(torch.from_numpy(rows[:64]), 0.5)
         found.append([loss, shown, *torch.autograd.grad(loss, parameters, allow_unused=True)])

@@ -225,3 +225,25 @@ def _slopes(mean: Array, theta: Array, weight: Array, by_theta: Array, by_mean: 
         by_mean[gene] = -share * m * weight[gene]
         through += by_mean[gene]
     return through
+
+
+@_compiled
+def copy_rows(
+    begins: Array, columns: Array, values: Array, ends: Array, own_rows: Array, own_columns: Array, own_values: Array
+) -> None:
+    """Copy rows of a sparse array, those that start at ``begins``, behind one another; they are to end at ``ends``."""
+    place = 0
+    for row in range(len(begins)):
+        shift = begins[row] - place
+        for i in range(place, ends[row]):
+            own_rows[i] = row
+            own_columns[i] = columns[i + shift]
+            own_values[i] = values[i + shift]
+        place = ends[row]
+
+
+@_compiled
+def put(rows: Array, columns: Array, values: Array, dense: Array) -> None:
+    """Put values into their places in a dense array."""
+    for i in range(len(values)):
+        dense[rows[i], columns[i]] = values[i]

@@ -43,37 +43,52 @@ class Aside:
         return self._call() if self._future.cancel() else self._future.result()
 
 
-def differentiated_aside(
-    function: Callable[..., Tensor], inputs: Sequence[Tensor], modules: Sequence[nn.Module]
-) -> Tensor:
-    """A scalar whose gradients another core begins to compute at once, and the backward pass only fetches.
+class Differentiated:
+    """A scalar with its gradients, all of which another core computes meanwhile.
 
     Parameters
     ----------
     function
-        Makes the scalar from ``inputs`` and the parameters of ``modules``.
+        Makes the scalar from ``inputs`` and the parameters of ``modules``. It may run beside any other, so its random
+        numbers are to be its own.
     inputs
-        Tensors on one device that it may be differentiated by, beside those parameters.
+        Tensors that it may be differentiated by, beside those parameters.
     modules
-        All that ``function`` uses.
+        All that ``function`` uses, on the processor; a model on another device is served here and now.
     """
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    if n_cores() == 1 or not torch.is_grad_enabled() or parameters[0].device.type != "cpu":
-        return function(*inputs)
-    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+
+    def __init__(self, function: Callable[..., Tensor], inputs: Sequence[Tensor], modules: Sequence[nn.Module]) -> None:
+        parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+        self._by = [*inputs, *parameters]
+        self._aside: Aside | None = None
+        if n_cores() == 1 or not torch.is_grad_enabled() or parameters[0].device.type != "cpu":
+            self._value = function(*inputs)
+        else:
+            leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+            self._aside = Aside(_differentiate, function, leaves, parameters)
+
+    def value(self) -> Tensor:
+        """The scalar; a backward pass from it finds the gradients ready."""
+        if self._aside:
+            value, gradients = self._aside.result()
+            self._value = _Ready.apply(gradients, value, *self._by)
+        return self._value
+
+
+def _differentiate(
+    function: Callable[..., Tensor], leaves: list[Tensor], parameters: list[Tensor]
+) -> tuple[Tensor, tuple[Tensor | None, ...]]:
     value = function(*leaves)
-    gradients = Aside(torch.autograd.grad, value, [*leaves, *parameters], allow_unused=True)
-    found: Tensor = _Differentiated.apply(gradients, value.detach(), *inputs, *parameters)
-    return found
+    return value.detach(), torch.autograd.grad(value, [*leaves, *parameters], allow_unused=True)
 
 
-class _Differentiated(torch.autograd.Function):
+class _Ready(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, gradients: Aside, value: Tensor, *differentiated_by: Tensor) -> Tensor:
+    def forward(ctx: Any, gradients: tuple[Tensor | None, ...], value: Tensor, *differentiated_by: Tensor) -> Tensor:
         ctx.gradients = gradients
         return value.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        return None, None, *(g if g is None else g.mul_(grad) for g in ctx.gradients.result())
+        return None, None, *(g if g is None else g.mul_(grad) for g in ctx.gradients)

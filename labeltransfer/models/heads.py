@@ -69,20 +69,18 @@ class _Heads(torch.autograd.Function):
         log_theta: Tensor,
         *weights: Tensor,
     ) -> Tensor:
-        n_cells, n_genes = len(hidden), len(weights[0])
+        n_cells = len(hidden)
         by_hidden = torch.empty_like(hidden)
         each_cell = log_theta.ndim == 2
         by_theta = torch.empty_like(log_theta) if each_cell else None
 
         def work(first: int, stop: int) -> _Share:
             """The cells of one core, block by block."""
-            share = _Share(hidden.new_zeros(()), [torch.zeros_like(w) for w in weights] if with_gradients else [], None)
-            if with_gradients and not each_cell:
-                share.by_theta = torch.zeros_like(log_theta)
+            share = _Share(hidden.new_zeros(()), [], None)
             size = BLOCK if hidden.device.type == "cpu" else stop - first
             for begin in range(first, stop, size):
                 end = min(begin + size, stop)
-                block = counts if (begin, end) == (0, n_cells) else counts.of_rows(begin, end, n_genes=n_genes)
+                block = counts if (begin, end) == (0, n_cells) else counts.of_rows(begin, end)
                 theta = log_theta[begin:end] if each_cell else log_theta
                 h = hidden[begin:end]
                 found = _likelihood(kind, block, h, log_library[begin:end], theta, weights, with_gradients)
@@ -94,11 +92,18 @@ class _Heads(torch.autograd.Function):
                 for place, grad in enumerate(grads):
                     if place:
                         by_hidden[begin:end].addmm_(grad, weights[2 * place])
-                    share.by_weights[2 * place].addmm_(grad.t(), h)
-                    share.by_weights[2 * place + 1] += grad.sum(0)
-                if by_theta is not None and found.by_theta is not None:
+                    if begin == first:
+                        share.by_weights += [torch.mm(grad.t(), h), grad.sum(0)]
+                    else:
+                        share.by_weights[2 * place].addmm_(grad.t(), h)
+                        share.by_weights[2 * place + 1] += grad.sum(0)
+                if found.by_theta is None:
+                    continue
+                if by_theta is not None:
                     by_theta[begin:end] = found.by_theta
-                elif share.by_theta is not None and found.by_theta is not None:
+                elif share.by_theta is None:
+                    share.by_theta = found.by_theta
+                else:
                     share.by_theta += found.by_theta
             return share
 
@@ -106,7 +111,8 @@ class _Heads(torch.autograd.Function):
         if with_gradients:
             sums = [reduce(Tensor.add_, parts) for parts in zip(*(share.by_weights for share in shares), strict=True)]
             if not each_cell:
-                by_theta = reduce(Tensor.add_, [share.by_theta for share in shares if share.by_theta is not None])
+                thetas = [share.by_theta for share in shares if share.by_theta is not None]
+                by_theta = reduce(Tensor.add_, thetas) if thetas else torch.zeros_like(log_theta)
             ctx.save_for_backward(by_hidden, by_theta, *sums)
         ctx.n_cells, ctx.has_theta = n_cells, kind != "poisson"
         return sum((share.value for share in shares[1:]), shares[0].value) / n_cells
@@ -131,7 +137,7 @@ def _likelihood(
 ) -> Likelihood:
     """Likelihood of some cells from what goes into the last layers."""
     logits = [torch.addmm(weights[i + 1], hidden, weights[i].t()) for i in range(0, len(weights), 2)]
-    if kind == "zinb" and with_gradients and hidden.device.type == "cpu":
+    if kind == "zinb" and hidden.device.type == "cpu":
         return compiled.zero_inflated(counts, logits[0], log_library, log_theta, logits[1])
     if kind == "zinb":
         return zero_inflated(counts, logits[0], log_library, log_theta, logits[1], with_gradients=with_gradients)

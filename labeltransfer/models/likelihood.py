@@ -10,6 +10,7 @@ scvi-tools (``log_zinb_positive``, ``log_nb_positive``).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,23 +26,28 @@ TINY = 1e-36
 class Counts:
     """Counts of some cells, of which only those above 0 are held.
 
-    ``at`` are their places in a row-major array of shape (n_cells, n_genes), ``rows`` and ``columns`` the same taken
-    apart, and ``values`` the counts, each of shape (n_nonzero,), ascending by place. ``ends`` are the number of them up
-    to the end of each row, shape (n_cells,), in main memory.
+    ``rows`` and ``columns`` are their places in an array of shape (n_cells, n_genes) and ``values`` the counts, each of
+    shape (n_nonzero,), row by row. ``ends`` are the number of them up to the end of each row, shape (n_cells,), in main
+    memory.
     """
 
-    at: Tensor
     rows: Tensor
     columns: Tensor
     values: Tensor
     ends: Tensor
+    n_genes: int
 
-    def of_rows(self, first: int, stop: int, *, n_genes: int) -> "Counts":
+    @cached_property
+    def at(self) -> Tensor:
+        """Their places in the array laid out row after row, shape (n_nonzero,)."""
+        return torch.add(self.columns, self.rows, alpha=self.n_genes)
+
+    def of_rows(self, first: int, stop: int) -> "Counts":
         """Those of the rows from ``first`` up to ``stop``."""
         begin, end = int(self.ends[first - 1]) if first else 0, int(self.ends[stop - 1])
         within = slice(begin, end)
-        at, rows = self.at[within] - first * n_genes, self.rows[within] - first
-        return Counts(at, rows, self.columns[within], self.values[within], self.ends[first:stop] - begin)
+        ends = self.ends[first:stop] - begin
+        return Counts(self.rows[within] - first, self.columns[within], self.values[within], ends, self.n_genes)
 
     def log_factorials(self) -> Tensor:
         """``lgamma(count + 1)``, shape (n_nonzero,)."""

@@ -8,6 +8,7 @@ Source: Lopez et al., Nature Methods 2018 (scVI); Xu et al., Molecular Systems B
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labeltransfer.models.cores import differentiated_aside
+from labeltransfer.models.cores import Differentiated
 from labeltransfer.models.heads import mean_log_likelihood
 from labeltransfer.models.layers import through
 from labeltransfer.models.resident import Cells
@@ -54,29 +55,71 @@ def scvi_terms(module: Any, cells: Cells) -> Terms:
     return Terms(-decode(module, q.draw, cells), _kl_to_standard(q).mean())
 
 
-def scanvi_loss(module: Any, cells: Cells, kl_weight: float = 1.0) -> Tensor:
-    """Objective of scANVI for cells whose label is taken as unknown (``SCANVAE.loss`` without its labelled cells)."""
+def scanvi_loss(
+    module: Any,
+    cells: Cells,
+    labelled: Callable[[], Cells],
+    kl_weight: float = 1.0,
+    *,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Objective of scANVI (``SCANVAE.loss``) and the classification loss within it, two scalars.
+
+    Of its three parts, the sum over labels, the decoded counts and the classification of labelled cells, each is
+    differentiated by whichever core is free; the first takes the longest and begins first.
+
+    Parameters
+    ----------
+    module
+        scANVI's module.
+    cells
+        Cells whose label is taken as unknown.
+    labelled
+        Gives the cells whose label is learnt from.
+    kl_weight
+        Weight of the KL terms.
+    generator
+        Where the sum over labels has its random numbers from; None is torch's own.
+    """
     q = encode(module, cells)
-    parts = (module.encoder_z2_z1, module.decoder_z1_z2, module.classifier)
+    log_shares = F.log_softmax(_classify(module, q.draw), dim=1)
 
-    def by_label(mean: Tensor, variance: Tensor, draw: Tensor) -> Tensor:
-        return _label_terms(module, Posterior(mean, variance, draw)).loss(kl_weight)
+    def by_label(mean: Tensor, variance: Tensor, draw: Tensor, log_shares: Tensor) -> Tensor:
+        return _label_terms(module, Posterior(mean, variance, draw), log_shares, generator).loss(kl_weight)
 
-    # Of the two, one is differentiated on one core while the others take the other.
-    labels = differentiated_aside(by_label, (q.mean, q.variance, q.draw), parts)
-    return labels - decode(module, q.draw, cells, n_busy=1)
+    parts = (module.encoder_z2_z1, module.decoder_z1_z2)
+    labels = Differentiated(by_label, (q.mean, q.variance, q.draw, log_shares), parts)
+    parts = (module.z_encoder, module.classifier)
+    classification = Differentiated(lambda: classification_loss(module, labelled()), (), parts)
+    likelihood = decode(module, q.draw, cells, n_busy=2)
+    shown = classification.value()
+    return labels.value() - likelihood + CLASSIFICATION_RATIO * shown, shown
+
+
+def classification_loss(module: Any, cells: Cells) -> Tensor:
+    """Mean cross entropy of the cells' labels, a scalar."""
+    return F.cross_entropy(classification_logits(module, cells), cells.labels)
 
 
 def classification_logits(module: Any, cells: Cells) -> Tensor:
     """Logits of each label at the mean of the latent, shape (n_cells, n_labels), as ``module.classify`` gives them."""
-    return module.classifier(encode(module, cells).mean)
+    return _classify(module, module.z_encoder.mean_encoder(_encoded(module, cells)))
+
+
+def _classify(module: Any, z: Tensor) -> Tensor:
+    for part in module.classifier.classifier:
+        z = through(part, z) if hasattr(part, "fc_layers") else part(z)
+    return z
 
 
 def encode(module: Any, cells: Cells) -> Posterior:
-    """Latent of the cells; the batch goes into it where the module was made so (``encode_covariates``)."""
-    layers = module.z_encoder.encoder
-    h = layers(cells.x, cells.batch) if module.encode_covariates else through(layers, cells.x)
-    return _posterior(module.z_encoder, h)
+    """Latent of the cells."""
+    return _posterior(module.z_encoder, _encoded(module, cells))
+
+
+def _encoded(module: Any, cells: Cells) -> Tensor:
+    """What the encoder makes of the cells; their batch goes into it where the module was made so."""
+    return through(module.z_encoder.encoder, cells.x, covariate=cells.batch if module.encode_covariates else None)
 
 
 def decode(module: Any, z: Tensor, cells: Cells, *, n_busy: int = 0) -> Tensor:
@@ -86,30 +129,33 @@ def decode(module: Any, z: Tensor, cells: Cells, *, n_busy: int = 0) -> Tensor:
     return mean_log_likelihood(module, hidden, cells.counts, cells.log_library, log_theta, n_busy=n_busy)
 
 
-def _label_terms(module: Any, q1: Posterior) -> Terms:
-    """What scANVI's objective has beside the decoded counts: a sum over all labels that a cell may have."""
+def _label_terms(module: Any, q1: Posterior, log_shares: Tensor, generator: torch.Generator | None) -> Terms:
+    """What scANVI's objective has beside the decoded counts: a sum over all labels that a cell may have.
+
+    ``log_shares`` is the logarithm of each label's probability, shape (n_cells, n_labels).
+    """
     z1 = q1.draw
-    n_cells, n_labels = len(z1), module.n_labels
-    h = through(module.encoder_z2_z1.encoder, z1, n_labels=n_labels, n_cells=n_cells)
-    q2 = _posterior(module.encoder_z2_z1, h)
-    h = through(module.decoder_z1_z2.decoder, q2.draw, n_labels=n_labels, n_cells=n_cells)
+    n_cells, n_labels = log_shares.shape
+    each: dict[str, Any] = {"n_labels": n_labels, "n_cells": n_cells, "generator": generator}
+    q2 = _posterior(module.encoder_z2_z1, through(module.encoder_z2_z1.encoder, z1, **each), generator)
+    h = through(module.decoder_z1_z2.decoder, q2.draw, **each)
     p1_mean, p1_variance = module.decoder_z1_z2.mean_decoder(h), module.decoder_z1_z2.var_decoder(h).exp()
 
     # rows are label by label: all cells with the first label, then all with the second
     z1_by_label = z1.repeat(n_labels, 1)
     prior = -_log_normal(z1_by_label, p1_mean, p1_variance).view(n_labels, n_cells)
     kl2 = _kl_to_standard(q2).view(n_labels, n_cells)
-    log_shares = F.log_softmax(module.classifier(z1), dim=1)
     shares = log_shares.exp()
     latent = _log_normal(z1, q1.mean, q1.variance) + (prior.t() * shares).sum(1)
     kl_label = (shares * (log_shares - module.y_prior.log())).sum(1)
     return Terms(latent.mean(), ((kl2.t() * shares).sum(1) + kl_label).mean())
 
 
-def _posterior(encoder: Any, h: Tensor) -> Posterior:
+def _posterior(encoder: Any, h: Tensor, generator: torch.Generator | None = None) -> Posterior:
     mean = encoder.mean_encoder(h)
     variance = encoder.var_encoder(h).exp() + encoder.var_eps
-    return Posterior(mean, variance, torch.addcmul(mean, variance.sqrt(), torch.randn_like(mean)))
+    noise = torch.empty_like(mean).normal_(generator=generator)
+    return Posterior(mean, variance, torch.addcmul(mean, variance.sqrt(), noise))
 
 
 def _kl_to_standard(q: Posterior) -> Tensor:

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from labeltransfer.models import compiled
 from labeltransfer.models.likelihood import Counts
 
 
@@ -87,26 +88,44 @@ class ResidentCounts:
     def take(self, rows: Tensor) -> Cells:
         """Cells by their row numbers, an int64 tensor of shape (n_rows,) in main memory."""
         device = self._values.device
+        gather = self._gather_compiled if device.type == "cpu" else self._gather
+        x, counts = gather(rows)
+        on_device = rows.to(device, non_blocking=True)
+        return Cells(
+            x,
+            counts,
+            self._log_library.index_select(0, on_device),
+            self._one_hot.index_select(0, self._batch.index_select(0, on_device)),
+            self.labels.index_select(0, on_device),
+        )
+
+    def _gather(self, rows: Tensor) -> tuple[Tensor, Counts]:
+        """log1p of the counts of some cells, and the counts."""
+        device = self._values.device
         lengths = self._lengths[rows]
-        n_nonzero = int(lengths.sum())
-        ends = lengths.cumsum(0)
+        n_nonzero, ends = int(lengths.sum()), lengths.cumsum(0)
         # where each cell's counts begin, less where they will begin
         shifts = self._starts[rows] - (ends - lengths)
-        on_device = rows.to(device, non_blocking=True)
         lengths, shifts = lengths.to(device, non_blocking=True), shifts.to(device, non_blocking=True)
 
         places = torch.arange(len(rows), device=device)
         cell_of = torch.repeat_interleave(places, lengths, output_size=n_nonzero)
         sources = shifts.index_select(0, cell_of).add_(torch.arange(n_nonzero, device=device))
         columns = self._columns.index_select(0, sources).long()
-        values = self._values.index_select(0, sources)
-        at = (cell_of * self.n_genes).add_(columns)
+        counts = Counts(cell_of, columns, self._values.index_select(0, sources), ends, self.n_genes)
         x = torch.zeros(len(rows), self.n_genes, device=device)
-        x.view(-1).index_copy_(0, at, values.log1p())
-        return Cells(
-            x,
-            Counts(at, cell_of, columns, values, ends),
-            self._log_library.index_select(0, on_device),
-            self._one_hot.index_select(0, self._batch.index_select(0, on_device)),
-            self.labels.index_select(0, on_device),
-        )
+        x.view(-1).index_copy_(0, counts.at, counts.values.log1p())
+        return x, counts
+
+    def _gather_compiled(self, rows: Tensor) -> tuple[Tensor, Counts]:
+        """The same on a processor, where a cell's counts are copied as the run of memory that they are."""
+        lengths = self._lengths[rows]
+        n_nonzero, ends = int(lengths.sum()), lengths.cumsum(0)
+        cell_of, columns = torch.empty((2, n_nonzero), dtype=torch.int64)
+        values = torch.empty(n_nonzero)
+        begins = self._starts[rows].numpy()
+        own = ends.numpy(), cell_of.numpy(), columns.numpy()
+        compiled.copy_rows(begins, self._columns.numpy(), self._values.numpy(), *own, values.numpy())
+        x = torch.zeros(len(rows), self.n_genes)
+        compiled.put(*own[1:], values.log1p().numpy(), x.numpy())
+        return x, Counts(cell_of, columns, values, ends, self.n_genes)

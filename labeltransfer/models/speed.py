@@ -15,12 +15,10 @@ import torch
 from torch import Tensor
 
 from labeltransfer.errors import RunError
+from labeltransfer.models.adam import Adam
 from labeltransfer.models.products import faster_products
 from labeltransfer.models.progress import Epoch, Stopped
 from labeltransfer.presets import Pace
-
-ADAM = {"eps": 0.01, "weight_decay": 1e-6}
-"""scvi-tools' own settings of the optimiser."""
 
 SMALL = 0.1
 """A loss below this is as good as this: a classification that is right to 0.1 nats gains nothing by a share of it."""
@@ -93,14 +91,13 @@ def _train(
     on_batch: Callable[[float], None] | None,
 ) -> Stopped:
     module = task.module
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=pace.lr, fused=True, **ADAM)
+    optimizer = Adam((p for p in module.parameters() if p.requires_grad), pace.lr)
     plateau = Plateau(pace)
     epoch = 0
     while epoch < pace.max_epochs:
         began = time.perf_counter()
         kl_weight = min(1.0, epoch / pace.kl_warmup)
-        shown_sum = torch.zeros((), device=parameters[0].device)
+        shown_sum = torch.zeros((), device=module.device)
         task.begin_epoch(batch_size=pace.batch_size)
         steps = shuffled_steps(task.training, pace.batch_size)
         module.train()
@@ -108,7 +105,6 @@ def _train(
             if on_batch:
                 on_batch((epoch + number / len(steps)) / pace.max_epochs)
             loss, shown = task.loss(rows, kl_weight)
-            optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             shown_sum += shown.detach() * len(rows)
@@ -137,7 +133,7 @@ class Plateau:
         self._n_drops = 0
         self._converged = False
 
-    def see(self, epoch: int, loss: float, module: Any, optimizer: Any) -> bool:
+    def see(self, epoch: int, loss: float, module: Any, optimizer: Adam) -> bool:
         """Take in the held-out loss of an epoch, counted from 1; returns whether the training is to end."""
         pace = self.pace
         if pace.patience is None or epoch < pace.judged_from or not np.isfinite(loss):
@@ -154,8 +150,7 @@ class Plateau:
             self._converged = True
             return True
         self._n_drops, self._since = self._n_drops + 1, 0
-        for group in optimizer.param_groups:
-            group["lr"] *= LR_FACTOR
+        optimizer.lr *= LR_FACTOR
         return False
 
     def finish(self, module: Any, n_epochs: int) -> Stopped:

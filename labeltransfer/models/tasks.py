@@ -5,11 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from labeltransfer.models.cores import differentiated_aside
-from labeltransfer.models.objective import CLASSIFICATION_RATIO, classification_logits, scanvi_loss, scvi_terms
-from labeltransfer.models.resident import Cells, ResidentCounts
+from labeltransfer.models.objective import classification_loss, scanvi_loss, scvi_terms
+from labeltransfer.models.resident import ResidentCounts
 from labeltransfer.models.speed import shuffled_steps
 
 
@@ -72,6 +70,8 @@ class ScanviTask:
         self._held_out = torch.from_numpy(held_out[codes[held_out] < module.n_labels])
         self._steps: list[Tensor] = []
         self._n_steps = 0
+        # Seeded by torch's own, so that a seed still settles all there is.
+        self._generator = torch.Generator(cells.labels.device).manual_seed(int(torch.randint(2**62, ())))
 
     def begin_epoch(self, *, batch_size: int) -> None:
         """Draw the labelled cells of this epoch."""
@@ -85,23 +85,17 @@ class ScanviTask:
 
     def loss(self, rows: Tensor, kl_weight: float) -> tuple[Tensor, Tensor]:
         # As in scvi-tools the labelled cells begin anew when they are through before the others are.
-        labelled = self.cells.take(self._steps[self._n_steps % len(self._steps)])
+        labelled = self._steps[self._n_steps % len(self._steps)]
         self._n_steps += 1
-        parts = (self.module.z_encoder, self.module.classifier)
-        classification = differentiated_aside(lambda: self._classification(labelled), (), parts)
-        rest = scanvi_loss(self.module, self.cells.take(rows), kl_weight)
-        return rest + CLASSIFICATION_RATIO * classification, classification
+        cells = self.cells.take(rows)
+        return scanvi_loss(self.module, cells, lambda: self.cells.take(labelled), kl_weight, generator=self._generator)
 
     def held_out(self, *, batch_size: int) -> float:
         total = 0.0
         with torch.no_grad():
             for rows in self._held_out.split(batch_size):
-                total += float(self._classification(self.cells.take(rows))) * len(rows)
+                total += float(classification_loss(self.module, self.cells.take(rows))) * len(rows)
         return total / len(self._held_out) if len(self._held_out) else float("nan")
-
-    def _classification(self, cells: Cells) -> Tensor:
-        """Mean cross entropy."""
-        return F.cross_entropy(classification_logits(self.module, cells), cells.labels)
 
 
 def negative_elbo(module: Any, cells: ResidentCounts, rows: Tensor, *, batch_size: int = 1024) -> float:
