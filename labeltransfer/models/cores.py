@@ -91,4 +91,12 @@ class _Ready(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        return None, None, *(g if g is None else g.mul_(grad) for g in ctx.gradients)
+        gradients, ctx.gradients = ctx.gradients, ()  # held no longer, so that nobody needs a copy of them
+        return None, None, *ready(gradients, grad)
+
+
+def ready(gradients: Sequence[Tensor | None], grad: Tensor) -> Sequence[Tensor | None]:
+    """Gradients that were computed ahead, times that of what comes after them; in most cases that is 1."""
+    if grad.device.type == "cpu" and grad == 1:  # a GPU would have to be waited for
+        return gradients
+    return [g if g is None else g.mul_(grad) for g in gradients]

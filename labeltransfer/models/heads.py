@@ -16,17 +16,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from labeltransfer.models import compiled
-from labeltransfer.models.cores import Aside, n_cores
+from labeltransfer.models.cores import Aside, n_cores, ready
 from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
 
 BLOCK = 64
 """Cells at a time: with 2,000 genes half a megabyte an array."""
 
 
-def mean_log_likelihood(
+def negative_log_likelihood(
     module: Any, hidden: Tensor, counts: Counts, log_library: Tensor, log_theta: Tensor, *, n_busy: int = 0
 ) -> Tensor:
-    """Mean over cells of the log-likelihood of their counts, a scalar; gradients flow into what it is made from.
+    """Mean over cells of what their counts cost, a scalar; gradients flow into what it is made from.
 
     Parameters
     ----------
@@ -70,9 +70,10 @@ class _Heads(torch.autograd.Function):
         *weights: Tensor,
     ) -> Tensor:
         n_cells = len(hidden)
+        factor = -1 / n_cells
         by_hidden = torch.empty_like(hidden)
         each_cell = log_theta.ndim == 2
-        by_theta = torch.empty_like(log_theta) if each_cell else None
+        by_theta = torch.empty_like(log_theta) if each_cell and kind != "poisson" else None
 
         def work(first: int, stop: int) -> _Share:
             """The cells of one core, block by block."""
@@ -88,6 +89,7 @@ class _Heads(torch.autograd.Function):
                 if not with_gradients:
                     continue
                 grads = [g for g in (found.by_scale, found.by_dropout) if g is not None]
+                h = h * factor
                 torch.mm(grads[0], weights[0], out=by_hidden[begin:end])
                 for place, grad in enumerate(grads):
                     if place:
@@ -112,18 +114,18 @@ class _Heads(torch.autograd.Function):
             sums = [reduce(Tensor.add_, parts) for parts in zip(*(share.by_weights for share in shares), strict=True)]
             if not each_cell:
                 thetas = [share.by_theta for share in shares if share.by_theta is not None]
-                by_theta = reduce(Tensor.add_, thetas) if thetas else torch.zeros_like(log_theta)
+                by_theta = reduce(Tensor.add_, thetas) if thetas else None
+            small = [by_hidden, *sums[1::2], *([by_theta] if by_theta is not None else [])]
+            for gradient in small:
+                gradient.mul_(factor)
             ctx.save_for_backward(by_hidden, by_theta, *sums)
-        ctx.n_cells, ctx.has_theta = n_cells, kind != "poisson"
-        return sum((share.value for share in shares[1:]), shares[0].value) / n_cells
+        return sum((share.value for share in shares[1:]), shares[0].value) * factor
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        by_hidden, by_theta, *by_weights = ctx.saved_tensors
-        scale = grad / ctx.n_cells
-        by_theta = by_theta.mul_(scale) if ctx.has_theta else None
-        return None, None, None, None, by_hidden.mul_(scale), None, by_theta, *(g.mul_(scale) for g in by_weights)
+        by_hidden, by_theta, *by_weights = ready(ctx.saved_tensors, grad)
+        return None, None, None, None, by_hidden, None, by_theta, *by_weights
 
 
 def _likelihood(

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labeltransfer.models.cores import Differentiated
-from labeltransfer.models.heads import mean_log_likelihood
+from labeltransfer.models.heads import negative_log_likelihood
 from labeltransfer.models.layers import through
 from labeltransfer.models.resident import Cells
 
@@ -52,7 +52,7 @@ class Terms:
 def scvi_terms(module: Any, cells: Cells) -> Terms:
     """Objective of scVI (``VAE.loss``)."""
     q = encode(module, cells)
-    return Terms(-decode(module, q.draw, cells), _kl_to_standard(q).mean())
+    return Terms(decode(module, q.draw, cells), _kl_to_standard(q).mean())
 
 
 def scanvi_loss(
@@ -90,10 +90,11 @@ def scanvi_loss(
     parts = (module.encoder_z2_z1, module.decoder_z1_z2)
     labels = Differentiated(by_label, (q.mean, q.variance, q.draw, log_shares), parts)
     parts = (module.z_encoder, module.classifier)
-    classification = Differentiated(lambda: classification_loss(module, labelled()), (), parts)
-    likelihood = decode(module, q.draw, cells, n_busy=2)
-    shown = classification.value()
-    return labels.value() - likelihood + CLASSIFICATION_RATIO * shown, shown
+    # weighed there, so that the gradients need not be weighed here
+    classification = Differentiated(lambda: CLASSIFICATION_RATIO * classification_loss(module, labelled()), (), parts)
+    counted = decode(module, q.draw, cells, n_busy=2)
+    weighed = classification.value()
+    return labels.value() + counted + weighed, weighed / CLASSIFICATION_RATIO
 
 
 def classification_loss(module: Any, cells: Cells) -> Tensor:
@@ -123,10 +124,10 @@ def _encoded(module: Any, cells: Cells) -> Tensor:
 
 
 def decode(module: Any, z: Tensor, cells: Cells, *, n_busy: int = 0) -> Tensor:
-    """Mean log-likelihood of the cells' counts given their latent, a scalar; ``n_busy`` cores have other work."""
+    """Mean over cells of their counts' negative log-likelihood given their latent; ``n_busy`` cores have other work."""
     log_theta = module.px_r if module.dispersion == "gene" else cells.batch @ module.px_r.t()
     hidden = module.decoder.px_decoder(z, cells.batch)
-    return mean_log_likelihood(module, hidden, cells.counts, cells.log_library, log_theta, n_busy=n_busy)
+    return negative_log_likelihood(module, hidden, cells.counts, cells.log_library, log_theta, n_busy=n_busy)
 
 
 def _label_terms(module: Any, q1: Posterior, log_shares: Tensor, generator: torch.Generator | None) -> Terms:
