@@ -2,12 +2,16 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-FINEST = 2**16
-"""Rates of dropout are taken to one part in so many."""
+from labeltransfer.models import compiled
+
+LARGEST = 2**32
+"""Beyond the numbers that are drawn."""
 
 
 def through(
@@ -35,7 +39,7 @@ def through(
     n_labels, n_cells
         Number of labels, 0 for layers that see none, and of cells.
     generator
-        Where dropout's random numbers come from; None is torch's own.
+        Where dropout's random numbers come from on a processor; None is torch's own.
 
     Returns
     -------
@@ -44,28 +48,79 @@ def through(
     if covariate is not None and covariate.shape[1] == 1:
         covariate = None  # scvi-tools gives no weights to a covariate that tells no cells apart
     for place, layer in enumerate(layers.fc_layers):
+        injected = layers.inject_into_layer(place)
+        rate = next((part.p for part in layer if isinstance(part, nn.Dropout) and part.training), 0.0)
         for part in layer:
-            if isinstance(part, nn.Linear) and n_labels and layers.inject_into_layer(place):
-                of_input, of_label = part.weight[:, :-n_labels], part.weight[:, -n_labels:]
-                h = F.linear(x, of_input, part.bias).view(-1, n_cells, part.out_features)
-                x = (h + of_label.t().contiguous()[:, None]).view(-1, part.out_features)
-            elif isinstance(part, nn.Linear) and covariate is not None and layers.inject_into_layer(place):
+            if isinstance(part, nn.Linear) and injected and n_labels:
+                of_label = part.weight[:, -n_labels:].t() + part.bias
+                x = _WithLabels.apply(x, part.weight[:, :-n_labels], of_label, n_cells)
+            elif isinstance(part, nn.Linear) and injected and covariate is not None:
                 x = part(torch.cat((x, covariate), dim=1))
-            elif isinstance(part, nn.Dropout):
-                x = dropped(x, part.p, generator=generator) if part.training and part.p else x
-            elif part is not None:
+            elif isinstance(part, nn.ReLU) and rate and x.device.type == "cpu":
+                x, rate = rectified_and_dropped(x, rate, generator=generator), 0.0
+            elif isinstance(part, nn.ReLU):
+                x = x.relu_()
+            elif part is not None and (rate or not isinstance(part, nn.Dropout)):
                 x = part(x)
     return x
 
 
-def dropped(x: Tensor, rate: float, *, generator: torch.Generator | None = None) -> Tensor:
-    """Dropout, with the rate taken to one part in ``FINEST``.
+class _WithLabels(torch.autograd.Function):
+    """A product for cells whose input differs by label or not, and what each label adds to it."""
 
-    torch draws a number of 32 bits an entry, and on a processor slowly; 16 bits will do, and one draw holds four.
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, of_label: Tensor, n_cells: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.n_cells = n_cells
+        h = torch.mm(x, weight.t()).view(-1, n_cells, len(weight))
+        each = of_label.contiguous()[:, None]
+        return (h + each if len(x) == n_cells else h.add_(each)).view(-1, len(weight))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight = ctx.saved_tensors
+        by_label = grad.view(-1, ctx.n_cells, len(weight))
+        of_label = by_label.sum(1)
+        if len(x) == ctx.n_cells:
+            grad = by_label.sum(0)
+        return torch.mm(grad, weight), torch.mm(grad.t(), x), of_label, None
+
+
+def both(first: nn.Linear, second: nn.Linear, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Two layers of one input, in one product."""
+    weight, bias = torch.cat((first.weight, second.weight)), torch.cat((first.bias, second.bias))
+    one, other = F.linear(x, weight, bias).split((first.out_features, second.out_features), dim=1)
+    return one, other
+
+
+def rectified_and_dropped(x: Tensor, rate: float, *, generator: torch.Generator | None = None) -> Tensor:
+    """Rectifier and dropout in one pass, in place of ``x``, which lies in a processor's memory.
+
+    torch takes seven passes and draws its random numbers one after another; here each is a hash of its place.
     """
-    n_dropped = round(rate * FINEST)
-    draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
-    draws.random_(-(2**63), None, generator=generator)
-    kept = torch.empty_like(x)
-    torch.ge(draws.view(torch.int16)[: x.numel()].view(x.shape), n_dropped - FINEST // 2, out=kept)
-    return x * kept.mul_(FINEST / (FINEST - n_dropped))
+    seed = int(torch.randint(LARGEST, (), generator=generator))
+    kept: Tensor = _RectifiedAndDropped.apply(x, rate, seed)
+    return kept
+
+
+class _RectifiedAndDropped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rate: float, seed: int) -> Tensor:
+        ctx.factor = np.float32(1 / (1 - rate))
+        compiled.rectify_and_drop(_flat(x), np.uint32(rate * LARGEST), ctx.factor, np.uint32(seed))
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x)
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (kept,) = ctx.saved_tensors
+        out = torch.empty_like(kept)
+        compiled.where_kept(_flat(grad.contiguous()), _flat(kept), ctx.factor, _flat(out))
+        return out, None, None
+
+
+def _flat(x: Tensor) -> np.ndarray:
+    return x.detach().view(-1).numpy()

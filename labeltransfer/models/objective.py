@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from labeltransfer.models.cores import Differentiated
 from labeltransfer.models.heads import negative_log_likelihood
-from labeltransfer.models.layers import through
+from labeltransfer.models.layers import both, through
 from labeltransfer.models.resident import Cells
 
 CLASSIFICATION_RATIO = 50
@@ -140,7 +140,8 @@ def _label_terms(module: Any, q1: Posterior, log_shares: Tensor, generator: torc
     each: dict[str, Any] = {"n_labels": n_labels, "n_cells": n_cells, "generator": generator}
     q2 = _posterior(module.encoder_z2_z1, through(module.encoder_z2_z1.encoder, z1, **each), generator)
     h = through(module.decoder_z1_z2.decoder, q2.draw, **each)
-    p1_mean, p1_variance = module.decoder_z1_z2.mean_decoder(h), module.decoder_z1_z2.var_decoder(h).exp()
+    p1_mean, log_variance = both(module.decoder_z1_z2.mean_decoder, module.decoder_z1_z2.var_decoder, h)
+    p1_variance = log_variance.exp()
 
     # rows are label by label: all cells with the first label, then all with the second
     z1_by_label = z1.repeat(n_labels, 1)
@@ -153,8 +154,8 @@ def _label_terms(module: Any, q1: Posterior, log_shares: Tensor, generator: torc
 
 
 def _posterior(encoder: Any, h: Tensor, generator: torch.Generator | None = None) -> Posterior:
-    mean = encoder.mean_encoder(h)
-    variance = encoder.var_encoder(h).exp() + encoder.var_eps
+    mean, log_variance = both(encoder.mean_encoder, encoder.var_encoder, h)
+    variance = log_variance.exp() + encoder.var_eps
     noise = torch.empty_like(mean).normal_(generator=generator)
     return Posterior(mean, variance, torch.addcmul(mean, variance.sqrt(), noise))
 

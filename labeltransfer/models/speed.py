@@ -16,6 +16,7 @@ from torch import Tensor
 
 from labeltransfer.errors import RunError
 from labeltransfer.models.adam import Adam
+from labeltransfer.models.memory import kept_memory
 from labeltransfer.models.products import faster_products
 from labeltransfer.models.progress import Epoch, Stopped
 from labeltransfer.presets import Pace
@@ -77,7 +78,7 @@ def train(
     # Numbers below 1e-38 are as good as 0 here, and take a processor a hundred times as long.
     torch.set_flush_denormal(True)
     try:
-        with faster_products():
+        with faster_products(), kept_memory():
             return _train(task, pace, on_epoch, on_batch)
     finally:
         torch.set_num_threads(n_threads)
