@@ -39,7 +39,7 @@ print(kept * page, (held - resident()) * page)
 def test_steps_share_their_memory_and_it_is_given_back() -> None:
     output = subprocess.run([sys.executable, "-c", STEPS], check=True, capture_output=True, text=True).stdout
     new, given_back = (int(size) / 2**20 for size in output.split())
-    assert new < 1  # of the 240 MiB that three steps take
+    assert new < 20  # of the 240 MiB that three steps take
     assert given_back > 60
 
 
