@@ -1,6 +1,8 @@
 """``python -m labeltransfer``."""
 
-from labeltransfer.cli import main
-from labeltransfer.processes import leave
+from labeltransfer.processes import leave, rare_collections
 
-leave(main())
+with rare_collections():
+    from labeltransfer.cli import main
+
+    leave(main())
