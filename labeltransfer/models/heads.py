@@ -7,7 +7,7 @@ operation, which torch's own threads have: they slow a step down wherever a core
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -52,8 +52,20 @@ class _Share:
     """What one core brings: the sum of its values and the sums of its gradients."""
 
     value: Tensor
-    by_weights: list[Tensor]
-    by_theta: Tensor | None
+    by_weights: list[Tensor] = field(default_factory=list)
+    by_theta: Tensor | None = None
+
+    def add(self, gradients: list[Tensor], hidden: Tensor, by_theta: Tensor | None) -> None:
+        """Take in what a block of cells brings: its gradients by the layers' outputs, and by a theta of each gene."""
+        if not self.by_weights:  # the first block's are the sums, which so need not be filled with zeros
+            self.by_weights = [part for grad in gradients for part in (torch.mm(grad.t(), hidden), grad.sum(0))]
+            self.by_theta = by_theta
+            return
+        for grad, weight, bias in zip(gradients, self.by_weights[::2], self.by_weights[1::2], strict=True):
+            weight.addmm_(grad.t(), hidden)
+            bias += grad.sum(0)
+        if self.by_theta is not None and by_theta is not None:
+            self.by_theta += by_theta
 
 
 class _Heads(torch.autograd.Function):
@@ -73,11 +85,11 @@ class _Heads(torch.autograd.Function):
         factor = -1 / n_cells
         by_hidden = torch.empty_like(hidden)
         each_cell = log_theta.ndim == 2
-        by_theta = torch.empty_like(log_theta) if each_cell and kind != "poisson" else None
+        by_theta = torch.zeros_like(log_theta)
 
         def work(first: int, stop: int) -> _Share:
             """The cells of one core, block by block."""
-            share = _Share(hidden.new_zeros(()), [], None)
+            share = _Share(hidden.new_zeros(()))
             size = BLOCK if hidden.device.type == "cpu" else stop - first
             for begin in range(first, stop, size):
                 end = min(begin + size, stop)
@@ -88,44 +100,31 @@ class _Heads(torch.autograd.Function):
                 share.value += found.value.sum()
                 if not with_gradients:
                     continue
-                grads = [g for g in (found.by_scale, found.by_dropout) if g is not None]
-                h = h * factor
-                torch.mm(grads[0], weights[0], out=by_hidden[begin:end])
-                for place, grad in enumerate(grads):
-                    if place:
-                        by_hidden[begin:end].addmm_(grad, weights[2 * place])
-                    if begin == first:
-                        share.by_weights += [torch.mm(grad.t(), h), grad.sum(0)]
-                    else:
-                        share.by_weights[2 * place].addmm_(grad.t(), h)
-                        share.by_weights[2 * place + 1] += grad.sum(0)
-                if found.by_theta is None:
-                    continue
-                if by_theta is not None:
+                gradients = [g for g in (found.by_scale, found.by_dropout) if g is not None]
+                torch.mm(gradients[0], weights[0], out=by_hidden[begin:end])
+                for grad, weight in zip(gradients[1:], weights[2::2], strict=True):
+                    by_hidden[begin:end].addmm_(grad, weight)
+                share.add(gradients, h * factor, None if each_cell else found.by_theta)
+                if each_cell and found.by_theta is not None:
                     by_theta[begin:end] = found.by_theta
-                elif share.by_theta is None:
-                    share.by_theta = found.by_theta
-                else:
-                    share.by_theta += found.by_theta
             return share
 
         shares = _on_cores(work, n_cells, n_free=n_free if hidden.device.type == "cpu" else 1)
         if with_gradients:
             sums = [reduce(Tensor.add_, parts) for parts in zip(*(share.by_weights for share in shares), strict=True)]
             if not each_cell:
-                thetas = [share.by_theta for share in shares if share.by_theta is not None]
-                by_theta = reduce(Tensor.add_, thetas) if thetas else None
-            small = [by_hidden, *sums[1::2], *([by_theta] if by_theta is not None else [])]
-            for gradient in small:
-                gradient.mul_(factor)
+                by_theta = sum((share.by_theta for share in shares if share.by_theta is not None), by_theta)
+            for summed in (by_hidden, by_theta, *sums[1::2]):  # the others are made from cells that were weighed before
+                summed.mul_(factor)
             ctx.save_for_backward(by_hidden, by_theta, *sums)
+            ctx.has_theta = kind != "poisson"
         return sum((share.value for share in shares[1:]), shares[0].value) * factor
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         by_hidden, by_theta, *by_weights = ready(ctx.saved_tensors, grad)
-        return None, None, None, None, by_hidden, None, by_theta, *by_weights
+        return None, None, None, None, by_hidden, None, by_theta if ctx.has_theta else None, *by_weights
 
 
 def _likelihood(

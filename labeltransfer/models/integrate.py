@@ -10,6 +10,10 @@ from typing import Any, Literal
 
 import anndata as ad
 import numpy as np
+
+import labeltransfer.models.lean  # noqa: F401  imports scvi-tools in less time than it takes by itself
+
+# isort: split
 import scvi
 
 from labeltransfer.models.fit import fit, fit_fast, to_accelerator

@@ -7,7 +7,6 @@ ends where that no longer helps, and keeps the best weights.
 
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any, Protocol
 
 import numpy as np
@@ -141,7 +140,7 @@ class Plateau:
             return False
         if loss < self._best:
             self._best, self._best_epoch = loss, epoch
-            self._weights = deepcopy(module.state_dict())
+            self._weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
         self._since += 1
         if loss < self._bar:
             self._bar, self._since = loss - pace.min_gain * max(abs(loss), SMALL), 0
