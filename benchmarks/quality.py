@@ -54,13 +54,13 @@ class Outcome:
         return self.scvi_seconds + self.scanvi_seconds
 
     def seconds_to(self, elbo: float) -> float:
-        """Seconds of scVI until the held-out cells first had this negative ELBO, and all of scANVI's."""
+        """Seconds of scVI until the held-out cells first had this negative ELBO, or infinity, and all of scANVI's."""
         total = 0.0
         for epoch in self.epochs:
             total += epoch.seconds
             if epoch.validation_loss is not None and epoch.validation_loss <= elbo:
                 return total + self.scanvi_seconds
-        return float("nan")
+        return float("inf")
 
 
 def judge(adata: ad.AnnData, vae: Any, lvae: Any, rows: list[np.ndarray]) -> tuple[float, float, float]:
@@ -157,7 +157,7 @@ def compared(own: Outcome, other: Outcome) -> list[str]:
     return [
         *values,
         f"{own.seconds:.1f}",
-        f"{first:.1f}",
+        _reached(first),
         f"{other.seconds:.0f}",
         f"{other.seconds / own.seconds:.1f} ×",
     ]
@@ -171,7 +171,11 @@ def averaged(found: list[tuple[Outcome, Outcome]]) -> list[str]:
     firsts = [own.seconds_to(other.elbo * 1.002) for own, other in found]
     ratios = [other.seconds / own.seconds for own, other in found]
     seconds = [median(own.seconds for own, _ in found), median(firsts), median(other.seconds for _, other in found)]
-    return [*values, f"{seconds[0]:.1f}", f"{seconds[1]:.1f}", f"{seconds[2]:.0f}", f"{spread(ratios, '.1f')} ×"]
+    return [*values, f"{seconds[0]:.1f}", _reached(seconds[1]), f"{seconds[2]:.0f}", f"{spread(ratios, '.1f')} ×"]
+
+
+def _reached(seconds: float) -> str:
+    return f"{seconds:.1f}" if np.isfinite(seconds) else "not reached"
 
 
 if __name__ == "__main__":

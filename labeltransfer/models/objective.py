@@ -90,7 +90,7 @@ def scanvi_loss(
     parts = (module.encoder_z2_z1, module.decoder_z1_z2)
     labels = Differentiated(by_label, (q.mean, q.variance, q.draw, log_shares), parts)
     parts = (module.z_encoder, module.classifier)
-    # weighed there, so that the gradients need not be weighed here
+    # Weighed there, so that the gradients need not be weighed here. It alone draws torch's own numbers meanwhile.
     classification = Differentiated(lambda: CLASSIFICATION_RATIO * classification_loss(module, labelled()), (), parts)
     counted = decode(module, q.draw, cells, n_busy=2)
     weighed = classification.value()
