@@ -2,7 +2,7 @@
 
 Both routes start as new processes, in turn: ours is the command line with a home of its own, the plain one is
 ``benchmarks.plain`` with the tutorial's settings. ``--preset tutorial`` shows that ours then labels as the plain route
-does; ``--preset fast`` what the app does unless told otherwise. A pair takes two to five minutes.
+does; ``--preset fast`` what the app does unless told otherwise. A seed takes one to three minutes a pair.
 
 ``--tutorial-size`` takes simulated files of the tutorial's size instead, 4,200 and 11,707 cells. There the plain route
 would take half an hour a seed, so its seconds are worked out from three short runs of it: they grow by the same amount
@@ -122,7 +122,7 @@ def main() -> None:
     """Print the table, a row a pair and seed, then means, and keep it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=get_args(PresetName), default="fast")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--pairs", nargs="+", choices=list(FILES), default=list(FILES))
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder that holds the pairs in data")
     parser.add_argument("--tutorial-size", action="store_true", help="simulated files of the tutorial's size instead")
