@@ -26,7 +26,7 @@ LOOP: dict[str, Any] = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "err
 EXACT: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
 
 Array = np.ndarray
-F, INT, UINT = np.float32, np.int32, np.uint32
+F, INT = np.float32, np.int32
 ZERO, HALF, ONE, EPS_, TINY_ = F(0), F(0.5), F(1), F(EPS), F(TINY)
 LOG2_E, LN2_HIGH, LN2_LOW, ROOT_HALF = F(1.44269504), F(0.693359375), F(-2.12194440e-4), F(0.70710678)
 HALF_LOG_2PI = F(0.91893853)
@@ -247,27 +247,3 @@ def put(rows: Array, columns: Array, values: Array, dense: Array) -> None:
     """Put values into their places in a dense array."""
     for i in range(len(values)):
         dense[rows[i], columns[i]] = values[i]
-
-
-@_compiled
-def rectify_and_drop(x: Array, least: Any, factor: Any, seed: Any) -> None:
-    """Set entries below 0 to 0, and others by chance; multiply what is left by ``factor``. ``x`` has one dimension.
-
-    An entry's chance is a hash of its place and the seed, and it is kept from ``least`` upwards.
-    """
-    for i in range(len(x)):
-        h = UINT(UINT(i) * UINT(0x9E3779B9)) ^ seed
-        h ^= h >> UINT(16)
-        h = UINT(h * UINT(0x7FEB352D))
-        h ^= h >> UINT(15)
-        h = UINT(h * UINT(0x846CA68B))
-        h ^= h >> UINT(16)
-        y = x[i] * factor
-        x[i] = ZERO if h < least or y < ZERO else y
-
-
-@_compiled
-def where_kept(gradient: Array, kept: Array, factor: Any, out: Array) -> None:
-    """What the gradient by ``kept``, as :func:`rectify_and_drop` leaves it, is by what was given to that."""
-    for i in range(len(out)):
-        out[i] = gradient[i] * factor if kept[i] != ZERO else ZERO
