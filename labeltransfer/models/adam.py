@@ -12,8 +12,8 @@ SETTINGS = {"beta1": 0.9, "beta2": 0.999, "eps": 0.01, "weight_decay": 1e-6, "am
 class Adam:
     """``torch.optim.Adam(fused=True)`` for parameters that all have a gradient in each step, or in none.
 
-    ``torch.optim`` sorts the parameters, counts steps for each and asks for hooks: half a step's time, where a
-    training step takes milliseconds and the parameters are dozens.
+    ``torch.optim`` sorts the parameters, counts steps for each and asks for hooks: a third of its time where the
+    parameters are dozens and small, as here.
 
     Source: Kingma and Ba, Adam: A method for stochastic optimization, ICLR 2015.
 

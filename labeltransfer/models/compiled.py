@@ -240,10 +240,3 @@ def copy_rows(
             own_columns[i] = columns[i + shift]
             own_values[i] = values[i + shift]
         place = ends[row]
-
-
-@_compiled
-def put(rows: Array, columns: Array, values: Array, dense: Array) -> None:
-    """Put values into their places in a dense array."""
-    for i in range(len(values)):
-        dense[rows[i], columns[i]] = values[i]

@@ -88,8 +88,9 @@ class ResidentCounts:
     def take(self, rows: Tensor) -> Cells:
         """Cells by their row numbers, an int64 tensor of shape (n_rows,) in main memory."""
         device = self._values.device
-        gather = self._gather_compiled if device.type == "cpu" else self._gather
-        x, counts = gather(rows)
+        counts = self._copied(rows) if device.type == "cpu" else self._gathered(rows)
+        x = torch.zeros(len(rows), self.n_genes, device=device)
+        x.view(-1).index_copy_(0, counts.at, counts.values.log1p())
         on_device = rows.to(device, non_blocking=True)
         return Cells(
             x,
@@ -99,8 +100,8 @@ class ResidentCounts:
             self.labels.index_select(0, on_device),
         )
 
-    def _gather(self, rows: Tensor) -> tuple[Tensor, Counts]:
-        """log1p of the counts of some cells, and the counts."""
+    def _gathered(self, rows: Tensor) -> Counts:
+        """Counts of some cells on a GPU, by operations on all of them at once."""
         device = self._values.device
         lengths = self._lengths[rows]
         n_nonzero, ends = int(lengths.sum()), lengths.cumsum(0)
@@ -112,20 +113,14 @@ class ResidentCounts:
         cell_of = torch.repeat_interleave(places, lengths, output_size=n_nonzero)
         sources = shifts.index_select(0, cell_of).add_(torch.arange(n_nonzero, device=device))
         columns = self._columns.index_select(0, sources).long()
-        counts = Counts(cell_of, columns, self._values.index_select(0, sources), ends, self.n_genes)
-        x = torch.zeros(len(rows), self.n_genes, device=device)
-        x.view(-1).index_copy_(0, counts.at, counts.values.log1p())
-        return x, counts
+        return Counts(cell_of, columns, self._values.index_select(0, sources), ends, self.n_genes)
 
-    def _gather_compiled(self, rows: Tensor) -> tuple[Tensor, Counts]:
-        """The same on a processor, where a cell's counts are copied as the run of memory that they are."""
+    def _copied(self, rows: Tensor) -> Counts:
+        """Counts of some cells on a processor, where a cell's are copied as the run of memory that they are."""
         lengths = self._lengths[rows]
         n_nonzero, ends = int(lengths.sum()), lengths.cumsum(0)
         cell_of, columns = torch.empty((2, n_nonzero), dtype=torch.int64)
         values = torch.empty(n_nonzero)
-        begins = self._starts[rows].numpy()
-        own = ends.numpy(), cell_of.numpy(), columns.numpy()
-        compiled.copy_rows(begins, self._columns.numpy(), self._values.numpy(), *own, values.numpy())
-        x = torch.zeros(len(rows), self.n_genes)
-        compiled.put(*own[1:], values.log1p().numpy(), x.numpy())
-        return x, Counts(cell_of, columns, values, ends, self.n_genes)
+        source = self._starts[rows], self._columns, self._values
+        compiled.copy_rows(*(tensor.numpy() for tensor in (*source, ends, cell_of, columns, values)))
+        return Counts(cell_of, columns, values, ends, self.n_genes)
