@@ -113,7 +113,7 @@ def test_a_probability_that_underflows_leaves_finite_gradients(zinb: Callable[..
 def test_where_nothing_can_be_kept_loops_are_compiled_all_the_same() -> None:
     place: dict[str, Any] = {}
     exec("def double(x):\n    return x + x", place)  # noqa: S102  of no file, beside which it could be kept
-    assert compiled._compiled(place["double"])(2.5) == 5.0
+    assert compiled.compiled_and_kept(place["double"])(2.5) == 5.0
 
 
 @pytest.fixture(params=["gene", "gene-batch", "for mapping"])

@@ -57,7 +57,7 @@ def zero_inflated(
     return Likelihood(value, shares, by_theta, dropout_logits)
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
+def compiled_and_kept(function: Callable[..., Any]) -> Any:
     """Compile a function at its first call and keep that for later processes, where there is a place to keep it."""
     try:
         return numba.njit(cache=True, **LOOP)(function)
@@ -120,7 +120,7 @@ def _gamma(x: Any) -> Any:
     return (y - HALF) * log_y - y + HALF_LOG_2PI + series - less, log_y - slope_series - slope_less
 
 
-@_compiled
+@compiled_and_kept
 def _cells(
     ends: Array,
     columns: Array,
@@ -227,7 +227,7 @@ def _slopes(mean: Array, theta: Array, weight: Array, by_theta: Array, by_mean: 
     return through
 
 
-@_compiled
+@compiled_and_kept
 def copy_rows(
     begins: Array, columns: Array, values: Array, ends: Array, own_rows: Array, own_columns: Array, own_values: Array
 ) -> None:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-FINEST = 2**16
-"""Rates of dropout are taken to one part in so many."""
+from labeltransfer.models import hidden
+from labeltransfer.models.hidden import FINEST
 
 
 def through(
@@ -45,19 +45,18 @@ def through(
     if covariate is not None and covariate.shape[1] == 1:
         covariate = None  # scvi-tools gives no weights to a covariate that tells no cells apart
     for place, layer in enumerate(layers.fc_layers):
+        product, *rest = (part for part in layer if part is not None)
         injected = layers.inject_into_layer(place)
-        for part in layer:
-            if isinstance(part, nn.Linear) and injected and n_labels:
-                of_label = part.weight[:, -n_labels:].t() + part.bias
-                x = _WithLabels.apply(x, part.weight[:, :-n_labels], of_label, n_cells)
-            elif isinstance(part, nn.Linear) and injected and covariate is not None:
-                x = part(torch.cat((x, covariate), dim=1))
-            elif isinstance(part, nn.ReLU):
-                x = x.relu_()
-            elif isinstance(part, nn.Dropout):
-                x = dropped(x, part.p, generator=generator) if part.training and part.p else x
-            elif part is not None:
-                x = part(x)
+        if injected and n_labels:
+            of_label = product.weight[:, -n_labels:].t() + product.bias
+            x = _WithLabels.apply(x, product.weight[:, :-n_labels], of_label, n_cells)
+        else:
+            x = product(x if covariate is None or not injected else torch.cat((x, covariate), dim=1))
+        if hidden.fits(rest, x):
+            x = hidden.normalised(x, rest, generator)
+            continue
+        for part in rest:
+            x = dropped(x, part.p, generator=generator) if isinstance(part, nn.Dropout) and part.training else part(x)
     return x
 
 
