@@ -180,7 +180,7 @@ def _row(name: str, n_cells: int, route: str, results: dict[str, list[dict[str, 
 def main() -> None:
     """Print the table and keep it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plain", nargs="*", default=["10000:5", "marrow:3", "baron:5"], metavar="WHAT:MAPS")
+    parser.add_argument("--plain", nargs="*", default=["10000:5", "marrow:5", "baron:5"], metavar="WHAT:MAPS")
     parser.add_argument("--alone", nargs="*", default=["100000", "1000000"], metavar="WHAT")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()

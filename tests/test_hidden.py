@@ -1,109 +1,241 @@
-"""Normalisation, rectifier and dropout in one give what torch's modules give one after another."""
+"""Hiding a reference label: what is taught, what becomes of its cells, and that scVI is reused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-import torch
-from torch import Tensor, nn
 
-from labeltransfer.models import hidden
+from labeltransfer import home
+from labeltransfer.errors import LabelTransferError, SettingsError
+from labeltransfer.params import RunParams
+from labeltransfer.results import hidden
+from labeltransfer.results.evaluate import metrics, reference_labels
+from labeltransfer.results.rejection import Rule
+from labeltransfer.runs.deliver import annotated, deliver
+from labeltransfer.runs.pipeline import reusable_stages, stage_keys
+from labeltransfer.runs.sisters import hiding_params, hiding_runs
+from labeltransfer.runs.stages import STAGES
+from labeltransfer.runs.store import SHIPPED, Store, default_store
+from labeltransfer.runs.worker import work
+from labeltransfer.settings import run_params
+from labeltransfer.training_labels import hidden_cells, training_labels
 
-RATE = 0.1
-
-
-def parts(n_units: int, *, rate: float | None = RATE) -> list[nn.Module]:
-    """What follows a hidden layer's product, with a weight and a bias that show."""
-    norm = nn.BatchNorm1d(n_units, momentum=0.01, eps=0.001)
-    with torch.no_grad():
-        norm.weight.normal_(1, 0.3)
-        norm.bias.normal_(0, 0.3)
-    return [norm, nn.ReLU()] if rate is None else [norm, nn.ReLU(), nn.Dropout(rate)]
-
-
-def kept_share(y: Tensor) -> float:
-    return float((y != 0).float().mean())
+N_OTHERS, N_HIDDEN = 100, 10
 
 
-@pytest.mark.parametrize("rate", [None, RATE], ids=["no dropout", "dropout"])
-@pytest.mark.parametrize("shape", [(9, 3), (300, 128), (257, 33), (40, 3000)], ids=str)
-@pytest.mark.parametrize("mean", [0.0, 300.0])
-def test_value_gradients_and_running_moments_are_those_of_torchs_modules(
-    shape: tuple[int, int], rate: float | None, mean: float
+def taught(labels: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({"training_label": pd.Categorical(labels)})
+
+
+@pytest.fixture
+def cells() -> pd.DataFrame:
+    """100 held-out cells of A and B, surer one by one, nearer one by one; 10 of the hidden C; 5 of the query.
+
+    Of C's, 7 are called A with the confidences .01 to .07, 3 are called B with full confidence but far out.
+    """
+    n_cells = N_OTHERS + N_HIDDEN + 5
+    observed = ["A", "B"] * (N_OTHERS // 2) + ["C"] * N_HIDDEN + ["C"] * 5
+    predicted = ["A", "B"] * (N_OTHERS // 2) + ["A"] * 7 + ["B"] * 3 + ["A"] * 5
+    confidence = np.full(n_cells, 0.5, np.float32)
+    confidence[:N_OTHERS] = np.linspace(0.001, 1, N_OTHERS)
+    confidence[N_OTHERS : N_OTHERS + N_HIDDEN] = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 1, 1, 1]
+    distance = np.full(n_cells, 50, np.float32)
+    distance[:N_OTHERS] = np.linspace(99, 0, N_OTHERS)
+    distance[N_OTHERS + 7 : N_OTHERS + N_HIDDEN] = 100
+    return pd.DataFrame(
+        {
+            "side": pd.Categorical(["reference"] * (N_OTHERS + N_HIDDEN) + ["query"] * 5),
+            "observed_label": pd.Categorical(observed),
+            "predicted_label": pd.Categorical(predicted),
+            "confidence": confidence,
+            "distance_percentile": distance,
+            "held_out": np.arange(n_cells) < N_OTHERS,
+        }
+    )
+
+
+def test_hidden_cells_become_unknown_and_the_label_no_class() -> None:
+    labels = training_labels(taught(["A", "B", "C", "Unknown", "A"]), "A")
+    assert list(labels) == ["Unknown", "B", "C", "Unknown", "Unknown"]
+    assert list(labels.cat.categories) == ["B", "C", "Unknown"]
+
+
+def test_without_a_hidden_label_nothing_changes() -> None:
+    obs = taught(["A", "B", "Unknown"])
+    assert training_labels(obs) is not None
+    pd.testing.assert_series_equal(training_labels(obs), obs["training_label"])
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [("D", "No cell of the reference has the label 'D'.*A, B, C"), ("Unknown", "No cell of the reference")],
+)
+def test_a_label_that_the_reference_lacks_is_refused(label: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        training_labels(taught(["A", "B", "C", "Unknown"]), label)
+
+
+def test_two_labels_must_be_left() -> None:
+    with pytest.raises(SettingsError, match="Without 'A' the reference has 1 label; scANVI needs at least 2"):
+        training_labels(taught(["A", "B", "Unknown"]), "A")
+
+
+def test_an_empty_setting_keeps_every_key_and_a_hidden_label_those_before_scanvi(small_params: RunParams) -> None:
+    keys, hiding = stage_keys(small_params), stage_keys(hiding_params(small_params, "granulocyte"))
+    same = [name for name in STAGES if keys[name] == hiding[name]]
+    assert same == ["prepare", "integrate", "embed_scvi"]
+
+
+def test_a_run_that_hides_nothing_has_the_keys_of_before_there_was_the_setting(
+    small_params: RunParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.manual_seed(0)
-    x = (2 * torch.randn(shape) + mean).requires_grad_()
-    own, torchs = parts(shape[1], rate=rate), nn.BatchNorm1d(shape[1], momentum=0.01, eps=0.001).double()
-    torchs.load_state_dict(own[0].state_dict())
-    y = hidden.normalised(x, own)
-    exact = x.detach().double().requires_grad_()
-    rectified = torchs(exact).relu()
-    # which entries fell out is chance; what they and the others are is not
-    expected = rectified if rate is None else rectified * (y != 0) / (1 - rate)
-    # digits that a single-precision number of this size has; torch's own are no better
-    digits = {"rtol": 1e-4, "atol": 1e-5 + 2e-6 * mean}
-    torch.testing.assert_close(y.double(), expected, **digits)
-    grad = torch.randn(shape)
-    found = torch.autograd.grad(y, [x, *own[0].parameters()], grad)
-    torchs_own = torch.autograd.grad(expected, [exact, *torchs.parameters()], grad.double())
-    for one, other in zip(found, torchs_own, strict=True):
-        torch.testing.assert_close(one.double() / other.abs().max(), other / other.abs().max(), **digits)
-    for name, moment in own[0].state_dict().items():
-        torch.testing.assert_close(moment.double(), torchs.state_dict()[name].double(), rtol=1e-5, atol=1e-6)
+    keys = stage_keys(small_params)
+    monkeypatch.setitem(STAGES, "transfer", replace(STAGES["transfer"], settings=("transfer", "seed")))
+    assert stage_keys(small_params) == keys
 
 
-def test_entries_fall_out_by_chance_independently_and_their_mean_stays() -> None:
-    torch.manual_seed(0)
-    layer = parts(129)
-    nn.init.zeros_(layer[0].weight)
-    nn.init.constant_(layer[0].bias, 2)  # all entries are 2 before some fall out
-    first, second = (hidden.normalised(torch.randn(999, 129), layer) == 0 for _ in range(2))
-    assert float(first.float().mean()) == pytest.approx(RATE, abs=0.003)
-    assert hidden.normalised(torch.randn(999, 129), layer).mean().item() == pytest.approx(2, abs=0.01)
-    flat = first.view(-1)
-    apart = [(flat[:-lag] & flat[lag:]).float().mean() for lag in (1, 2, 16, 129, 258, 2048)]
-    for share in (*apart, (first & second).float().mean()):
-        assert float(share) == pytest.approx(RATE**2, abs=0.002)
-    by_unit = first.float().mean(0)
-    assert float(by_unit.std()) == pytest.approx((RATE * (1 - RATE) / 999) ** 0.5, rel=0.25)
+def test_settings_from_before_hidden_labels_are_still_read() -> None:
+    stored = json.loads((SHIPPED / "runs" / "demo" / "params.json").read_text())
+    stored.pop("hidden_label", None)
+    assert run_params(stored).hidden_label is None
 
 
-def test_a_generator_settles_what_falls_out() -> None:
-    x, layer = torch.randn(50, 20), parts(20)
-    one, same, other = (hidden.normalised(x, layer, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
-    assert torch.equal(one, same)
-    assert not torch.equal(one, other)
+def test_swallowed_counts_the_hidden_cells_of_the_reference_alone(cells: pd.DataFrame) -> None:
+    table = hidden.swallowed(cells, "C")
+    assert table["predicted_label"].tolist() == ["A", "B"]
+    assert table["n_cells"].tolist() == [7, 3]
+    assert table["share"].tolist() == [0.7, 0.3]
+    assert table["confidence"].tolist() == pytest.approx([0.04, 1.0])
+    assert table["distance_percentile"].tolist() == [50, 100]
 
 
-def test_what_is_no_number_stays_so() -> None:
-    x = torch.randn(50, 20)
-    x[3, 4] = torch.nan
-    for layer in (parts(20), parts(20, rate=None)):
-        assert torch.isnan(hidden.normalised(x, layer)[:, 4]).any()
+def test_a_rule_is_judged_on_hidden_cells_and_on_held_out_others(cells: pd.DataFrame) -> None:
+    caught = hidden.catch(cells, "C", Rule(confidence=0.035, distance=99.5))
+    assert (caught.n_hidden, caught.n_hidden_rejected) == (10, 6)  # three unsure, three far
+    assert caught.caught == 0.6
+    assert (caught.n_others, caught.n_others_rejected) == (100, 4)  # .001, .011, .021 and .031
+    cells.loc[:49, "held_out"] = False
+    assert hidden.catch(cells, "C", Rule()).n_others == 50
 
 
-def philox(counter: int, key: int) -> list[int]:
-    """Philox 4x32-10 in whole numbers, as its authors write it down."""
-    a, b, c, d = counter, 0, 0, 0
-    low, high = key & 0xFFFFFFFF, key >> 32
-    for _ in range(10):
-        p, q = 0xD2511F53 * a, 0xCD9E8D57 * c
-        a, b, c, d = q >> 32 ^ b ^ low, q & 0xFFFFFFFF, p >> 32 ^ d ^ high, p & 0xFFFFFFFF
-        low, high = (low + 0x9E3779B9) & 0xFFFFFFFF, (high + 0xBB67AE85) & 0xFFFFFFFF
-    return [a, b, c, d]
+@pytest.mark.parametrize("by", ["confidence", "distance", "both"])
+@pytest.mark.parametrize("loss", [0.0, 0.05, 0.33])
+def test_thresholds_cost_no_more_than_they_may_and_one_step_further_would(
+    cells: pd.DataFrame, by: hidden.By, loss: float
+) -> None:
+    rng = np.random.default_rng(1)
+    cells["confidence"] = rng.random(len(cells)).astype(np.float32)
+    cells["distance_percentile"] = (100 * rng.random(len(cells))).astype(np.float32)
+    caught = hidden.catch(cells, "C", hidden.rule_at_loss(cells, "C", by=by, loss=loss))
+    n_most = int(loss * N_OTHERS)
+    assert caught.n_others_rejected <= n_most
+    assert caught.n_others_rejected >= (n_most if by != "both" else n_most - 1)
+    assert (caught.rule.confidence == 0) == (by == "distance")
+    assert (caught.rule.distance == 100) == (by == "confidence")
 
 
-def test_random_numbers_are_philoxs() -> None:
-    assert philox(0, 0) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]  # the authors' own example
-    key, first = 0x0123456789ABCDEF, 4_000_000_000
-    out = np.empty(4 * 37, np.uint32)
-    hidden._draw(out, first, np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32))
-    assert out.reshape(4, 37).T.tolist() == [philox(first + i, key) for i in range(37)]
+def test_thresholds_never_look_at_the_hidden_cells(cells: pd.DataFrame) -> None:
+    before = hidden.rule_at_loss(cells, "C")
+    own = hidden_cells(cells, "C")
+    cells.loc[own, "confidence"], cells.loc[own, "distance_percentile"] = 0.99, 1.0
+    assert hidden.rule_at_loss(cells, "C") == before
 
 
-@pytest.mark.parametrize("which", [None, "judging", "layer norm", "few cells", "double precision"])
-def test_other_layers_and_small_arrays_are_left_to_torch(which: str | None) -> None:
-    layer, x = parts(128), torch.randn(10 if which == "few cells" else 2000, 128)
-    if which == "judging":
-        layer[0].eval()
-    if which == "layer norm":
-        layer.insert(1, nn.LayerNorm(128))
-    assert hidden.fits(layer, x.double() if which == "double precision" else x) == (which is None)
+def test_many_equal_values_do_not_cost_more(cells: pd.DataFrame) -> None:
+    cells["confidence"] = np.float32(0.9)
+    assert hidden.catch(cells, "C", hidden.rule_at_loss(cells, "C", by="confidence")).n_others_rejected == 0
+
+
+def test_without_held_out_cells_no_price_can_be_named(cells: pd.DataFrame) -> None:
+    cells["held_out"] = False
+    with pytest.raises(LabelTransferError, match="No reference cell was held out"):
+        hidden.rule_at_loss(cells, "C")
+
+
+def test_a_hidden_label_cannot_be_predicted_and_so_is_not_scored(cells: pd.DataFrame) -> None:
+    assert reference_labels(cells) == ["A", "B", "C"]
+    cells["hidden"] = hidden_cells(cells, "C")
+    assert reference_labels(cells) == ["A", "B"]
+    assert metrics(cells)["query"]["labels_missing_in_reference"] == {"C": 5}
+    assert metrics(cells)["query"]["n_scored"] == 0
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+def test_a_run_that_hides_a_label_reuses_scvi_and_teaches_it_to_nobody(
+    store: Store, small_params: RunParams, tmp_path: Path
+) -> None:
+    run = store.create(small_params)
+    assert work(run).state == "done", run.status().error
+    summary = home.read_json(run.artefact("prepare", "summary.json"))["reference"]["labels"]
+    label = max(summary, key=lambda name: summary[name])
+    params = hiding_params(small_params, label)
+    assert reusable_stages(store, params) == ["prepare", "integrate", "embed_scvi"]
+    sister = store.create(params)
+    assert work(sister).state == "done", sister.status().error
+    reused = [event["stage"] for event in sister.events("start") if event["reused"]]
+    assert reused == ["prepare", "integrate", "embed_scvi"]
+    assert not [event for event in sister.events("epoch") if event["stage"] == "integrate"]
+    assert sister.artefact("integrate") == run.artefact("integrate")
+
+    own, other = (pd.read_parquet(one.artefact("evaluate", "cells.parquet")) for one in (sister, run))
+    assert own["hidden"].sum() == summary[label]
+    assert set(own.loc[own["hidden"], "observed_label"]) == {label}
+    assert (own.loc[own["hidden"], "side"] == "reference").all()
+    assert not own.loc[own["hidden"], "held_out"].any()  # neither taught nor judged by
+    assert "hidden" not in other
+    for column in ("predicted_label", "knn_label", "forest_label", "regression_label", "consensus_label"):
+        assert label not in own[column].cat.categories, column
+        assert label in other[column].cat.categories, column
+    assert label in set(other["regression_label"])  # that it is never given is not for its rarity
+    soft = pd.read_parquet(sister.artefact("transfer", "soft.parquet"))
+    assert sorted([*soft.columns, label]) == sorted(summary)
+
+    lines = list(deliver(sister, tmp_path))
+    assert any(f"the {summary[label]:,} reference cells of the hidden label {label}" in line for line in lines)
+    assert home.read_json(tmp_path / "hidden.json")["rules"]["both"]["n_hidden"] == summary[label]
+    assert hiding_runs(run, store.runs()) == {label: sister}
+
+    import scvi
+
+    annotated(sister, tmp_path / "annotated.h5ad")
+    import anndata as ad
+
+    adata = ad.read_h5ad(tmp_path / "annotated.h5ad")
+    assert label not in set(adata.obs["training_label"])
+    scvi.model.SCANVI.load(tmp_path / "scanvi_model", adata=adata[:, adata.var["highly_variable"]].copy())
+
+
+def test_a_label_that_cannot_be_hidden_ends_the_run_before_any_training(store: Store, small_params: RunParams) -> None:
+    params = hiding_params(small_params, "no such cell").model_copy(update={"seed": 9})
+    run = store.create(params)
+    status = work(run)
+    assert status.state == "failed"
+    assert "No cell of the reference has the label 'no such cell'" in status.error
+    assert not run.events("epoch")
+
+
+def test_the_setting_is_an_option_of_the_command_line(demo_pair: Path) -> None:
+    from labeltransfer.cli import _parser
+    from labeltransfer.options import settings_from_options
+
+    files = ["--reference", str(demo_pair / "reference.h5ad"), "--query", str(demo_pair / "query.h5ad")]
+    options = [*files, "--labels-key", "cell_ontology_class", "--out", "x", "--hide-label", "NK cell"]
+    assert settings_from_options(_parser().parse_args(["run", *options])).hidden_label == "NK cell"
+    assert settings_from_options(_parser().parse_args(["run", *options[:-2]])).hidden_label is None
+
+
+def test_the_default_store_has_no_sisters_of_a_stranger(lt_home: Path, small_params: RunParams) -> None:
+    store = default_store()
+    run = store.create(small_params)
+    store.create(hiding_params(small_params.model_copy(update={"seed": 4}), "A"))
+    other = small_params.model_copy(update={"transfer": small_params.transfer.model_copy(update={"max_epochs": 3})})
+    store.create(hiding_params(other, "B"))
+    mine = store.create(hiding_params(small_params, "C"))
+    assert hiding_runs(run, store.runs()) == {"C": mine}

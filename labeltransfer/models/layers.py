@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from labeltransfer.models import hidden
-from labeltransfer.models.hidden import FINEST
+from labeltransfer.models.normalise import FINEST, fits, normalised
 
 
 def through(
@@ -52,8 +51,8 @@ def through(
             x = _WithLabels.apply(x, product.weight[:, :-n_labels], of_label, n_cells)
         else:
             x = product(x if covariate is None or not injected else torch.cat((x, covariate), dim=1))
-        if hidden.fits(rest, x):
-            x = hidden.normalised(x, rest, generator)
+        if fits(rest, x):
+            x = normalised(x, rest, generator)
             continue
         for part in rest:
             x = dropped(x, part.p, generator=generator) if isinstance(part, nn.Dropout) and part.training else part(x)
