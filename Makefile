@@ -11,10 +11,10 @@ BIN := $(VENV)/bin
 
 .PHONY: run test lint bench demo chromium
 
-run: $(VENV)/.installed
+run: $(VENV)/.compiled
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
-test: $(VENV)/.installed-test chromium lint
+test: $(VENV)/.installed-test $(VENV)/.compiled chromium lint
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed-test
@@ -25,7 +25,7 @@ lint: $(VENV)/.installed-test
 
 # Real pairs and the simulator are looked for in ../shared; the largest size and the tutorial preset are left to
 # python -m benchmarks.atlas and python -m benchmarks.whole_job --preset tutorial.
-bench: $(VENV)/.installed-test
+bench: $(VENV)/.installed-test $(VENV)/.compiled
 	$(BIN)/python -m benchmarks.epochs
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.quality --pairs marrow --plain estimated
@@ -47,7 +47,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.load
 
 # Rebuild the finished demo run that ships with the app.
-demo: $(VENV)/.installed
+demo: $(VENV)/.compiled
 	$(BIN)/python -m benchmarks.build_demo_run
 
 $(VENV)/.installed: requirements.txt
@@ -55,6 +55,11 @@ $(VENV)/.installed: requirements.txt
 	$(BIN)/python -m pip install --quiet --upgrade "pip==26.3"
 	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) $(shell grep -E '^torch(vision)?==' requirements.txt))
 	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+# Training's loops are compiled ahead, anew whenever they change.
+$(VENV)/.compiled: $(VENV)/.installed $(addprefix labeltransfer/models/,compiled.py normalise.py loops.py)
+	$(BIN)/python -m labeltransfer.models.loops
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed pyproject.toml
