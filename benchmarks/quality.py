@@ -2,10 +2,10 @@
 
 Both train scVI and scANVI on the same cells of the same split with the same seed, in turn, in one process. The plain
 route has the tutorial's settings: 400 epochs of scVI, 20 of scANVI; OpenMP's threads spin while they wait, as it has
-them by default, which suits it best where nothing else runs. For the real pairs it takes twenty minutes with
-three seeds. With ``--plain estimated`` (meant for ``--pairs marrow``, where 400 plain epochs take half an hour to an
-hour) its seconds are those of a few of its epochs, times 400 and 20, and its quality comes from as many epochs with its
-own settings in the fast loop, whose objective and gradients are the same to single precision (``tests/test_speed.py``).
+them by default, which suits it best where nothing else runs. For the real pairs it takes ten minutes with three seeds.
+With ``--plain estimated`` (meant for ``--pairs marrow``, where 400 plain epochs take a quarter of an hour to an hour)
+its seconds are those of a few of its epochs, times 400 and 20, and its quality comes from as many epochs with its own
+settings in the fast loop, whose objective and gradients are the same to single precision (``tests/test_speed.py``).
 """
 
 import argparse

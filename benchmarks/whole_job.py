@@ -5,8 +5,9 @@ Both routes start as new processes, in turn: ours is the command line with a hom
 does; ``--preset fast`` what the app does unless told otherwise. A seed takes one to three minutes a pair.
 
 ``--tutorial-size`` takes simulated files of the tutorial's size instead, 4,200 and 11,707 cells. There the plain route
-would take half an hour a seed, so its seconds are worked out from three short runs of it: they grow by the same amount
-with each epoch. Its quality is not looked at (``benchmarks.quality`` does that). A seed takes some seven minutes.
+would take a quarter of an hour or more a seed, so its seconds are worked out from three short runs of it: they grow by
+the same amount with each epoch. Its quality is not looked at (``benchmarks.quality`` does that). A seed takes three to
+seven minutes.
 """
 
 import argparse

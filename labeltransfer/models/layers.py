@@ -55,7 +55,8 @@ def through(
             x = normalised(x, rest, generator)
             continue
         for part in rest:
-            x = dropped(x, part.p, generator=generator) if isinstance(part, nn.Dropout) and part.training else part(x)
+            drops = isinstance(part, nn.Dropout) and part.training and part.p
+            x = dropped(x, part.p, generator=generator) if drops else part(x)
     return x
 
 

@@ -104,10 +104,9 @@ def _forward(
 ) -> None:
     """Fill ``out`` and ``moments``, the mean and one over the deviation of each unit, and move the running moments."""
     n_rows, n_units = x.shape
-    n_at_once = max(LONG // n_units, 1)
-    long = n_at_once * n_units
-    flat, flat_out = x.reshape(-1), out.reshape(-1)
-    sums, squares, near = np.zeros(long, F), np.zeros(long, F), _repeated(x[0], n_at_once)
+    flat, flat_out, near = x.reshape(-1), out.reshape(-1), _repeated(x[0])
+    long = len(near)
+    sums, squares = np.zeros(long, F), np.zeros(long, F)
     for i in range(0, len(flat), long):
         _add_moments(flat[i : i + long], near, sums, squares)
     factor = F(FINEST / (FINEST - n_dropped))
@@ -121,15 +120,13 @@ def _forward(
         running_variance[unit] += momentum * F(variance * n_rows / (n_rows - 1) - running_variance[unit])
         slope[unit] = weight[unit] * moments[1, unit] * factor
         offset[unit] = bias[unit] * factor - moments[0, unit] * slope[unit]
-    slopes, offsets = _repeated(slope, n_at_once), _repeated(offset, n_at_once)
-    numbers = np.empty(4 * (-(-long // 8)), UINT)
+    slopes, offsets = _repeated(slope), _repeated(offset)
+    numbers = np.zeros(4 * (-(-long // 8)), UINT)
     halves = numbers.view(np.uint16)
     for i in range(0, len(flat), long):
         if n_dropped:
             _draw(numbers, i // long * (len(numbers) // 4), low, high)
-            _rectify_and_drop(flat[i : i + long], slopes, offsets, halves, n_dropped, flat_out[i : i + long])
-        else:
-            _rectify(flat[i : i + long], slopes, offsets, flat_out[i : i + long])
+        _rectify_and_drop(flat[i : i + long], slopes, offsets, halves, n_dropped, flat_out[i : i + long])
 
 
 @compiled_and_kept
@@ -146,10 +143,10 @@ def _backward(
 ) -> None:
     """Fill the gradients by the input, the weight and the bias, given ``grad``, that by the output."""
     n_rows, n_units = x.shape
-    n_at_once = max(LONG // n_units, 1)
-    long = n_at_once * n_units
     flat_grad, flat_out, flat, flat_by_x = grad.reshape(-1), out.reshape(-1), x.reshape(-1), by_x.reshape(-1)
-    sums, products, means = np.zeros(long, F), np.zeros(long, F), _repeated(moments[0], n_at_once)
+    means = _repeated(moments[0])
+    long = len(means)
+    sums, products = np.zeros(long, F), np.zeros(long, F)
     for i in range(0, len(flat), long):
         _add_products(flat_grad[i : i + long], flat_out[i : i + long], flat[i : i + long], means, sums, products)
     by_grad, by_input, offset = np.empty(n_units, F), np.empty(n_units, F), np.empty(n_units, F)
@@ -162,14 +159,16 @@ def _backward(
         by_grad[unit] = slope * factor
         by_input[unit] = F(-slope * per_deviation * product / n_rows)
         offset[unit] = F(-slope * total / n_rows - by_input[unit] * F64(mean))
-    slopes = _repeated(by_grad, n_at_once), _repeated(by_input, n_at_once), _repeated(offset, n_at_once)
+    slopes = _repeated(by_grad), _repeated(by_input), _repeated(offset)
     for i in range(0, len(flat), long):
         arrays = flat_grad[i : i + long], flat_out[i : i + long], flat[i : i + long]
         _combine(*arrays, *slopes, flat_by_x[i : i + long])
 
 
 @njit(**LOOP)
-def _repeated(row: Array, n: int) -> Array:
+def _repeated(row: Array) -> Array:
+    """A row with an entry for each unit as often as there are rows in a long one."""
+    n = max(LONG // len(row), 1)
     long = np.empty(n * len(row), F)
     for i in range(n):
         long[i * len(row) : (i + 1) * len(row)] = row
@@ -191,13 +190,6 @@ def _add_moments(x: Array, near: Array, sums: Array, squares: Array) -> None:
         above = x[i] - near[i]
         sums[i] += above
         squares[i] += above * above
-
-
-@njit(**LOOP)
-def _rectify(x: Array, slope: Array, offset: Array, out: Array) -> None:
-    for i in range(len(x)):
-        y = x[i] * slope[i] + offset[i]
-        out[i] = ZERO if y < ZERO else y
 
 
 @njit(**LOOP)
