@@ -10,13 +10,13 @@ import pandas as pd
 import scipy.sparse as sp
 
 from labeltransfer.data.demo_states import PROGRAMMES, STATES
-from labeltransfer.h5ad import write_h5ad
-from labeltransfer.home import write_json
 from labeltransfer.params import UNKNOWN, RunParams, SideParams
 from labeltransfer.results import evaluate
 from labeltransfer.results.opinions import consensus_soft, opinion_table
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store
+from labeltransfer.storage.files import write_json
+from labeltransfer.storage.h5ad import write_h5ad
 
 TECHNOLOGIES = {"reference": "Smart-seq2", "query": "10x"}
 MOST_REFERENCE = 50_000

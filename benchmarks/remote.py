@@ -23,10 +23,10 @@ from benchmarks.report import keep, spread, table
 from labeltransfer.data.columns import filter_rows
 from labeltransfer.data.entries import CATALOGUE, CatalogueEntry
 from labeltransfer.data.fetch import fetch
-from labeltransfer.data.files import open_h5ad, read_obs, read_rows, read_var
 from labeltransfer.data.remote import fetch_cells, fetch_table
 from labeltransfer.data.table import read_table
 from labeltransfer.errors import DownloadError
+from labeltransfer.formats.h5ad.h5ad_file import open_h5ad, read_obs, read_rows, read_var
 from tests.file_server import FileServer, serve
 
 SIMULATOR = Path(__file__).resolve().parents[2] / "shared" / "tools" / "simulate_marrow.py"

@@ -1,11 +1,15 @@
-"""Sizes and ages as people write them."""
+"""Numbers, sizes, ages and names as people write them."""
 
 import re
+from collections.abc import Iterable
 
 from labeltransfer.errors import SettingsError
 
 SIZES = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3}
 AGES = {"d": 86400.0, "h": 3600.0}
+
+LONGEST_NAME = 100
+"""Characters of one name in a sentence."""
 
 
 def size(n_bytes: float) -> str:
@@ -45,3 +49,20 @@ def parse_age(text: str, what: str) -> float:
     if found is None:
         raise SettingsError(f"{what} is '{text}': give a number of days or hours, such as 90d or 36h.")
     return float(found[1]) * AGES[found[2]]
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: "1 cell", "1,200 cells"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def shorten(values: Iterable[object], most: int = 12) -> str:
+    """List values in a sentence, at most ``most`` of them, each as ``named`` gives it."""
+    names = [named(value) for value in values]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "none"
+
+
+def named(value: object) -> str:
+    """A value as text, cut where it is longer than a name in a sentence can be: a file may hold any."""
+    text = str(value)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"

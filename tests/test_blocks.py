@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from labeltransfer import sparse
-from labeltransfer.data import blocks, matrices
-from labeltransfer.data.blocks import count_blocks
-from labeltransfer.data.files import open_h5ad
 from labeltransfer.errors import InputError
+from labeltransfer.formats.h5ad import blocks, matrices
+from labeltransfer.formats.h5ad.blocks import count_blocks
+from labeltransfer.formats.h5ad.h5ad_file import open_h5ad
+from labeltransfer.storage import sparse
 
 ROWS = np.flatnonzero(np.random.default_rng(3).random(400) < 0.6)
 LAYOUTS = {"by row": sp.csr_matrix, "by column": sp.csc_matrix, "dense": sp.csr_matrix.toarray}

@@ -15,7 +15,6 @@ from senis import senis_obs, write_h5ad, write_old_h5ad, zeros
 
 from labeltransfer import processes
 from labeltransfer.data import catalogue as module
-from labeltransfer.data import download as download_module
 from labeltransfer.data.catalogue import (
     CATALOGUE,
     CatalogueEntry,
@@ -27,9 +26,10 @@ from labeltransfer.data.catalogue import (
     local_path,
     start_fetch,
 )
-from labeltransfer.data.files import open_h5ad, read_obs
-from labeltransfer.data.parts import part_path, part_size
 from labeltransfer.errors import DownloadError
+from labeltransfer.formats.h5ad.h5ad_file import open_h5ad, read_obs
+from labeltransfer.storage import download as download_module
+from labeltransfer.storage.parts import part_path, part_size
 
 FACS = CATALOGUE["tms-facs"]
 DROPLET = CATALOGUE["tms-droplet"]

@@ -9,7 +9,6 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.results.cells import read_cells
@@ -19,6 +18,7 @@ from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import SHIPPED, Store
 from labeltransfer.runs.timing import remade_stages
 from labeltransfer.runs.worker import work
+from labeltransfer.storage import files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -204,8 +204,8 @@ def test_a_home_that_cannot_be_used_is_said_and_no_run_is_called_gone(
 
 def test_a_page_tells_what_was_made_anew(shown: Run) -> None:
     folder = shown.artefact("integrate")
-    facts = home.read_json(folder / "stage.json") | {"made_anew": {"time": time.time(), "damaged": ["latent.npy"]}}
-    home.write_json(folder / "stage.json", facts)
+    facts = files.read_json(folder / "stage.json") | {"made_anew": {"time": time.time(), "damaged": ["latent.npy"]}}
+    files.write_json(folder / "stage.json", facts)
     at = page("train", shown)
     assert not at.exception
     assert any("was damaged on disk and made anew" in text.value for text in at.markdown)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from file_server import FileServer, serve
 
-from labeltransfer.data import answers
-from labeltransfer.data import download as module
-from labeltransfer.data.download import DownloadCancelled, SourceError, download
-from labeltransfer.data.parts import part_path, part_size, part_version
 from labeltransfer.errors import DownloadError, InputError
+from labeltransfer.storage import download as module
+from labeltransfer.storage import http_answers
+from labeltransfer.storage.download import DownloadCancelled, SourceError, download
+from labeltransfer.storage.parts import part_path, part_size, part_version
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 OTHER = np.random.default_rng(1).bytes(300_000)
@@ -150,7 +150,7 @@ def test_dropped_connections_are_resumed_without_fetching_a_byte_twice(target: P
 
 
 def test_a_connection_that_falls_silent_is_given_up_and_resumed(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "TIMEOUTS", (1.0, 0.3))
+    monkeypatch.setattr(http_answers, "TIMEOUTS", (1.0, 0.3))
     with serve(CONTENT, pause=threading.Event()) as server:
         assert server.pause is not None
         threading.Timer(0.5, server.pause.set).start()
@@ -330,7 +330,7 @@ def test_a_damaged_note_beside_the_part_costs_time_but_not_the_file(
 
 
 def in_process(url: str, target: Path) -> subprocess.Popen[bytes]:
-    code = "import sys, pathlib; from labeltransfer.data.download import download; "
+    code = "import sys, pathlib; from labeltransfer.storage.download import download; "
     code += "download(sys.argv[1], pathlib.Path(sys.argv[2]))"
     return subprocess.Popen([sys.executable, "-c", code, url, str(target)], cwd=ROOT)
 

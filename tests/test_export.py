@@ -12,10 +12,10 @@ import pytest
 import scipy.sparse as sp
 from made import opinions_of
 
-from labeltransfer import sparse
 from labeltransfer.errors import RunError
 from labeltransfer.results import evaluate, export, safe_csv
 from labeltransfer.results.safe_csv import to_csv
+from labeltransfer.storage import sparse
 
 LABELS = ["B", "T/NK"]
 

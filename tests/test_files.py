@@ -12,11 +12,19 @@ import pytest
 import scipy.sparse as sp
 from h5py import h5d, h5p, h5s, h5t
 
-from labeltransfer.data import frames, matrices
 from labeltransfer.data.columns import filter_rows
-from labeltransfer.data.files import count_places, counts_shape, open_h5ad, read_obs, read_rows, read_sample, read_var
 from labeltransfer.errors import InputError
-from labeltransfer.h5ad import new_h5ad, write_table
+from labeltransfer.formats.h5ad import frames, matrices
+from labeltransfer.formats.h5ad.h5ad_file import (
+    count_places,
+    counts_shape,
+    open_h5ad,
+    read_obs,
+    read_rows,
+    read_sample,
+    read_var,
+)
+from labeltransfer.storage.h5ad import new_h5ad, write_table
 
 N_CELLS, N_GENES = 60, 25
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from labeltransfer import home
 from labeltransfer.params import IntegrateParams, RunParams
 from labeltransfer.runs import devices as devices_module
 from labeltransfer.runs.devices import Device
@@ -15,6 +14,7 @@ from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.stages import STAGES
 from labeltransfer.runs.store import Store
 from labeltransfer.settings import run_params
+from labeltransfer.storage import files
 from pages.shared.words import about
 
 SECONDS = 100.0
@@ -51,7 +51,7 @@ def done(store: Store, params: RunParams, seconds: float = SECONDS, *, made: boo
     for stage, key in keys.items():
         store.claim_stage(run, stage, key)
         with store.build_stage(run, stage, key) as folder:
-            home.write_json(folder / "stage.json", {"seconds": seconds})
+            files.write_json(folder / "stage.json", {"seconds": seconds})
     run.write_status(Status(state="done", created=now, started=now, finished=now))
     return run
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from file_server import serve
 
-from labeltransfer.data import download as download_module
 from labeltransfer.data import gene_lengths as module
 from labeltransfer.data.gene_lengths import read_gene_lengths
 from labeltransfer.errors import DownloadError, InputError
+from labeltransfer.storage import download as download_module
 
 
 @pytest.fixture

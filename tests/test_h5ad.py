@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from labeltransfer.data.summary import read_summary
-from labeltransfer.h5ad import write_h5ad
+from labeltransfer.storage.h5ad import write_h5ad
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_what_is_written_is_an_input_again(tmp_path: Path) -> None:
 def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) -> None:
     code = (
         "import resource, sys, pathlib, anndata, numpy\n"
-        "from labeltransfer.h5ad import write_h5ad\n"
+        "from labeltransfer.storage.h5ad import write_h5ad\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "data = anndata.AnnData(numpy.random.default_rng(0).random((200, 200)))\n"
         "try:\n    write_h5ad(data, pathlib.Path(sys.argv[1]))\n"

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labeltransfer import home
 from labeltransfer.errors import LabelTransferError, SettingsError
 from labeltransfer.params import RunParams
 from labeltransfer.results import hidden
@@ -21,6 +20,7 @@ from labeltransfer.runs.stages import STAGES
 from labeltransfer.runs.store import SHIPPED, Store, default_store
 from labeltransfer.runs.worker import work
 from labeltransfer.settings import run_params
+from labeltransfer.storage import files as home
 from labeltransfer.training_labels import hidden_cells, training_labels
 
 N_OTHERS, N_HIDDEN = 100, 10

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 
-from labeltransfer import home
 from labeltransfer.cli import main
 from labeltransfer.data.demo import LENGTHS, QUERY
 from labeltransfer.data.mapping import gene_finding, prepare_query
@@ -23,6 +22,7 @@ from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store
 from labeltransfer.runs.supplement import report_html
 from labeltransfer.runs.worker import work
+from labeltransfer.storage import files as home
 from tests.made import mapped_params
 
 

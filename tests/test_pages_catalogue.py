@@ -13,11 +13,11 @@ from senis import few_obs, random_counts, write_h5ad
 from streamlit.testing.v1 import AppTest
 from test_pages_steps import app, labels, press, said
 
-from labeltransfer import home
 from labeltransfer.data import catalogue
-from labeltransfer.data import download as download_module
 from labeltransfer.data.catalogue import CATALOGUE, CatalogueEntry, local_path
 from labeltransfer.data.orders import FILE, TABLE, Order, cells, target
+from labeltransfer.storage import download as download_module
+from labeltransfer.storage import files
 
 FIRST = "Choose cells first (about 300 kB)"
 WHOLE = "Download all 2.2 GB"
@@ -151,7 +151,7 @@ def test_what_is_at_work_shows_how_far_it_is_and_can_be_stopped(
     path.parent.mkdir(parents=True)
     if order != TABLE:
         fetch_now(ENTRY, TABLE)
-    home.write_json(catalogue._status_path(path), {"state": "running", "time": time.time(), **status})
+    files.write_json(catalogue._status_path(path), {"state": "running", "time": time.time(), **status})
     with FileLock(catalogue._process_lock(path)):
         at = with_catalogue()
         assert not at.exception

@@ -15,7 +15,6 @@ import streamlit as st
 from made import opinions_of, trust_of, unseal
 from streamlit.testing.v1 import AppTest
 
-from labeltransfer import home
 from labeltransfer.params import RunParams, SideParams
 from labeltransfer.results import evaluate, maps
 from labeltransfer.results.edits import Edit
@@ -23,6 +22,7 @@ from labeltransfer.runs.edits import add_edit
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import default_store
 from labeltransfer.runs.supplement import write_supplement
+from labeltransfer.storage import files
 
 ROOT = Path(__file__).resolve().parents[1]
 N_REFERENCE, N_QUERY = 20, 30
@@ -77,8 +77,8 @@ def finished_run(*, labelled: bool = True, counts: bool = True) -> Run:
                 ad.AnnData(obs=obs, var=var, layers=layers).write_h5ad(folder / "prepared.h5ad")
             elif stage == "evaluate":
                 cells.to_parquet(folder / "cells.parquet")
-                home.write_json(folder / "metrics.json", evaluate.metrics(cells))
-                home.write_json(folder / "trust.json", trust_of(cells, soft))
+                files.write_json(folder / "metrics.json", evaluate.metrics(cells))
+                files.write_json(folder / "trust.json", trust_of(cells, soft))
             else:
                 (folder / "model").mkdir()
                 np.save(folder / "latent.npy", points)
@@ -267,7 +267,7 @@ def test_export_writes_the_annotated_file_in_a_process_of_its_own(run: Run) -> N
 def test_export_offers_report_script_and_everything_as_one_zip(run: Run) -> None:
     sides = {"reference": {"n_cells": N_REFERENCE}, "query": {"n_cells": N_QUERY}}
     told = {"technology": "10x", "counts": "X", "n_cells_in_file": 99, "n_labelled": 9, "n_genes_in_file": 4}
-    home.write_json(run.artefact("prepare") / "summary.json", {side: n | told for side, n in sides.items()})
+    files.write_json(run.artefact("prepare") / "summary.json", {side: n | told for side, n in sides.items()})
     at = page("export", run)
     labels = [button.label for button in at.get("download_button")]
     assert {"Download the report", "Download the script"} <= set(labels)
@@ -328,7 +328,7 @@ def test_tiles_take_the_colour_of_their_verdict_and_stay_clickable(run: Run) -> 
 
 
 def test_a_term_mended_by_hand_changes_the_verdicts_and_can_be_taken_back(run: Run) -> None:
-    home.write_json(run.folder / "terms_by_hand.json", {"B cell": "CL:0000540"})  # a neuron
+    files.write_json(run.folder / "terms_by_hand.json", {"B cell": "CL:0000540"})  # a neuron
     at = page("compare", run)
     assert "unrelated (none of these)" in said(at) and "sibling" not in said(at)
     next(button for button in at.button if button.key == "verdict-undo").click().run()
@@ -360,9 +360,9 @@ def test_what_is_rejected_on_explore_leaves_export_as_unknown(run: Run) -> None:
 @pytest.mark.parametrize(("level", "words"), [("alarm", "should not be believed as they are"), ("doubt", "Look twice")])
 def test_a_run_that_should_not_be_believed_says_so_first(run: Run, level: str, words: str) -> None:
     file = run.artefact("evaluate", "trust.json")
-    trust = home.read_json(file)
+    trust = files.read_json(file)
     trust["alarm"] |= {"level": level, "reasons": ["The two sides hardly mix."]}
-    home.write_json(file, trust)
+    files.write_json(file, trust)
     for name in ("explore", "compare"):
         told = said(page(name, run))
         assert words in told and "The two sides hardly mix." in told

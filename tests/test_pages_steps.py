@@ -15,7 +15,6 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from labeltransfer import home
 from labeltransfer.data import demo
 from labeltransfer.errors import InputError
 from labeltransfer.params import IntegrateParams, RunParams
@@ -23,6 +22,7 @@ from labeltransfer.presets import PRESETS
 from labeltransfer.runs import executors, pipeline
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store, default_store
+from labeltransfer.storage import files
 from pages.shared import sources
 from pages.shared.widgets import composition_chart
 from pages.shared.words import plain
@@ -448,9 +448,9 @@ def test_markup_in_what_a_file_holds_stays_text(chosen: RunParams, tmp_path: Pat
     cells.obs[name] = cells.obs["sex"]
     cells.write_h5ad(tmp_path / "odd.h5ad")
     side = chosen.reference.model_copy(update={"path": str(tmp_path / "odd.h5ad"), "filters": {name: ("female",)}})
-    (home.home() / "drafts").mkdir()
+    (files.home() / "drafts").mkdir()
     held = {"settings": chosen.model_copy(update={"reference": side}).model_dump(mode="json"), "notes": {}}
-    home.write_json(home.home() / "drafts" / f"{'a' * 16}.json", held)
+    files.write_json(files.home() / "drafts" / f"{'a' * 16}.json", held)
     at = app(draft="a" * 16)
     assert not at.exception
     assert plain(name) in [m.label for m in at.multiselect]
@@ -464,8 +464,8 @@ def test_a_file_that_cannot_be_read_is_told_once(chosen: RunParams, tmp_path: Pa
     (tmp_path / "no.h5ad").write_text("hello")
     side = chosen.reference.model_copy(update={"path": str(tmp_path / "no.h5ad")})
     held = {"settings": chosen.model_copy(update={"reference": side}).model_dump(mode="json"), "notes": {}}
-    (home.home() / "drafts").mkdir()
-    home.write_json(home.home() / "drafts" / f"{'b' * 16}.json", held)
+    (files.home() / "drafts").mkdir()
+    files.write_json(files.home() / "drafts" / f"{'b' * 16}.json", held)
     at = app(draft="b" * 16)
     assert not at.exception
     assert len(at.error) == 1 and "no h5ad" in at.error[0].value
@@ -495,7 +495,7 @@ def test_a_full_disk_is_said_in_words_where_choices_are_kept(
     def full(path: Path, content: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(home, "write_json", full)
+    monkeypatch.setattr(files, "write_json", full)
     next(n for n in at.number_input if n.label == "Latent dimensions").set_value(12).run()
     assert not at.exception
     assert any("cannot be kept" in error.value and "free some space" in error.value for error in at.error)

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from labeltransfer import sparse
 from labeltransfer.data.demo import demo_params
 from labeltransfer.data.prepare import prepare
 from labeltransfer.data.prepared import all_counts, expression, n_untrained, read_cells, read_genes, training_data
 from labeltransfer.errors import InputError, RunCancelled, SettingsError
 from labeltransfer.params import RunParams
 from labeltransfer.settings import run_params
+from labeltransfer.storage import sparse
 
 N_GENES = 260
 Edit = Callable[[ad.AnnData], ad.AnnData | None]

@@ -20,18 +20,18 @@ from senis import few_obs, random_counts, senis_obs, write_h5ad, write_old_h5ad
 
 from labeltransfer import processes
 from labeltransfer.data import catalogue, stored
-from labeltransfer.data import download as download_module
 from labeltransfer.data import table as table_module
 from labeltransfer.data.catalogue import CATALOGUE, CatalogueEntry, cancel_fetch, fetch, fetch_progress, start_fetch
-from labeltransfer.data.download import DownloadCancelled
-from labeltransfer.data.files import open_h5ad, read_obs, read_rows, read_var
 from labeltransfer.data.orders import FILE, TABLE, Order, cells, order_from, target
-from labeltransfer.data.ranges import RangeFile
 from labeltransfer.data.remote import fetch_cells, fetch_table
 from labeltransfer.data.sides import read_side
 from labeltransfer.data.table import read_source, read_table
 from labeltransfer.errors import DownloadError, SettingsError
+from labeltransfer.formats.h5ad.h5ad_file import open_h5ad, read_obs, read_rows, read_var
 from labeltransfer.params import SideParams
+from labeltransfer.storage import download as download_module
+from labeltransfer.storage.download import DownloadCancelled
+from labeltransfer.storage.ranges import RangeFile
 
 FACS = CATALOGUE["tms-facs"]
 N_CELLS, N_GENES = 6_000, 1_000

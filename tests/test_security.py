@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from streamlit.testing.v1 import AppTest
 
 from labeltransfer.runs.store import find_run
-from labeltransfer.uploads import safe_name
+from labeltransfer.storage.uploads import safe_name
 from pages.shared import draft
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labeltransfer import cli, uploads
+from labeltransfer import cli
 from labeltransfer.errors import RunError, SettingsError
 from labeltransfer.params import RunParams
 from labeltransfer.runs import cleaning, disk, quotas
@@ -18,6 +18,7 @@ from labeltransfer.runs.people import Person
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store
 from labeltransfer.settings import run_params
+from labeltransfer.storage import uploads
 from labeltransfer.units import parse_age, parse_size, size
 
 DAY = 86400.0

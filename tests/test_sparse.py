@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from labeltransfer import sparse
-from labeltransfer.h5ad import new_h5ad, write_table
-from labeltransfer.sparse import SparseWriter, Turner, cut
+from labeltransfer.storage import sparse
+from labeltransfer.storage.h5ad import new_h5ad, write_table
+from labeltransfer.storage.sparse import SparseWriter, Turner, cut
 
 
 def some_counts(n_cells: int = 300, n_genes: int = 90, *, largest: int = 9) -> sp.csr_matrix:
@@ -97,8 +97,8 @@ def test_a_matrix_with_missing_lines_is_not_finished(tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_between_two_slices_is_an_error(tmp_path: Path) -> None:
     code = (
         "import resource, sys, pathlib, numpy as np, scipy.sparse as sp\n"
-        "from labeltransfer.h5ad import new_h5ad\n"
-        "from labeltransfer.sparse import SparseWriter\n"
+        "from labeltransfer.storage.h5ad import new_h5ad\n"
+        "from labeltransfer.storage.sparse import SparseWriter\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))\n"
         "lines = sp.random(1000, 2000, 0.3, format='csr', dtype=np.float32, random_state=0)\n"
         "n_written = 0\n"

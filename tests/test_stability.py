@@ -11,13 +11,13 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from test_pages_results import finished_run, said
 
-from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.results import stability
 from labeltransfer.runs import executors, pipeline, sisters
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import default_store
+from labeltransfer.storage import files
 from labeltransfer.training_labels import hidden_cells
 from pages.shared.run_facts import _rows
 
@@ -115,7 +115,7 @@ def run(lt_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     cells["observed_label"] = cells["predicted_label"] = kinds.to_numpy()
     cells.to_parquet(path)
     for stage in found.stage_keys():
-        home.write_json(found.artefact(stage) / "stage.json", {"seconds": 60.0})
+        files.write_json(found.artefact(stage) / "stage.json", {"seconds": 60.0})
     yield found
     st.cache_data.clear()
     st.cache_resource.clear()
@@ -130,7 +130,7 @@ def sister(params: RunParams, changed: dict[str, Any] | None = None, *, of: Run)
     store.claim_stage(made, "evaluate", made.id)
     with store.build_stage(made, "evaluate", made.id) as folder:
         cells.to_parquet(folder / "cells.parquet")
-        home.write_json(folder / "metrics.json", {})
+        files.write_json(folder / "metrics.json", {})
     made.write_status(Status(state="done"))
     return made
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from labeltransfer import home as home_module
 from labeltransfer.errors import RunError
-from labeltransfer.home import home, write_atomic
 from labeltransfer.params import RunParams
 from labeltransfer.runs import run as run_module
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store, default_store, find_run
 from labeltransfer.settings import run_params
+from labeltransfer.storage import files as home_module
+from labeltransfer.storage.files import home, write_atomic
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from labeltransfer.home import write_json
 from labeltransfer.params import RunParams
 from labeltransfer.runs.pipeline import stage_keys, stages_of
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store
 from labeltransfer.runs.timing import remaining_seconds, reused_stages, stage_seconds, training_history
 from labeltransfer.settings import run_params
+from labeltransfer.storage.files import write_json
 
 EVERYTHING = {"prepare", "integrate", "embed_scvi", "transfer", "opinions", "embed_scanvi", "evaluate"}
 

@@ -16,9 +16,9 @@ from streamlit import config
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.web.server.starlette.starlette_routes import create_upload_routes
 
-from labeltransfer import uploads
 from labeltransfer.errors import InputError, LabelTransferError
-from labeltransfer.uploads import Arrived
+from labeltransfer.storage import uploads
+from labeltransfer.storage.uploads import Arrived
 from pages.shared import inbox
 from pages.shared.inbox import INBOXES, Inbox
 from pages.shared.spooling import SpoolUploads

@@ -15,15 +15,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from labeltransfer import home
-from labeltransfer.data import parts
-from labeltransfer.data.download import DownloadCancelled
 from labeltransfer.data.entries import CATALOGUE, CatalogueEntry, check_tutorial_subset
 from labeltransfer.data.fetch import fetch, local_path, verify
 from labeltransfer.data.orders import FILE, FetchProgress, FetchState, Order, order_from, target
 from labeltransfer.data.remote import fetch_cells, fetch_table
 from labeltransfer.errors import DownloadError, LabelTransferError
 from labeltransfer.processes import is_held, start_module
+from labeltransfer.storage import files, parts
+from labeltransfer.storage.download import DownloadCancelled
 
 __all__ = [
     "CATALOGUE",
@@ -191,7 +190,7 @@ class _Watch:
 
 
 def _write_status(path: Path, state: FetchState, **values: Any) -> None:
-    home.write_json(_status_path(path), {"state": state, "time": time.time(), **values})
+    files.write_json(_status_path(path), {"state": state, "time": time.time(), **values})
 
 
 def _read_status(path: Path) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.data.summary import Summary, full_length
-from labeltransfer.data.words import shorten
 from labeltransfer.errors import SettingsError
+from labeltransfer.units import shorten
 
 UNLABELLED = frozenset(
     {"", "nan", "na", "n/a", "none", "null", "unknown", "undefined", "unassigned", "not assigned", "unlabelled"}

@@ -24,10 +24,10 @@ from labeltransfer.data.demo_model import (
 )
 from labeltransfer.data.demo_states import CELL_ONTOLOGY, STATES
 from labeltransfer.errors import RunError
-from labeltransfer.home import home
 from labeltransfer.params import RunParams
 from labeltransfer.presets import PRESETS
 from labeltransfer.settings import run_params
+from labeltransfer.storage.files import home
 
 REFERENCE, QUERY, LENGTHS = "reference.h5ad", "query.h5ad", "gene_len.txt"
 LABELS_KEY = "cell_ontology_class"

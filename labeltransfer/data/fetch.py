@@ -5,24 +5,23 @@ from pathlib import Path
 
 import pandas as pd
 
-from labeltransfer import home
-from labeltransfer.data import parts
-from labeltransfer.data.download import Progress, SourceError, download
 from labeltransfer.data.entries import CatalogueEntry
-from labeltransfer.data.files import counts_shape, open_h5ad, read_obs
 from labeltransfer.errors import DownloadError, InputError
+from labeltransfer.formats.h5ad.h5ad_file import counts_shape, open_h5ad, read_obs
+from labeltransfer.storage import files, parts
+from labeltransfer.storage.download import Progress, SourceError, download
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def local_path(entry: CatalogueEntry) -> Path:
     """Where the file stands once it is fetched; a file put there by hand is taken as well."""
-    return home.home() / "downloads" / entry.file_name
+    return files.home() / "downloads" / entry.file_name
 
 
 def urls(entry: CatalogueEntry) -> list[str]:
     """Addresses to try in turn: ``$LABELTRANSFER_MIRROR`` alone if set, else the public ones."""
-    if mirror := home.mirror():
+    if mirror := files.mirror():
         return [f"{mirror}/{entry.file_name}"]
     addresses = [entry.url, *entry.mirror_urls]
     begun = parts.part_version(local_path(entry))

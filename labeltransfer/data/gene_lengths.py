@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from labeltransfer import home
-from labeltransfer.data.download import download
 from labeltransfer.errors import DownloadError, InputError
+from labeltransfer.storage import files
+from labeltransfer.storage.download import download
 
 TUTORIAL_URL = "https://raw.githubusercontent.com/chenlingantelope/HarmonizationSCANVI/master/data/gene_len.txt"
 """The mouse table that the scvi-tools tutorial uses: 20,508 genes."""
@@ -60,8 +60,8 @@ def tutorial_table() -> Path:
     DownloadError
         The table cannot be fetched, or what arrives is another file.
     """
-    target = home.home() / "downloads" / "gene_len.txt"
-    mirror = home.mirror()
+    target = files.home() / "downloads" / "gene_len.txt"
+    mirror = files.mirror()
     url = f"{mirror}/{target.name}" if mirror else TUTORIAL_URL
     if target.exists() and _sha256(target) != TUTORIAL_SHA256:
         target.unlink(missing_ok=True)  # damaged since it was kept

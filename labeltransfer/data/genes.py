@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.words import counted, named, shorten
 from labeltransfer.errors import InputError, SettingsError
+from labeltransfer.units import counted, named, shorten
 
 MIN_VARYING = 10
 """Below this no trend can be fitted, and below four points the loess library takes the whole process down."""

@@ -19,13 +19,13 @@ from labeltransfer.data.gene_names import are_ensembl
 from labeltransfer.data.prepared import gene_counts, read_cells, read_genes
 from labeltransfer.data.side_counts import Progress, put_aside
 from labeltransfer.data.sides import read_side
-from labeltransfer.data.words import counted
 from labeltransfer.errors import InputError
-from labeltransfer.h5ad import new_h5ad, write_table
-from labeltransfer.home import read_json, write_json
 from labeltransfer.params import RunParams
-from labeltransfer.sparse import SparseWriter, Turner
+from labeltransfer.storage.files import read_json, write_json
+from labeltransfer.storage.h5ad import new_h5ad, write_table
+from labeltransfer.storage.sparse import SparseWriter, Turner
 from labeltransfer.strata import stratified
+from labeltransfer.units import counted
 
 WARNED, REFUSED = 0.8, 0.5
 """Shares of the model's genes that a query has: below the first it is warned of, as scvi-tools does; below the second

@@ -18,10 +18,10 @@ from labeltransfer.data.genes import choose_genes, shared_genes
 from labeltransfer.data.sample import draw_cells, mean_profiles
 from labeltransfer.data.side_counts import CellTotals, Progress, counts_of, put_aside
 from labeltransfer.data.sides import SideCells, read_side
-from labeltransfer.h5ad import new_h5ad, write_table
-from labeltransfer.home import write_json
 from labeltransfer.params import PrepareParams, RunParams, Side
-from labeltransfer.sparse import SparseWriter, Turner
+from labeltransfer.storage.files import write_json
+from labeltransfer.storage.h5ad import new_h5ad, write_table
+from labeltransfer.storage.sparse import SparseWriter, Turner
 
 
 def _keep_quiet(share: float) -> None:

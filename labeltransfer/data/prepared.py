@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer import home, sparse
 from labeltransfer.errors import SettingsError
 from labeltransfer.params import Side
-from labeltransfer.sparse import SCALE
+from labeltransfer.storage import files, sparse
+from labeltransfer.storage.sparse import SCALE
 
 COUNTS = "layers/counts"
 N_BLOCK = 256
@@ -29,7 +29,7 @@ N_BLOCK = 256
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     """The file, open for reading; what cannot be read in it raises RunError."""
-    with home.reading(path), h5py.File(path) as file:
+    with files.reading(path), h5py.File(path) as file:
         yield file
 
 

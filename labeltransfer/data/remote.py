@@ -13,18 +13,19 @@ import h5py
 import numpy as np
 import scipy.sparse as sp
 
-from labeltransfer.data import files, summary
+from labeltransfer.data import summary
 from labeltransfer.data.columns import filter_rows
-from labeltransfer.data.download import Progress, SourceError, alone, require_space
 from labeltransfer.data.entries import CatalogueEntry
 from labeltransfer.data.fetch import urls, what_differs
-from labeltransfer.data.matrices import matrix_rows
 from labeltransfer.data.orders import TABLE, cells, target
-from labeltransfer.data.parts import Version
-from labeltransfer.data.ranges import RangeFile
 from labeltransfer.data.stored import layout_cost, needed_bytes, stretch
 from labeltransfer.data.table import Table, read_table, write_cells, write_table
 from labeltransfer.errors import DownloadError, InputError, SettingsError
+from labeltransfer.formats.h5ad import h5ad_file
+from labeltransfer.formats.h5ad.matrices import matrix_rows
+from labeltransfer.storage.download import Progress, SourceError, alone, require_space
+from labeltransfer.storage.parts import Version
+from labeltransfer.storage.ranges import RangeFile
 
 _Job = Callable[[RangeFile, h5py.File], None]
 
@@ -147,7 +148,7 @@ def _opened(
     """The remote file, looked through as a local one would be before anything of it is read."""
     remote = RangeFile(url, entry.file_name, tell=tell, stop=stop)
     try:
-        with files.open_stored(remote, entry.file_name, remote.size, remote=True) as file:
+        with h5ad_file.open_stored(remote, entry.file_name, remote.size, remote=True) as file:
             yield remote, file
     except InputError as error:
         raise SourceError(f"What {url} sends cannot be used: {error}") from error
@@ -167,18 +168,18 @@ def _table_of(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> Tabl
 
 
 def _read(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> Table:
-    places = files.count_places(file)
+    places = h5ad_file.count_places(file)
     place = places[0]
     if len(places) > 1:
-        place = summary.best_place(file, {p: summary.value_kind(files.read_values(file, p)) for p in places})
-    obs, var = files.read_obs(file), files.read_var(file, place)
-    if fault := what_differs(entry, files.counts_shape(file, places[0]), obs):
+        place = summary.best_place(file, {p: summary.value_kind(h5ad_file.read_values(file, p)) for p in places})
+    obs, var = h5ad_file.read_obs(file), h5ad_file.read_var(file, place)
+    if fault := what_differs(entry, h5ad_file.counts_shape(file, places[0]), obs):
         raise SourceError(f"{remote.url} has another file than {entry.file_name}: {fault}.")
-    shape = files.counts_shape(file, place)
+    shape = h5ad_file.counts_shape(file, place)
     if shape != (len(obs), len(var)):
         raise SourceError(f"{remote.url} has a damaged file: {place} does not fit its tables of cells and genes.")
-    with files.reading(remote.name, f"the matrix {place}"):
-        cost, offsets = layout_cost(files.matrix_at(file, place), shape)
+    with h5ad_file.reading(remote.name, f"the matrix {place}"):
+        cost, offsets = layout_cost(h5ad_file.matrix_at(file, place), shape)
     return Table(obs, var, place, cost, offsets, _version(remote), remote.n_received)
 
 
@@ -189,8 +190,8 @@ def _counts(remote: RangeFile, file: h5py.File, table: Table, rows: np.ndarray) 
         array = arrays[stored.name.rpartition("/")[2]]
         remote.announce(int(stretch(array, np.array(start), np.array(stop))))
 
-    with files.reading(remote.name, f"the matrix {table.place}"):
-        item = files.matrix_at(file, table.place)
+    with h5ad_file.reading(remote.name, f"the matrix {table.place}"):
+        item = h5ad_file.matrix_at(file, table.place)
         counts = matrix_rows(item, rows, max_gap=table.cost.max_gap, ahead=announce)
     remote.announce(0)
     return counts

@@ -9,8 +9,8 @@ from labeltransfer.data.columns import MAX_LABELS, UNLABELLED, guess, is_unlabel
 from labeltransfer.data.finding import NOTHING_TO_DO, Finding
 from labeltransfer.data.gene_names import are_ensembl, name_columns
 from labeltransfer.data.summary import Summary, full_length
-from labeltransfer.data.words import named, shorten
 from labeltransfer.params import Side
+from labeltransfer.units import named, shorten
 
 RARE = 10
 """Fewer cells than this make a label rare."""

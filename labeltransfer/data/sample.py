@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import TruncatedSVD
 
-from labeltransfer.sparse import SCALE
+from labeltransfer.storage.sparse import SCALE
 from labeltransfer.strata import stratified
 
 N_LANDMARKS = 20_000

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.blocks import count_blocks
 from labeltransfer.data.counts import CountCheck, Report, normalise_by_length
-from labeltransfer.data.files import open_h5ad
 from labeltransfer.data.sides import SideCells
-from labeltransfer.data.words import counted
 from labeltransfer.errors import SettingsError
-from labeltransfer.sparse import Turner
+from labeltransfer.formats.h5ad.blocks import count_blocks
+from labeltransfer.formats.h5ad.h5ad_file import open_h5ad
+from labeltransfer.storage.sparse import Turner
+from labeltransfer.units import counted
 
 Progress = Callable[[float], None]
 """Called often with the share of the work that is done, in [0, 1]; what it raises ends the work."""

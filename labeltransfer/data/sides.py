@@ -12,9 +12,9 @@ from labeltransfer.data.counts import Report
 from labeltransfer.data.gene_lengths import read_gene_lengths
 from labeltransfer.data.gene_names import gene_index
 from labeltransfer.data.summary import Summary, read_summary
-from labeltransfer.data.words import counted, named
 from labeltransfer.errors import InputError, SettingsError
 from labeltransfer.params import UNKNOWN, Side, SideParams
+from labeltransfer.units import counted, named
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from labeltransfer.data.answers import SourceError
-from labeltransfer.data.layouts import layout_of
-from labeltransfer.data.matrices import merge_runs, offsets
-from labeltransfer.data.range_cache import Blocks
+from labeltransfer.formats.h5ad.layouts import layout_of
+from labeltransfer.formats.h5ad.matrices import merge_runs, offsets
+from labeltransfer.storage.http_answers import SourceError
+from labeltransfer.storage.range_cache import Blocks
 
 GAP = 512 * 2**10
 """Bytes between two wanted rows that are read along.

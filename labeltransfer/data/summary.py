@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data import files
 from labeltransfer.errors import InputError
+from labeltransfer.formats.h5ad import h5ad_file
 
 SAMPLE_CELLS = 500
 _BLOCK = 10
@@ -73,21 +73,21 @@ def read_summary(path: Path | str, *, counts: str = "auto") -> Summary:
     Raises
     ------
     InputError
-        The file is refused (see ``files.open_h5ad``), contradicts itself, or has nothing in ``counts``.
+        The file is refused (see ``h5ad_file.open_h5ad``), contradicts itself, or has nothing in ``counts``.
     """
     path = Path(path)
-    with files.open_h5ad(path) as file:
-        places = files.count_places(file)
-        kinds = {place: value_kind(files.read_values(file, place)) for place in places}
+    with h5ad_file.open_h5ad(path) as file:
+        places = h5ad_file.count_places(file)
+        kinds = {place: value_kind(h5ad_file.read_values(file, place)) for place in places}
         place = best_place(file, kinds) if counts == "auto" else counts
-        obs, var = files.read_obs(file), files.read_var(file, place)
-        shape = files.counts_shape(file, place)
+        obs, var = h5ad_file.read_obs(file), h5ad_file.read_var(file, place)
+        shape = h5ad_file.counts_shape(file, place)
         if shape != (len(obs), len(var)):
             raise InputError(
                 f"{path.name}: {place} has {shape[0]:,} rows and {shape[1]:,} columns for {len(obs):,} cells and "
                 f"{len(var):,} genes. Save the file anew with anndata's write_h5ad."
             )
-        sample, share = files.read_sample(file, place, sample_rows(len(obs)))
+        sample, share = h5ad_file.read_sample(file, place, sample_rows(len(obs)))
     return Summary(
         path=path,
         n_bytes=path.stat().st_size,
@@ -118,7 +118,7 @@ def best_place(file: h5py.File, kinds: Mapping[str, Kind]) -> str:
         named = any(word in place.lower() for word in ("count", "raw", "umi"))
         # spliced and unspliced layers are whole numbers as well, but only parts of the counts
         order = 0 if place == "X" else 1 if named and "splice" not in place.lower() else 2
-        return _RANK[kinds[place]], -files.counts_shape(file, place)[1], order, place
+        return _RANK[kinds[place]], -h5ad_file.counts_shape(file, place)[1], order, place
 
     return min(kinds, key=rank)
 

@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from labeltransfer.data.files import read_obs, read_var
-from labeltransfer.data.parts import Version
 from labeltransfer.data.stored import Cost, Stored, needed_bytes
-from labeltransfer.h5ad import write_h5ad
+from labeltransfer.formats.h5ad.h5ad_file import read_obs, read_var
+from labeltransfer.storage.h5ad import write_h5ad
+from labeltransfer.storage.parts import Version
 
 SOURCE = "fetched_from"
 """Entry of uns that says where the cells of a file were fetched from, and at the cost of how many bytes."""

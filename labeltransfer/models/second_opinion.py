@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from labeltransfer.sparse import log_normalised
+from labeltransfer.storage.sparse import log_normalised
 from labeltransfer.strata import stratified
 
 Method = Literal["knn", "forest", "regression"]

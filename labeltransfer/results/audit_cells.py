@@ -19,7 +19,7 @@ from labeltransfer.results.audit_evidence import (
 )
 from labeltransfer.results.audit_profiles import log_odds, profiles
 from labeltransfer.results.evaluate import codes_among
-from labeltransfer.sparse import log_normalised
+from labeltransfer.storage.sparse import log_normalised
 
 FEWEST_OF_A_PART = 10
 PART = 0.08

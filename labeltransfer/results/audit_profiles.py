@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from labeltransfer.sparse import log_normalised
+from labeltransfer.storage.sparse import log_normalised
 
 BLOCK = 50_000
 """Cells whose counts are taken in at a time."""

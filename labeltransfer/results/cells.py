@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from labeltransfer import home
 from labeltransfer.results.evaluate import OBS_PREFIX
+from labeltransfer.storage import files
 
 TEXT = pd.StringDtype("pyarrow")
 """Text in Arrow's own memory: a quarter of what as many Python strings take, and none of them is made on reading."""
@@ -25,7 +25,7 @@ def read_cells(path: Path) -> pd.DataFrame:
     RunError
         The file is damaged.
     """
-    with home.reading(path):
+    with files.reading(path):
         schema = pq.read_schema(path)
         index = (schema.pandas_metadata or {}).get("index_columns", [])
         table = pq.read_table(path, columns=[name for name in schema.names if name not in index])

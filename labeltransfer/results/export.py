@@ -15,12 +15,12 @@ import pandas as pd
 import scipy.sparse as sp
 
 from labeltransfer.errors import RunError
-from labeltransfer.h5ad import new_h5ad, write_table
 from labeltransfer.params import Side
 from labeltransfer.results.edits import Edit, deciding, final_labels
 from labeltransfer.results.evaluate import OBS_PREFIX
 from labeltransfer.results.rejection import KEEP_ALL, Rule, rejected, with_unknown
-from labeltransfer.sparse import SparseWriter, Turner, cut, log_normalised
+from labeltransfer.storage.h5ad import new_h5ad, write_table
+from labeltransfer.storage.sparse import SparseWriter, Turner, cut, log_normalised
 from labeltransfer.training_labels import training_labels
 
 _COLUMNS = [

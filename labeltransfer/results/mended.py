@@ -7,9 +7,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from labeltransfer import home
 from labeltransfer.errors import InputError, RunError
 from labeltransfer.results.ontology import is_term
+from labeltransfer.storage import files
 
 BY_HAND = "terms_by_hand.json"
 """Label to id of the Cell Ontology, empty where none fits, beside the run's other files."""
@@ -65,11 +65,11 @@ def _change(folder: Path, changes: Mapping[str, str] | None) -> None:
         with FileLock(folder / f"{BY_HAND}.lock"):
             now, before = mended_terms(folder), list(_read(folder / BEFORE, []))
             if changes is None:
-                home.write_json(folder / BY_HAND, before.pop() if before else {})
-                home.write_json(folder / BEFORE, before)
+                files.write_json(folder / BY_HAND, before.pop() if before else {})
+                files.write_json(folder / BEFORE, before)
             else:
-                home.write_json(folder / BEFORE, [*before, now])
-                home.write_json(folder / BY_HAND, now | dict(changes))
+                files.write_json(folder / BEFORE, [*before, now])
+                files.write_json(folder / BY_HAND, now | dict(changes))
     except OSError as error:
         raise RunError(
             f"The terms cannot be kept in {folder} ({error.strerror}): mend its rights or free some space."

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labeltransfer import home
 from labeltransfer.errors import RunError, SettingsError
 from labeltransfer.results import evaluate
 from labeltransfer.results.safe_csv import to_csv
+from labeltransfer.storage import files
 
 FILE = "relabelling.json"
 """In the folder of a run: all its layers."""
@@ -42,12 +42,12 @@ class Layer:
 def write_audit(folder: Path, table: pd.DataFrame) -> None:
     """Write the audit: ``audit.parquet`` for the pages, exact, and ``audit.csv`` for people, safe in spreadsheets."""
     table.to_parquet(folder / "audit.parquet", index=False)
-    home.write_atomic(folder / "audit.csv", to_csv(table))
+    files.write_atomic(folder / "audit.csv", to_csv(table))
 
 
 def read_audit(path: Path) -> pd.DataFrame:
     """Read ``audit.parquet``; raises RunError where it is damaged."""
-    with home.reading(path):
+    with files.reading(path):
         return pd.read_parquet(path)
 
 
@@ -129,7 +129,7 @@ def layers(folder: Path) -> list[Layer]:
     if not path.exists():
         return []
     try:
-        return [_layer(entry) for entry in home.read_json(path)["layers"]]
+        return [_layer(entry) for entry in files.read_json(path)["layers"]]
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is damaged: delete it to begin again; the run itself is not touched.") from error
 
@@ -163,4 +163,4 @@ def remove_layer(folder: Path, name: str) -> None:
 
 
 def _write(folder: Path, kept: list[Layer]) -> None:
-    home.write_json(folder / FILE, {"layers": [asdict(layer) for layer in kept]})
+    files.write_json(folder / FILE, {"layers": [asdict(layer) for layer in kept]})

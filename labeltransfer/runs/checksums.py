@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from labeltransfer import home
 from labeltransfer.errors import RunError
+from labeltransfer.storage import files as home
 
 FILE = "checksums.json"
 ALGORITHM = "sha256"

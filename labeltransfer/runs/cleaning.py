@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from labeltransfer import uploads
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.runs import disk
 from labeltransfer.runs.inputs import composed_inputs, file_name, named_in
 from labeltransfer.runs.people import Person, may_change
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store
+from labeltransfer.storage import uploads
 
 Kind = Literal["leftover", "artefact", "run", "input"]
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labeltransfer import home
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results import export, hidden
 from labeltransfer.results.edits import deciding, final_labels
@@ -20,18 +19,21 @@ from labeltransfer.runs.edits import read_edits
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.supplement import report_html, run_models, script_of
 from labeltransfer.runs.timing import reused_stages, stage_seconds
+from labeltransfer.storage import files
 
 ALARMS = {"alarm": "these labels should not be believed as they are", "doubt": "look twice at these labels"}
 
 
 def run_terms(run: Run) -> dict[str, Term]:
     """What the labels of a finished run mean in the Cell Ontology, by label."""
-    return {label: Term(**term) for label, term in home.read_json(run.whole_artefact("evaluate", "terms.json")).items()}
+    return {
+        label: Term(**term) for label, term in files.read_json(run.whole_artefact("evaluate", "terms.json")).items()
+    }
 
 
 def run_metrics(run: Run) -> dict[str, Any]:
     """Scores of a finished run with the seconds that each stage took to make, and which stages were reused."""
-    scores = home.read_json(run.whole_artefact("evaluate", "metrics.json"))
+    scores = files.read_json(run.whole_artefact("evaluate", "metrics.json"))
     return {"run_id": run.id} | scores | {"seconds": stage_seconds(run), "reused_stages": reused_stages(run)}
 
 
@@ -46,25 +48,25 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     cells = pd.read_parquet(cells_file)
     rule = Rule(confidence=run.params.reject_below or 0.0)
     predictions = export.predictions(cells, run.id, rule=rule, edits=read_edits(run))
-    home.write_atomic(folder / "predictions.csv", to_csv(predictions))
+    files.write_atomic(folder / "predictions.csv", to_csv(predictions))
     metrics = run_metrics(run)
-    home.write_json(folder / "metrics.json", metrics)
-    home.write_atomic(folder / "per_label.csv", to_csv(label_table(cells, run_terms(run))))
-    trust = home.read_json(run.whole_artefact("evaluate", "trust.json"))
-    home.write_json(folder / "trust.json", trust)
+    files.write_json(folder / "metrics.json", metrics)
+    files.write_atomic(folder / "per_label.csv", to_csv(label_table(cells, run_terms(run))))
+    trust = files.read_json(run.whole_artefact("evaluate", "trust.json"))
+    files.write_json(folder / "trust.json", trust)
     shutil.copyfile(run.whole_artefact("evaluate", "audit.csv"), folder / "audit.csv")
     report = hidden.hidden_report(cells, run.params.hidden_label) if run.params.hidden_label else None
     if report:
-        home.write_json(folder / "hidden.json", report)
+        files.write_json(folder / "hidden.json", report)
     shutil.copyfile(cells_file, folder / "cells.parquet")
     shutil.copyfile(run.folder / "params.json", folder / "params.json")
     for name, stage in run_models(run).items():
         shutil.copytree(run.whole_artefact(stage, "model"), folder / name, dirs_exist_ok=True)
 
-    home.write_atomic(folder / "report.html", report_html(run))
+    files.write_atomic(folder / "report.html", report_html(run))
     with_script = run.params.mapping is None
     if with_script:
-        home.write_atomic(folder / "script.py", script_of(run))
+        files.write_atomic(folder / "script.py", script_of(run))
 
     query = metrics["query"]
     yield f"{len(predictions):,} query cells labelled: {folder / 'predictions.csv'}"

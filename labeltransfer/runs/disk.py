@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labeltransfer import uploads
 from labeltransfer.errors import RunError
+from labeltransfer.storage import uploads
 
 if TYPE_CHECKING:
     from labeltransfer.runs.run import Run

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from labeltransfer import home
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.results.edits import Edit
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import SHIPPED
+from labeltransfer.storage import files
 
 FILE = "edits.json"
 
@@ -95,4 +95,4 @@ def _changing(run: Run) -> Iterator[None]:
 
 
 def _write(run: Run, edits: Sequence[Edit]) -> None:
-    home.write_atomic(edits_file(run), json.dumps([edit.as_dict() for edit in edits], ensure_ascii=False) + "\n")
+    files.write_atomic(edits_file(run), json.dumps([edit.as_dict() for edit in edits], ensure_ascii=False) + "\n")

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from labeltransfer import uploads
 from labeltransfer.runs import disk
 from labeltransfer.runs.store import Store
+from labeltransfer.storage import uploads
 
 
 def named_in(store: Store, settings: Any) -> Iterator[Path]:

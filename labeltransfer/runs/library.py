@@ -14,13 +14,13 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from labeltransfer import home
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.params import MappingParams, RunParams
 from labeltransfer.runs.people import Person
 from labeltransfer.runs.reference_card import Card, make_card
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store, sync
+from labeltransfer.storage import files
 
 STAGES = ("prepare", "transfer")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -134,7 +134,7 @@ class Library:
                 }
                 card = make_card(run, building, name, description.strip(), by.name, checksums)
                 content = {key: value for key, value in asdict(card).items() if key != "digest"}
-                home.write_json(building / CARD, content)
+                files.write_json(building / CARD, content)
                 sync(building)
                 _put_in_place(building, path, self.folder / f".{name}~old")
             except OSError as error:

@@ -10,10 +10,10 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
-from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.runs.ray_jobs import OVER, Answer, ray_cluster
 from labeltransfer.runs.run import Run, Status
+from labeltransfer.storage import files
 
 LIFE = 30.0
 """Seconds for which a sign of life shows that a worker lives."""
@@ -39,7 +39,7 @@ class JobFile:
     submitted: float  # seconds since the epoch, this machine's clock
 
     def write(self, run: Run) -> None:
-        home.write_json(run.folder / "job.json", asdict(self))
+        files.write_json(run.folder / "job.json", asdict(self))
 
 
 def observe(run: Run) -> Status:
@@ -49,7 +49,7 @@ def observe(run: Run) -> Status:
     last words, which may take seconds to be seen through a network's file system. A job that nobody wants is stopped.
     """
     try:
-        job = JobFile(**home.read_json(run.folder / "job.json"))
+        job = JobFile(**files.read_json(run.folder / "job.json"))
     except (RunError, TypeError):
         return replace(run.written_status(), state="failed", error=f"job.json of this run is damaged. {AGAIN}")
     cluster = ray_cluster(job.address)

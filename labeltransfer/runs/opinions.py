@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labeltransfer import home
 from labeltransfer.data.prepared import all_counts, read_cells, read_genes
 from labeltransfer.models import second_opinion
 from labeltransfer.params import UNKNOWN
@@ -15,6 +14,7 @@ from labeltransfer.results import alarm, distance, opinions
 from labeltransfer.results.confidence import calibrated
 from labeltransfer.results.evaluate import CONSENSUS
 from labeltransfer.runs.run import Run
+from labeltransfer.storage import files
 from labeltransfer.training_labels import training_labels
 
 
@@ -90,4 +90,4 @@ def ask_others(
     )
     table.to_parquet(folder / "opinions.parquet")
     found = {"methods": reports, "best_method": opinions.best_method(reports), "alarm": verdict.as_dict()}
-    home.write_json(folder / "trust.json", found)
+    files.write_json(folder / "trust.json", found)

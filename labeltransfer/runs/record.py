@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from labeltransfer import home
 from labeltransfer.runs.devices import Device, peak_memory, reset_peak_memory
 from labeltransfer.runs.stages import STAGES, Job, maker
+from labeltransfer.storage import files
 
 PACKAGES = ("scvi-tools", "torch", "scanpy", "anndata", "pymde", "numpy")
 
@@ -34,7 +34,7 @@ def make_recorded(job: Job, stage: str, folder: Path, damaged: Sequence[str]) ->
     facts = record(stage, settings, job.device, time.perf_counter() - began, own_peak=own_peak)
     if damaged:
         facts["made_anew"] = {"time": time.time(), "damaged": list(damaged)}
-    home.write_json(folder / "stage.json", facts)
+    files.write_json(folder / "stage.json", facts)
 
 
 def record(stage: str, settings: dict[str, Any], device: Device, seconds: float, *, own_peak: bool) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labeltransfer import home
 from labeltransfer.data.prepared import read_columns, read_genes
 from labeltransfer.params import MappingParams, RunParams
 from labeltransfer.results.opinions import held_out_report
 from labeltransfer.runs.run import Run
 from labeltransfer.settings import run_params
+from labeltransfer.storage import files
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Card:
 
 def make_card(run: Run, folder: Path, name: str, description: str, owner: str, checksums: dict[str, str]) -> Card:
     """The card of what lies in ``folder``."""
-    summary = home.read_json(folder / "prepare" / "summary.json")["reference"]
+    summary = files.read_json(folder / "prepare" / "summary.json")["reference"]
     genes = read_genes(folder / "prepare" / "prepared.h5ad")
     labels = read_columns(folder / "prepare" / "prepared.h5ad", ["observed_label"])["observed_label"]
     held_out = np.load(folder / "transfer" / "held_out.npy")
@@ -72,7 +72,7 @@ def make_card(run: Run, folder: Path, name: str, description: str, owner: str, c
         genes=genes.index[genes["highly_variable"]].astype(str).to_list(),
         scores=scores,
         settings=run.params.model_dump(mode="json"),
-        versions=home.read_json(folder / "transfer" / "stage.json")["versions"],
+        versions=files.read_json(folder / "transfer" / "stage.json")["versions"],
         checksums=checksums,
     )
 

@@ -22,12 +22,12 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.processes import is_held
 from labeltransfer.runs.checksums import require_whole
 from labeltransfer.settings import read_params
+from labeltransfer.storage import files
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -117,7 +117,7 @@ class Run:
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
         # A full disk takes the worker's last words as well: it can only be told by looking.
-        way_out = home.no_room(self.root) or "Start the run again: finished stages are kept."
+        way_out = files.no_room(self.root) or "Start the run again: finished stages are kept."
         return replace(status, state="failed", error=reason + way_out)
 
     def written_status(self) -> Status:
@@ -132,7 +132,7 @@ class Run:
             return Status(state="failed", error=reason, created=_created(self.id))
 
     def write_status(self, status: Status) -> None:
-        home.write_json(self.folder / "status.json", asdict(status))
+        files.write_json(self.folder / "status.json", asdict(status))
 
     def worker_lock(self) -> FileLock:
         return FileLock(self.folder / "worker.lock")

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from labeltransfer import home
 from labeltransfer.data.prepared import all_counts, read_cells, read_genes
 from labeltransfer.results import ontology, relations
 from labeltransfer.results.audit import audit
 from labeltransfer.results.evaluate import cell_table, method_scores, metrics, reference_labels
 from labeltransfer.results.relabel import write_audit
 from labeltransfer.runs.run import Run
+from labeltransfer.storage import files
 from labeltransfer.training_labels import hidden_cells
 
 
@@ -62,8 +62,8 @@ def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str],
     cells = pd.concat([cells, audited.cells], axis=1)
     cells.to_parquet(folder / "cells.parquet")
     write_audit(folder, audited.table)
-    home.write_json(folder / "metrics.json", metrics(cells))
-    home.write_json(folder / "terms.json", {label: asdict(term) for label, term in terms.items()})
+    files.write_json(folder / "metrics.json", metrics(cells))
+    files.write_json(folder / "terms.json", {label: asdict(term) for label, term in terms.items()})
     scores = relations.ontology_scores(relations.pair_verdicts(cells, terms), terms, reference_labels(cells))
-    trust = home.read_json(run.artefact("opinions", "trust.json"))
-    home.write_json(folder / "trust.json", trust | {"query": method_scores(cells), "ontology": scores})
+    trust = files.read_json(run.artefact("opinions", "trust.json"))
+    files.write_json(folder / "trust.json", trust | {"query": method_scores(cells), "ontology": scores})

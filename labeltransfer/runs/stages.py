@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labeltransfer import home
 from labeltransfer.params import RunParams
 from labeltransfer.runs.devices import Device
 from labeltransfer.runs.reporter import Reporter
 from labeltransfer.runs.run import Run
+from labeltransfer.storage import files
 
 if TYPE_CHECKING:
     from labeltransfer.models.progress import Epoch, ProgressCallback, Stopped
@@ -50,7 +50,7 @@ class Job:
     def keep_history(self, folder: Path) -> None:
         """Keep the losses of each epoch, and how the training ended, beside the model for the runs that reuse it."""
         told = [e for e in self.run.events() if e["event"] in ("epoch", "stopped")]
-        home.write_json(folder / "history.json", [e for e in told if e["stage"] == self.reporter.status.stage])
+        files.write_json(folder / "history.json", [e for e in told if e["stage"] == self.reporter.status.stage])
 
 
 def _prepare(job: Job, folder: Path) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.runs import checksums, queue, quotas
 from labeltransfer.runs.run import Run, Status
+from labeltransfer.storage import files
 
 SHIPPED = Path(__file__).parent.parent / "demo"
 """The finished demo run that comes with the app, in the same layout, read-only."""
@@ -60,8 +60,8 @@ class Store:
                 quotas.check_run(self, owner)
                 run.folder.mkdir(parents=True)
                 if owner:  # before params.json, with which the run comes into being: it is never seen without its owner
-                    home.write_atomic(run.folder / "owner.txt", owner)
-                home.write_atomic(run.folder / "params.json", params.model_dump_json(indent=2))
+                    files.write_atomic(run.folder / "owner.txt", owner)
+                files.write_atomic(run.folder / "params.json", params.model_dump_json(indent=2))
                 run.write_status(Status(created=now))
         except OSError as error:
             shutil.rmtree(run.folder, ignore_errors=True)
@@ -144,7 +144,7 @@ class Store:
     def claim_stage(self, run: Run, stage: str, key: str) -> bool:
         """Refer to an artefact from a run, which keeps it from deletion; returns whether it exists."""
         with self.lock("stages"):
-            home.write_json(run.folder / "stages.json", run.stage_keys() | {stage: key})
+            files.write_json(run.folder / "stages.json", run.stage_keys() | {stage: key})
             return self.stage_folder(stage, key).is_dir()
 
     def set_damaged_aside(self, run: Run, stage: str, key: str) -> list[str]:
@@ -171,7 +171,7 @@ class Store:
     @contextmanager
     def build_stage(self, run: Run, stage: str, key: str) -> Iterator[Path]:
         """Give a folder to write an artefact to; it takes its place when the block ends without an error."""
-        if full := home.no_room(self.root):
+        if full := files.no_room(self.root):
             raise RunError(full)
         building = self.stages / f".{stage}-{key}~{run.id}"
         shutil.rmtree(building, ignore_errors=True)
@@ -190,7 +190,7 @@ class Store:
 
 def default_store() -> Store:
     """The store under ``$LABELTRANSFER_HOME``."""
-    return Store(home.home())
+    return Store(files.home())
 
 
 def find_run(run_id: str) -> Run:

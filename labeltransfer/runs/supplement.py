@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from labeltransfer import home
 from labeltransfer.data.gene_lengths import TUTORIAL_URL
 from labeltransfer.errors import RunError
 from labeltransfer.results import export
@@ -25,6 +24,7 @@ from labeltransfer.runs.pipeline import stages_of
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.stages import stage_titles
 from labeltransfer.runs.timing import training_history
+from labeltransfer.storage import files
 
 ANNOTATED = Path("exports") / "annotated.h5ad"
 """Where a run keeps its annotated file, below its own folder."""
@@ -76,7 +76,7 @@ def script_of(run: Run) -> str:
             "files. params.json repeats it here with 'python -m labeltransfer map', as long as that is published."
         )
     own = (_json(run, "evaluate", "trust.json").get("methods") or {}).get("scanvi") or {}
-    summary = home.read_json(run.artefact("prepare", "summary.json"))
+    summary = files.read_json(run.artefact("prepare", "summary.json"))
     if not all({"counts", "technology", "n_cells"} <= set(summary.get(side, {})) for side in ("reference", "query")):
         raise RunError(f"summary.json of run {run.id} says too little to repeat it: start the run again.")
     return script_text(
@@ -153,7 +153,7 @@ def _history(run: Run) -> list[dict[str, Any]]:
 def _json(run: Run, stage: str, name: str) -> dict[str, Any]:
     """A JSON file of a stage; empty where the run lacks it."""
     try:
-        found = home.read_json(run.artefact(stage, name))
+        found = files.read_json(run.artefact(stage, name))
     except RunError:
         return {}
     return found if isinstance(found, dict) else {}

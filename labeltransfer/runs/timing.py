@@ -5,8 +5,8 @@ from statistics import median
 from typing import Any
 
 from labeltransfer.errors import RunError
-from labeltransfer.home import read_json
 from labeltransfer.runs.run import Run, Status
+from labeltransfer.storage.files import read_json
 
 
 def remaining_seconds(run: Run, status: Status) -> float | None:

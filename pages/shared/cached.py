@@ -14,13 +14,13 @@ import streamlit as st
 
 from labeltransfer.data import prepared
 from labeltransfer.errors import RunError
-from labeltransfer.home import read_json
 from labeltransfer.params import Side
 from labeltransfer.results import display, evaluate, figures
 from labeltransfer.results.cells import read_cells
 from labeltransfer.results.evaluate import Normalize
 from labeltransfer.runs.checksums import require_whole
 from labeltransfer.runs.run import Run
+from labeltransfer.storage.files import read_json
 
 
 def cells(run: Run) -> pd.DataFrame:

@@ -7,8 +7,8 @@ import streamlit as st
 
 from labeltransfer.data import demo
 from labeltransfer.data.probe import probe
-from labeltransfer.home import data_dir
 from labeltransfer.params import PrepareParams, Side
+from labeltransfer.storage.files import data_dir
 from pages.shared import sources, words
 from pages.shared.choose_catalogue import choose_catalogue
 from pages.shared.draft import Draft, draft, replace_draft

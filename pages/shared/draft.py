@@ -14,10 +14,10 @@ from typing import Any
 
 import streamlit as st
 
-from labeltransfer import home
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.settings import run_params
+from labeltransfer.storage import files
 
 SIDES = ("reference", "query")
 KEPT_DAYS = 60
@@ -80,7 +80,7 @@ class Draft:
         RunError
             The disk does not take it.
         """
-        folder = home.home() / "drafts"
+        folder = files.home() / "drafts"
         try:
             folder.mkdir(exist_ok=True)
             if not self.id:
@@ -88,7 +88,7 @@ class Draft:
                 _forget_old(folder)
             st.session_state["draft"] = self.id
             st.query_params["draft"] = self.id
-            home.write_json(folder / f"{self.id}.json", {"settings": self.settings, "notes": self.notes})
+            files.write_json(folder / f"{self.id}.json", {"settings": self.settings, "notes": self.notes})
         except OSError as error:
             raise RunError(f"What you chose cannot be kept in {folder} ({error.strerror}): free some space.") from error
 
@@ -132,7 +132,7 @@ def _load(draft_id: str) -> Draft | None:
     if not re.fullmatch(r"[0-9a-f]{16}", draft_id or ""):  # it comes out of an address
         return None
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # whatever was done to the file
-        kept = json.loads((home.home() / "drafts" / f"{draft_id}.json").read_text())
+        kept = json.loads((files.home() / "drafts" / f"{draft_id}.json").read_text())
         settings, notes = dict(kept["settings"]), dict(kept["notes"])
         if all(isinstance(settings.get(side), dict) for side in SIDES):
             return Draft(id=draft_id, settings=settings, notes=notes)

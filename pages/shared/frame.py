@@ -9,9 +9,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from labeltransfer.errors import LabelTransferError, RunError
-from labeltransfer.home import home
 from labeltransfer.params import Side
 from labeltransfer.runs.run import Run, Status
+from labeltransfer.storage.files import home
 from pages.shared import draft as drafts
 from pages.shared.people import visible_run
 from pages.shared.sign_in import require_sign_in

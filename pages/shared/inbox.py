@@ -13,12 +13,12 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from labeltransfer import uploads
 from labeltransfer.errors import InputError, LabelTransferError
 from labeltransfer.runs import quotas
 from labeltransfer.runs.store import default_store
+from labeltransfer.storage import uploads
+from labeltransfer.storage.uploads import Arrived
 from labeltransfer.units import size
-from labeltransfer.uploads import Arrived
 from pages.shared.sign_in import visitor
 
 MEGABYTE = 1 << 20

@@ -7,13 +7,13 @@ from typing import Any
 import streamlit as st
 
 from labeltransfer.errors import LabelTransferError
-from labeltransfer.home import read_json
 from labeltransfer.results.figures import loss_chart
 from labeltransfer.runs.pipeline import stages_of
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.stages import stage_titles
 from labeltransfer.runs.store import default_store
 from labeltransfer.runs.timing import remade_stages, remaining_seconds, training_history
+from labeltransfer.storage.files import read_json
 from pages.shared import words
 from pages.shared.people import names_of
 from pages.shared.queue_words import places

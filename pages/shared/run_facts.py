@@ -10,11 +10,11 @@ import streamlit as st
 from pydantic import BaseModel
 
 from labeltransfer.errors import LabelTransferError
-from labeltransfer.home import read_json
 from labeltransfer.params import RunParams, Settings
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.stages import STAGE_TITLES
 from labeltransfer.runs.store import find_run
+from labeltransfer.storage.files import read_json
 from pages.shared import words
 from pages.shared.queue_words import Place
 

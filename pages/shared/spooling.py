@@ -15,7 +15,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 
 from labeltransfer.errors import LabelTransferError
-from labeltransfer.uploads import Arrived, Arriving
+from labeltransfer.storage.uploads import Arrived, Arriving
 from pages.shared.inbox import INBOXES, Inbox, largest_upload
 
 Scope = MutableMapping[str, Any]

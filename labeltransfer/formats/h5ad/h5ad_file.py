@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data import frames, layouts, matrices
-from labeltransfer.data.safety import check_structure
-from labeltransfer.data.words import AGAIN
 from labeltransfer.errors import InputError, LabelTransferError
+from labeltransfer.formats.h5ad import frames, layouts, matrices
+from labeltransfer.formats.h5ad.frames import AGAIN
+from labeltransfer.formats.h5ad.safety import check_structure
 
 
 @contextmanager

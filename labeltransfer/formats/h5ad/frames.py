@@ -6,8 +6,11 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from labeltransfer.data.words import AGAIN, named, shorten
 from labeltransfer.errors import InputError
+from labeltransfer.units import named, shorten
+
+AGAIN = "Get it again from its source, or save it anew with anndata's write_h5ad."
+"""The way out of most damage."""
 
 
 def read_frame(file: h5py.File, where: str, name: str) -> pd.DataFrame:

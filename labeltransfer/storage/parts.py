@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from labeltransfer import home
+from labeltransfer.storage import files
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def part_version(target: Path) -> Version | None:
 
 def write_version(target: Path, version: Version) -> None:
     """Note what the part of ``target`` belongs to."""
-    home.write_json(_version_path(target), asdict(version))
+    files.write_json(_version_path(target), asdict(version))
 
 
 def forget_version(target: Path) -> None:

@@ -15,10 +15,10 @@ import requests
 from fsspec.spec import AbstractBufferedFile
 from urllib3.exceptions import HTTPError
 
-from labeltransfer.data import download
-from labeltransfer.data.answers import TIMEOUTS, Broken, SourceError, validator
-from labeltransfer.data.download import DownloadCancelled
-from labeltransfer.data.range_cache import Blocks, Span
+from labeltransfer.storage import download
+from labeltransfer.storage.download import DownloadCancelled
+from labeltransfer.storage.http_answers import TIMEOUTS, Broken, SourceError, validator
+from labeltransfer.storage.range_cache import Blocks, Span
 
 CONNECTIONS = 4
 """Requests at once, for reads that are long enough to be split; few, so that no server minds."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import requests
 
-from labeltransfer.data.parts import discard_part, part_size, part_version
 from labeltransfer.errors import DownloadError
+from labeltransfer.storage.parts import discard_part, part_size, part_version
 
 TIMEOUTS = (10.0, 30.0)
 """Seconds to wait for a connection, and for the next byte."""

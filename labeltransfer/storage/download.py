@@ -15,8 +15,9 @@ import requests
 from filelock import FileLock, Timeout
 from urllib3.exceptions import HTTPError
 
-from labeltransfer.data.answers import Broken, SourceError, request_rest, understand, validator
-from labeltransfer.data.parts import (
+from labeltransfer.errors import DownloadError, LabelTransferError
+from labeltransfer.storage.http_answers import Broken, SourceError, request_rest, understand, validator
+from labeltransfer.storage.parts import (
     Version,
     discard_part,
     forget_version,
@@ -27,7 +28,6 @@ from labeltransfer.data.parts import (
     part_version,
     write_version,
 )
-from labeltransfer.errors import DownloadError, LabelTransferError
 
 CHUNK = 1 << 20
 """Most bytes read at once."""

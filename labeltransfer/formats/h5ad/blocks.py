@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import scipy.sparse as sp
 
-from labeltransfer import sparse
-from labeltransfer.data import files
+from labeltransfer.formats.h5ad import h5ad_file
+from labeltransfer.storage import sparse
 
 MAX_CELLS = 65_536
 """Cells in one block, so that the number of a cell in it takes two bytes."""
@@ -42,14 +42,14 @@ def count_blocks(file: h5py.File, place: str, rows: np.ndarray, *, scratch: Path
     OSError
         The disk does not take the file.
     """
-    lengths = files.row_lengths(file, place, rows)
+    lengths = h5ad_file.row_lengths(file, place, rows)
     if lengths is not None:
         for first, stop in _cut(lengths):
-            yield files.read_rows(file, place, rows[first:stop])
+            yield h5ad_file.read_rows(file, place, rows[first:stop])
         return
     turner = sparse.Turner(scratch / "by_row", len(rows))
     try:
-        for part in files.read_columns(file, place, rows):
+        for part in h5ad_file.read_columns(file, place, rows):
             turner.add(part.tocsr())
         for _, block in turner.slices():
             for first in range(0, block.shape[0], MAX_CELLS):

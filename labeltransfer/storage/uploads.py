@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from labeltransfer.errors import InputError, LabelTransferError
-from labeltransfer.home import home
+from labeltransfer.storage.files import home
 
 CHUNK = 1 << 22
 OWNERS = "owners.txt"

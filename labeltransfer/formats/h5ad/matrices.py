@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import scipy.sparse as sp
 
-from labeltransfer import sparse
-from labeltransfer.data.layouts import layout_of, matrix_shape
 from labeltransfer.errors import InputError
+from labeltransfer.formats.h5ad.layouts import layout_of, matrix_shape
+from labeltransfer.storage import sparse
 
 MAX_VALUES = 4_000_000
 """Values in one read; bounds the memory beside the result to some 100 MB."""

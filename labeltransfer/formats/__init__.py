@@ -1,0 +1,1 @@
+"""Forms of input files, one reader each: today h5ad."""
