@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.demo import LABELS_KEY, simulate_obs
-from labeltransfer.data.demo_model import gene_names, state_rates
-from labeltransfer.data.demo_states import STATES
+from labeltransfer.data.demo.expression import gene_names, state_rates
+from labeltransfer.data.demo.simulate import LABELS_KEY, simulate_obs
+from labeltransfer.data.demo.states import STATES
 
 N_BLOCK = 10_000
 

@@ -22,7 +22,7 @@ import scipy.sparse as sp
 
 from benchmarks.pairs import FILES, SHARED, Pair, find_pair
 from benchmarks.report import keep, table
-from labeltransfer.data.prepared import all_counts, read_genes
+from labeltransfer.data.prepare.prepared import all_counts, read_genes
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results.audit import Audit, audit
 from labeltransfer.results.audit_evidence import FEWEST_CELLS

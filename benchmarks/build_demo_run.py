@@ -11,8 +11,8 @@ from pathlib import Path
 
 import anndata as ad
 
-from labeltransfer.data.demo import ensure_demo
-from labeltransfer.data.demo_states import PROGRAMMES
+from labeltransfer.data.demo.simulate import ensure_demo
+from labeltransfer.data.demo.states import PROGRAMMES
 from labeltransfer.runs.checksums import seal
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import SHIPPED, default_store

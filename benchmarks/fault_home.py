@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.visitor import Visitor
-from labeltransfer.data.demo import demo_params, simulate
+from labeltransfer.data.demo.simulate import demo_params, simulate
 from labeltransfer.params import EmbedParams, IntegrateParams, RunParams, TransferParams
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.demo_states import PROGRAMMES, STATES
+from labeltransfer.data.demo.states import PROGRAMMES, STATES
 from labeltransfer.params import UNKNOWN, RunParams, SideParams
 from labeltransfer.results import evaluate
 from labeltransfer.results.opinions import consensus_soft, opinion_table

@@ -29,8 +29,7 @@ from benchmarks.fuzz_structure import STRUCTURE
 from benchmarks.fuzz_tally import Input, Tally, describe, judge
 from benchmarks.fuzz_values import VALUES
 from benchmarks.report import keep
-from labeltransfer.data import probe
-from labeltransfer.data.intake import Summary, read_summary
+from labeltransfer.data.intake import Summary, probe, read_summary
 from labeltransfer.errors import InputError
 from labeltransfer.params import Side
 

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from benchmarks.fuzz_child import Tell
 from labeltransfer.data import intake
-from labeltransfer.data.prepare import prepare
+from labeltransfer.data.prepare.pair import prepare
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.params import PrepareParams, RunParams, Side, SideParams
 

@@ -23,7 +23,7 @@ import psutil
 from benchmarks.finished_runs import finished_run
 from benchmarks.report import keep, table
 from benchmarks.visitor import Visitor, wait_until
-from labeltransfer.data.demo import demo_params, simulate
+from labeltransfer.data.demo.simulate import demo_params, simulate
 from labeltransfer.params import IntegrateParams
 from labeltransfer.results import evaluate
 from labeltransfer.results.cells import read_cells

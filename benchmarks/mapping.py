@@ -29,9 +29,9 @@ from sklearn.metrics import f1_score
 
 from benchmarks.pairs import FILES, find_pair, load, score
 from benchmarks.report import keep, table
-from labeltransfer.data.mapping import prepare_query
-from labeltransfer.data.prepare import prepare
-from labeltransfer.data.prepared import training_data
+from labeltransfer.data.prepare.onto_reference import prepare_query
+from labeltransfer.data.prepare.pair import prepare
+from labeltransfer.data.prepare.prepared import training_data
 from labeltransfer.models.integrate import train_scvi
 from labeltransfer.models.mapping import map_onto
 from labeltransfer.models.transfer import soft_predictions, train_scanvi

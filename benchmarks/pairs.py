@@ -10,8 +10,8 @@ import anndata as ad
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score
 
-from labeltransfer.data.prepare import prepare
-from labeltransfer.data.prepared import training_data
+from labeltransfer.data.prepare.pair import prepare
+from labeltransfer.data.prepare.prepared import training_data
 from labeltransfer.models.split import stratified_split
 from labeltransfer.params import RunParams
 from labeltransfer.settings import run_params

@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.report import keep, spread, table
-from labeltransfer.data.columns import filter_rows
-from labeltransfer.data.entries import CATALOGUE, CatalogueEntry
-from labeltransfer.data.fetch import fetch
-from labeltransfer.data.remote import fetch_cells, fetch_table
-from labeltransfer.data.table import read_table
+from labeltransfer.data.catalogue.entries import CATALOGUE, CatalogueEntry
+from labeltransfer.data.catalogue.fetch import fetch
+from labeltransfer.data.catalogue.remote import fetch_cells, fetch_table
+from labeltransfer.data.catalogue.remote_table import read_table
+from labeltransfer.data.intake.columns import filter_rows
 from labeltransfer.errors import DownloadError
 from labeltransfer.formats.h5ad.h5ad_file import open_h5ad, read_obs, read_rows, read_var
 from tests.file_server import FileServer, serve

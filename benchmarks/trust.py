@@ -25,7 +25,7 @@ import pandas as pd
 
 from benchmarks.pairs import FILES, find_pair
 from benchmarks.report import keep, spread, table
-from labeltransfer.data.demo import LABELS_KEY, LENGTHS, QUERY, REFERENCE, simulate
+from labeltransfer.data.demo.simulate import LABELS_KEY, LENGTHS, QUERY, REFERENCE, simulate
 from labeltransfer.results.confidence import N_BINS, Reliability, reliability, risk_coverage
 
 ECE_DRAWS = 200

@@ -122,8 +122,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from labeltransfer.data.finding import NOTHING_TO_DO
     from labeltransfer.data.intake import inspect, read_summary
+    from labeltransfer.data.intake.finding import NOTHING_TO_DO
     from labeltransfer.terminal import print_wrapped
 
     summary = read_summary(options.file)
@@ -134,7 +134,7 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> None:
-    from labeltransfer.data.demo import simulate
+    from labeltransfer.data.demo.simulate import simulate
 
     for path in simulate(options.folder, seed=options.seed):
         print(path)

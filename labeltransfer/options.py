@@ -139,8 +139,8 @@ def _obs(path: str) -> "pd.DataFrame":
 
 def check(params: RunParams, out: Path | None = None) -> None:
     """Say now what would end the run later: settings that the files do not allow, a folder that takes no results."""
-    from labeltransfer.data.gene_lengths import read_gene_lengths
-    from labeltransfer.data.sides import check_side
+    from labeltransfer.data.genes.lengths import read_gene_lengths
+    from labeltransfer.data.prepare.sides import check_side
 
     if not params.mapping:
         check_side(_obs(params.reference.path), params.reference, "reference")

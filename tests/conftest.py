@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from labeltransfer.data.demo import demo_params
+from labeltransfer.data.demo.simulate import demo_params
 from labeltransfer.params import IntegrateParams, RunParams, SideParams, TransferParams
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def browser() -> "Iterator[Browser]":
 @pytest.fixture(scope="session")
 def demo_pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small demo pair: 300 reference and 300 query cells after the filters."""
-    from labeltransfer.data.demo import simulate
+    from labeltransfer.data.demo.simulate import simulate
 
     folder = tmp_path_factory.mktemp("demo")
     simulate(folder, n_reference=300, n_query=300, n_genes=700, seed=1)
@@ -109,7 +109,7 @@ def published(reference_run: "Run") -> "Card":
 @pytest.fixture(scope="session")
 def mapped_run(published: "Card", reference_run: "Run", demo_pair: Path) -> "Run":
     """A finished run that mapped the small query onto the published reference, in the same store."""
-    from labeltransfer.data.demo import QUERY
+    from labeltransfer.data.demo.simulate import QUERY
     from labeltransfer.runs.store import Store
     from labeltransfer.runs.worker import work
     from tests.made import mapped_params

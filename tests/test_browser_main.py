@@ -32,7 +32,7 @@ from browser import (
 )
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from labeltransfer.data.demo import LABELS_KEY, simulate
+from labeltransfer.data.demo.simulate import LABELS_KEY, simulate
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store
 

@@ -14,8 +14,8 @@ from file_server import serve
 from senis import senis_obs, write_h5ad, write_old_h5ad, zeros
 
 from labeltransfer import processes
-from labeltransfer.data import catalogue as module
-from labeltransfer.data.catalogue import (
+from labeltransfer.data.catalogue import background as module
+from labeltransfer.data.catalogue.background import (
     CATALOGUE,
     CatalogueEntry,
     cancel_fetch,

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from labeltransfer.cli import _parser, main
-from labeltransfer.data.demo import LENGTHS, QUERY, REFERENCE
+from labeltransfer.data.demo.simulate import LENGTHS, QUERY, REFERENCE
 from labeltransfer.options import settings_from_options
 from labeltransfer.params import IntegrateParams, RunParams
 from labeltransfer.presets import PRESETS

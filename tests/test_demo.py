@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labeltransfer.data.demo import LABELS_KEY, demo_params, ensure_demo, simulate
+from labeltransfer.data.demo.simulate import LABELS_KEY, demo_params, ensure_demo, simulate
 
 FEMALE_MARROW = {"tissue": "Marrow", "sex": "female"}
 
@@ -116,7 +116,7 @@ def test_two_first_users_at_once_simulate_the_demo_once(lt_home: Path, monkeypat
         calls.append(folder)
         return simulate(folder, n_reference=40, n_query=40, n_genes=500)
 
-    monkeypatch.setattr("labeltransfer.data.demo.simulate", small)
+    monkeypatch.setattr("labeltransfer.data.demo.simulate.simulate", small)
     threads = [threading.Thread(target=ensure_demo) for _ in range(3)]
     for thread in threads:
         thread.start()

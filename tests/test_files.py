@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 from h5py import h5d, h5p, h5s, h5t
 
-from labeltransfer.data.columns import filter_rows
+from labeltransfer.data.intake.columns import filter_rows
 from labeltransfer.errors import InputError
 from labeltransfer.formats.h5ad import frames, matrices
 from labeltransfer.formats.h5ad.h5ad_file import (

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from file_server import serve
 
-from labeltransfer.data import gene_lengths as module
-from labeltransfer.data.gene_lengths import read_gene_lengths
+from labeltransfer.data.genes import lengths as module
+from labeltransfer.data.genes.lengths import read_gene_lengths
 from labeltransfer.errors import DownloadError, InputError
 from labeltransfer.storage import download as download_module
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from labeltransfer.data.counts import normalise_by_length
-from labeltransfer.data.genes import choose_genes, shared_genes
+from labeltransfer.data.genes.selection import choose_genes, shared_genes
+from labeltransfer.data.prepare.counts import normalise_by_length
 from labeltransfer.errors import InputError, SettingsError
 
 

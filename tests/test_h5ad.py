@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.summary import read_summary
+from labeltransfer.data.intake.summary import read_summary
 from labeltransfer.storage.h5ad import write_h5ad
 
 

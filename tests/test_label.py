@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import scvi
 
-from labeltransfer.data.prepare import prepare
-from labeltransfer.data.prepared import all_counts, n_untrained, read_cells, training_data
+from labeltransfer.data.prepare.pair import prepare
+from labeltransfer.data.prepare.prepared import all_counts, n_untrained, read_cells, training_data
 from labeltransfer.errors import RunCancelled
 from labeltransfer.models import label
 from labeltransfer.models.integrate import latent, train_scvi

@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from labeltransfer.data.prepare import prepare
+from labeltransfer.data.prepare.pair import prepare
 from labeltransfer.params import RunParams
 
 TRAINING = """
 import sys
-from labeltransfer.data.prepared import training_data
+from labeltransfer.data.prepare.prepared import training_data
 from labeltransfer.models import compiled, normalise
 from labeltransfer.models.integrate import train_scvi
 from labeltransfer.models.transfer import train_scanvi

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from labeltransfer.cli import main
-from labeltransfer.data.demo import LENGTHS, QUERY
-from labeltransfer.data.mapping import gene_finding, prepare_query
-from labeltransfer.data.prepared import all_counts, read_cells, read_genes
+from labeltransfer.data.demo.simulate import LENGTHS, QUERY
+from labeltransfer.data.prepare.onto_reference import gene_finding, prepare_query
+from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
 from labeltransfer.errors import InputError
 from labeltransfer.results import confidence
 from labeltransfer.runs.deliver import annotated, deliver

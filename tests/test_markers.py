@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 from scipy.stats import false_discovery_control, mannwhitneyu
 
-from labeltransfer.data import prepared
+from labeltransfer.data.prepare import prepared
 from labeltransfer.errors import SettingsError
 from labeltransfer.results.dots import dot_chart, dot_table
 from labeltransfer.results.markers import FOLD_OFFSET, compare_groups, rank_sum_test, telling

@@ -7,8 +7,8 @@ import pytest
 import scvi
 from scvi.dataloaders import SemiSupervisedDataLoader
 
-from labeltransfer.data.prepare import prepare
-from labeltransfer.data.prepared import training_data
+from labeltransfer.data.prepare.pair import prepare
+from labeltransfer.data.prepare.prepared import training_data
 from labeltransfer.errors import RunCancelled, SettingsError
 from labeltransfer.models.integrate import latent, train_scvi
 from labeltransfer.models.progress import Epoch, ProgressCallback

@@ -13,9 +13,9 @@ from senis import few_obs, random_counts, write_h5ad
 from streamlit.testing.v1 import AppTest
 from test_pages_steps import app, labels, press, said
 
-from labeltransfer.data import catalogue
-from labeltransfer.data.catalogue import CATALOGUE, CatalogueEntry, local_path
-from labeltransfer.data.orders import FILE, TABLE, Order, cells, target
+from labeltransfer.data.catalogue import background
+from labeltransfer.data.catalogue.background import CATALOGUE, CatalogueEntry, local_path
+from labeltransfer.data.catalogue.fetch_request import FILE, TABLE, Order, cells, target
 from labeltransfer.storage import download as download_module
 from labeltransfer.storage import files
 
@@ -37,7 +37,7 @@ def server(lt_home: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> It
     """A server of a small data set; what its process would do is done at once."""
     monkeypatch.setattr(download_module, "BACKOFF", 0.01)
     monkeypatch.setitem(CATALOGUE, ENTRY.key, ENTRY)
-    monkeypatch.setattr(catalogue, "start_fetch", fetch_now)
+    monkeypatch.setattr(background, "start_fetch", fetch_now)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serve(content, keep_alive=True) as running:
         monkeypatch.setenv("LABELTRANSFER_MIRROR", running.url)
@@ -48,7 +48,7 @@ def server(lt_home: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> It
 
 def fetch_now(entry: CatalogueEntry, order: Order = FILE) -> None:
     local_path(entry).parent.mkdir(exist_ok=True)
-    catalogue._fetch_and_tell(entry, order)
+    background._fetch_and_tell(entry, order)
 
 
 def with_catalogue(*, query: bool = False) -> AppTest:
@@ -151,15 +151,15 @@ def test_what_is_at_work_shows_how_far_it_is_and_can_be_stopped(
     path.parent.mkdir(parents=True)
     if order != TABLE:
         fetch_now(ENTRY, TABLE)
-    files.write_json(catalogue._status_path(path), {"state": "running", "time": time.time(), **status})
-    with FileLock(catalogue._process_lock(path)):
+    files.write_json(background._status_path(path), {"state": "running", "time": time.time(), **status})
+    with FileLock(background._process_lock(path)):
         at = with_catalogue()
         assert not at.exception
         assert at.get("progress")[0].text.startswith(seen)
         assert "Leaving is safe" in said(at)
         assert not {FIRST, WHOLE} & set(labels(at))
         press(at, "Stop the download")
-        assert catalogue._cancel_path(path).exists()
+        assert background._cancel_path(path).exists()
 
 
 def test_a_fetch_that_failed_shows_its_reason_and_can_be_tried_again(server: FileServer) -> None:

@@ -8,7 +8,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from labeltransfer.data.demo import QUERY
+from labeltransfer.data.demo.simulate import QUERY
 from labeltransfer.params import RunParams
 from labeltransfer.presets import PRESETS
 from labeltransfer.runs import executors

@@ -114,7 +114,7 @@ def test_nobody_clicks_on_start_in_vain(
     started: list[Run] = []
     monkeypatch.setattr(executors, "start", started.append)
     monkeypatch.setenv("LABELTRANSFER_RUNS_PER_PERSON", "1")
-    monkeypatch.setattr("labeltransfer.data.demo.ensure_demo", lambda: small_params)
+    monkeypatch.setattr("labeltransfer.data.demo.simulate.ensure_demo", lambda: small_params)
     at = press(app("data"), "Start with the demo data")
     at.switch_page("pages/train.py").run()
     assert next(b for b in at.button if b.label == "Start training").disabled is False
@@ -129,7 +129,7 @@ def test_a_limit_that_cannot_be_read_is_said_on_the_page(
     lt_home: Path, small_params: RunParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LABELTRANSFER_DISK_PER_PERSON", "lots")
-    monkeypatch.setattr("labeltransfer.data.demo.ensure_demo", lambda: small_params)
+    monkeypatch.setattr("labeltransfer.data.demo.simulate.ensure_demo", lambda: small_params)
     at = press(app("data"), "Start with the demo data")
     at.switch_page("pages/train.py").run()
     assert not at.exception and "LABELTRANSFER_DISK_PER_PERSON is 'lots'" in said(at)

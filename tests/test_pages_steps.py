@@ -15,7 +15,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from labeltransfer.data import demo
+from labeltransfer.data.demo import simulate
 from labeltransfer.errors import InputError
 from labeltransfer.params import IntegrateParams, RunParams
 from labeltransfer.presets import PRESETS
@@ -42,8 +42,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 @pytest.fixture
 def chosen(lt_home: Path, small_params: RunParams, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunParams]:
     """The small demo pair stands where the app looks for its own."""
-    monkeypatch.setattr(demo, "ensure_demo", lambda: small_params)
-    monkeypatch.setattr(demo, "demo_params", lambda folder=None: small_params)
+    monkeypatch.setattr(simulate, "ensure_demo", lambda: small_params)
+    monkeypatch.setattr(simulate, "demo_params", lambda folder=None: small_params)
     yield small_params
     st.cache_data.clear()
     st.cache_resource.clear()
@@ -168,7 +168,7 @@ def test_counts_that_are_prepared_already_show_at_once(chosen: RunParams, starte
 
 def _prepare(store: Store, run: Run) -> None:
     """Make the artefact of the first stage as a worker would."""
-    from labeltransfer.data.prepare import prepare
+    from labeltransfer.data.prepare.pair import prepare
 
     key = pipeline.stage_keys(run.params)["prepare"]
     store.claim_stage(run, "prepare", key)
@@ -432,7 +432,7 @@ def test_the_same_cells_on_both_sides_are_told(
     filters: dict[str, list[str]], chosen: RunParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = chosen.model_copy(update={"query": chosen.query.model_copy(update={"path": chosen.reference.path})})
-    monkeypatch.setattr(demo, "ensure_demo", lambda: one)
+    monkeypatch.setattr(simulate, "ensure_demo", lambda: one)
     at = with_demo()
     if filters:
         for box, value in zip((m for m in at.multiselect if m.label == "Sex"), filters.values(), strict=True):

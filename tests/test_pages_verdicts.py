@@ -12,7 +12,7 @@ from test_pages_results import finished_run, page, said
 from labeltransfer.results.mended import BY_HAND, mended_terms
 from labeltransfer.runs.run import Run
 
-DEMO = Path(__file__).resolve().parents[1] / "labeltransfer" / "demo" / "runs" / "demo"
+DEMO = Path(__file__).resolve().parents[1] / "labeltransfer" / "data" / "demo" / "shipped" / "runs" / "demo"
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,16 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from labeltransfer.data.demo import demo_params
-from labeltransfer.data.prepare import prepare
-from labeltransfer.data.prepared import all_counts, expression, n_untrained, read_cells, read_genes, training_data
+from labeltransfer.data.demo.simulate import demo_params
+from labeltransfer.data.prepare.pair import prepare
+from labeltransfer.data.prepare.prepared import (
+    all_counts,
+    expression,
+    n_untrained,
+    read_cells,
+    read_genes,
+    training_data,
+)
 from labeltransfer.errors import InputError, RunCancelled, SettingsError
 from labeltransfer.params import RunParams
 from labeltransfer.settings import run_params

@@ -6,8 +6,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from labeltransfer.data.demo import REFERENCE
-from labeltransfer.data.probe import probe
+from labeltransfer.data.demo.simulate import REFERENCE
+from labeltransfer.data.intake.probe import probe
 from labeltransfer.errors import InputError
 
 

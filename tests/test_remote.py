@@ -19,13 +19,20 @@ from file_server import FileServer, serve
 from senis import few_obs, random_counts, senis_obs, write_h5ad, write_old_h5ad
 
 from labeltransfer import processes
-from labeltransfer.data import catalogue, stored
-from labeltransfer.data import table as table_module
-from labeltransfer.data.catalogue import CATALOGUE, CatalogueEntry, cancel_fetch, fetch, fetch_progress, start_fetch
-from labeltransfer.data.orders import FILE, TABLE, Order, cells, order_from, target
-from labeltransfer.data.remote import fetch_cells, fetch_table
-from labeltransfer.data.sides import read_side
-from labeltransfer.data.table import read_source, read_table
+from labeltransfer.data.catalogue import background, read_cost
+from labeltransfer.data.catalogue import remote_table as table_module
+from labeltransfer.data.catalogue.background import (
+    CATALOGUE,
+    CatalogueEntry,
+    cancel_fetch,
+    fetch,
+    fetch_progress,
+    start_fetch,
+)
+from labeltransfer.data.catalogue.fetch_request import FILE, TABLE, Order, cells, order_from, target
+from labeltransfer.data.catalogue.remote import fetch_cells, fetch_table
+from labeltransfer.data.catalogue.remote_table import read_source, read_table
+from labeltransfer.data.prepare.sides import read_side
 from labeltransfer.errors import DownloadError, SettingsError
 from labeltransfer.formats.h5ad.h5ad_file import open_h5ad, read_obs, read_rows, read_var
 from labeltransfer.params import SideParams
@@ -45,7 +52,7 @@ ROWS = np.flatnonzero((OBS["tissue"] == "Marrow") & (OBS["sex"] == "female"))
 def closed(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here reaches out of this machine, no retry takes long, and gaps are as small as the files are."""
     monkeypatch.setattr(download_module, "BACKOFF", 0.01)
-    monkeypatch.setattr(stored, "GAP", 20_000)
+    monkeypatch.setattr(read_cost, "GAP", 20_000)
     monkeypatch.setenv("LABELTRANSFER_MIRROR", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
@@ -374,7 +381,7 @@ def test_orders_survive_the_way_to_their_process() -> None:
     for wrong in ("", "[]", '["moon", []]', '["cells", [1]]', "null"):
         with pytest.raises(DownloadError, match="nothing that can be fetched"):
             order_from(wrong)
-    assert catalogue.main("tms-facs", "[]") == 2
+    assert background.main("tms-facs", "[]") == 2
 
 
 @pytest.fixture(scope="session")
@@ -444,4 +451,4 @@ def test_an_entry_names_its_files() -> None:
     names = {target(entry, order).name for entry in CATALOGUE.values() for order in (FILE, TABLE, cells(WANTED))}
     assert len(names) == 3 * len(CATALOGUE)
     entry: CatalogueEntry = FACS
-    assert target(entry, FILE) == catalogue.local_path(entry)
+    assert target(entry, FILE) == background.local_path(entry)

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from labeltransfer.data.sample import _axes, _clusters, _landmarks, draw_cells, log_normalised, mean_profiles
+from labeltransfer.data.prepare.query_sample import (
+    _axes,
+    _clusters,
+    _landmarks,
+    draw_cells,
+    log_normalised,
+    mean_profiles,
+)
 
 SIZES = [4000, 1500, 480, 20]
 """Cells of four kinds; the last one is rare."""

@@ -11,7 +11,7 @@ import anndata as ad
 import pandas as pd
 import pytest
 
-from labeltransfer.data.demo import LENGTHS, QUERY, REFERENCE
+from labeltransfer.data.demo.simulate import LENGTHS, QUERY, REFERENCE
 from labeltransfer.params import PrepareParams, RunParams, SideParams
 from labeltransfer.presets import PRESETS, scvi_pace
 from labeltransfer.results.script import epochs_kept, script_settings, script_text

@@ -12,8 +12,8 @@ import torch
 from scvi.dataloaders import AnnDataLoader
 from scvi.distributions import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 
-from labeltransfer.data.prepare import prepare
-from labeltransfer.data.prepared import training_data
+from labeltransfer.data.prepare.pair import prepare
+from labeltransfer.data.prepare.prepared import training_data
 from labeltransfer.errors import RunCancelled, RunError
 from labeltransfer.models import compiled, cores, objective, products
 from labeltransfer.models.integrate import latent, train_scvi

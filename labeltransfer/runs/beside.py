@@ -83,7 +83,7 @@ def _serve(line: Connection, run_folder: Path, device: Device) -> None:
     run = Run(run_folder)
     reporter = Unseen(run)
     with rare_collections():
-        import labeltransfer.data.prepared
+        import labeltransfer.data.prepare.prepared
         import labeltransfer.results.layout  # noqa: F401  with torch and pymde: ready before it is asked
 
         while True:

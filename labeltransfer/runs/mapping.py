@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.mapping import prepare_query
-from labeltransfer.data.prepared import all_counts, n_untrained, read_cells, read_columns, training_data
+from labeltransfer.data.prepare.onto_reference import prepare_query
+from labeltransfer.data.prepare.prepared import all_counts, n_untrained, read_cells, read_columns, training_data
 from labeltransfer.errors import SettingsError
 from labeltransfer.runs.library import Library
 

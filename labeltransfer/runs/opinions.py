@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labeltransfer.data.prepared import all_counts, read_cells, read_genes
+from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
 from labeltransfer.models import second_opinion
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results import alarm, distance, opinions

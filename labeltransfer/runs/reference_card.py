@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labeltransfer.data.prepared import read_columns, read_genes
+from labeltransfer.data.prepare.prepared import read_columns, read_genes
 from labeltransfer.params import MappingParams, RunParams
 from labeltransfer.results.opinions import held_out_report
 from labeltransfer.runs.run import Run

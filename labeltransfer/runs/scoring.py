@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from labeltransfer.data.prepared import all_counts, read_cells, read_genes
+from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
 from labeltransfer.results import ontology, relations
 from labeltransfer.results.audit import audit
 from labeltransfer.results.evaluate import cell_table, method_scores, metrics, reference_labels

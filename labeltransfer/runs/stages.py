@@ -54,7 +54,7 @@ class Job:
 
 
 def _prepare(job: Job, folder: Path) -> None:
-    from labeltransfer.data.prepare import prepare
+    from labeltransfer.data.prepare.pair import prepare
 
     prepare(job.params, folder, report=job.reporter.say, progress=job.progress)
 
@@ -62,7 +62,7 @@ def _prepare(job: Job, folder: Path) -> None:
 def _integrate(job: Job, folder: Path) -> None:
     import numpy as np
 
-    from labeltransfer.data.prepared import all_counts, n_untrained, training_data
+    from labeltransfer.data.prepare.prepared import all_counts, n_untrained, training_data
     from labeltransfer.models.integrate import latent, train_scvi
     from labeltransfer.models.label import stream_latent
     from labeltransfer.training_labels import training_labels
@@ -88,7 +88,7 @@ def _integrate(job: Job, folder: Path) -> None:
 def _transfer(job: Job, folder: Path) -> None:
     import numpy as np
 
-    from labeltransfer.data.prepared import all_counts, n_untrained, trained_rows, training_data
+    from labeltransfer.data.prepare.prepared import all_counts, n_untrained, trained_rows, training_data
     from labeltransfer.models.integrate import latent, load_scvi
     from labeltransfer.models.label import stream_soft
     from labeltransfer.models.transfer import held_out_cells, soft_predictions, train_scanvi
@@ -126,7 +126,7 @@ def embed_latent(source: str) -> Callable[[Job, Path], None]:
     def make(job: Job, folder: Path) -> None:
         import numpy as np
 
-        from labeltransfer.data.prepared import read_cells
+        from labeltransfer.data.prepare.prepared import read_cells
         from labeltransfer.results.embed import mde, n_embedded
 
         points = np.load(job.run.artefact(source, "latent.npy"))

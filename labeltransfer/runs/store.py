@@ -21,7 +21,7 @@ from labeltransfer.runs import checksums, queue, quotas
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.storage import files
 
-SHIPPED = Path(__file__).parent.parent / "demo"
+SHIPPED = Path(__file__).parent.parent / "data" / "demo" / "shipped"
 """The finished demo run that comes with the app, in the same layout, read-only."""
 
 NO_SUCH_RUN = "There is no such run (any more): choose another one on the Runs page."

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from labeltransfer.data.gene_lengths import TUTORIAL_URL
+from labeltransfer.data.genes.lengths import TUTORIAL_URL
 from labeltransfer.errors import RunError
 from labeltransfer.results import export
 from labeltransfer.results.cells import read_cells

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from labeltransfer.data import prepared
+from labeltransfer.data.prepare import prepared
 from labeltransfer.errors import RunError
 from labeltransfer.params import Side
 from labeltransfer.results import display, evaluate, figures

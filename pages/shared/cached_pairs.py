@@ -8,7 +8,7 @@ import pandas as pd
 import scipy.sparse as sp
 import streamlit as st
 
-from labeltransfer.data import prepared
+from labeltransfer.data.prepare import prepared
 from labeltransfer.params import Side
 from labeltransfer.results import dots, markers, pair
 from labeltransfer.results.edits import Edit

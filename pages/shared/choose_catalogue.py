@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from labeltransfer.data import catalogue, intake
-from labeltransfer.data.entries import CatalogueEntry
-from labeltransfer.data.orders import FILE, TABLE, Order, cells, target
-from labeltransfer.data.table import Table, read_source, read_table
+from labeltransfer.data import intake
+from labeltransfer.data.catalogue import background
+from labeltransfer.data.catalogue.entries import CatalogueEntry
+from labeltransfer.data.catalogue.fetch_request import FILE, TABLE, Order, cells, target
+from labeltransfer.data.catalogue.remote_table import Table, read_source, read_table
 from labeltransfer.params import Side
 from pages.shared import words
 from pages.shared.draft import Draft
@@ -24,25 +25,25 @@ MOST_OF_IT = 0.7
 
 def choose_catalogue(side: Side, held: Draft) -> dict[str, Any] | None:
     """Show the choice of a data set; returns the settings of the side once its cells are here."""
-    keys = list(catalogue.CATALOGUE)
+    keys = list(background.CATALOGUE)
     kept = held.notes.get(f"{side}_entry")
-    wanted = kept or next((k for k in keys if catalogue.CATALOGUE[k].full_length == (side == "reference")), keys[0])
+    wanted = kept or next((k for k in keys if background.CATALOGUE[k].full_length == (side == "reference")), keys[0])
     key = st.selectbox(
         "Data set",
         keys,
         index=keys.index(wanted) if wanted in keys else 0,
-        format_func=lambda k: catalogue.CATALOGUE[k].title,
+        format_func=lambda k: background.CATALOGUE[k].title,
         key=held.key(f"{side}-entry"),
     )
-    entry = catalogue.CATALOGUE.get(key)
+    entry = background.CATALOGUE.get(key)
     if entry is None:
         return None
     held.note(**{f"{side}_entry": key})
     n_cells, n_genes = entry.shape
     st.caption(f"{entry.description} {n_cells:,} cells, {n_genes:,} genes, {words.size(entry.n_bytes)}.")
     tutorial = {column: list(values) for column, values in entry.tutorial_filters.items()}
-    if catalogue.local_path(entry).exists():
-        return _settings(entry, catalogue.local_path(entry), tutorial)
+    if background.local_path(entry).exists():
+        return _settings(entry, background.local_path(entry), tutorial)
     if target(entry, TABLE).exists():
         return _chosen_cells(side, held, entry, held.notes.get(f"{side}_wanted", {}).get(key, tutorial))
     about = words.size(TABLE_BYTES_PER_CELL * n_cells)
@@ -75,7 +76,7 @@ def _chosen_cells(
             held.note(**{f"{side}_choosing": True})
             st.rerun()
         return _settings(entry, path, wanted)
-    if catalogue.fetch_progress(entry, order).active or catalogue.fetch_progress(entry).active:
+    if background.fetch_progress(entry, order).active or background.fetch_progress(entry).active:
         said = "; ".join(f"{column} = {' or '.join(values)}" for column, values in order.filters)
         st.caption(f"Cells to fetch: {words.plain(said)}.")
         _offer(side, held, entry, [(order, ""), (FILE, "")])
@@ -138,7 +139,7 @@ def _source(path: str, mtime_ns: int) -> dict[str, Any]:
 
 
 def _whole(entry: CatalogueEntry) -> str:
-    now = catalogue.fetch_progress(entry)
+    now = background.fetch_progress(entry)
     if now.n_done:
         return f"Resume at {words.size(now.n_done)} of {words.size(now.n_total or entry.n_bytes)}"
     return f"Download all {words.size(entry.n_bytes)}"
@@ -146,18 +147,18 @@ def _whole(entry: CatalogueEntry) -> str:
 
 def _offer(side: Side, held: Draft, entry: CatalogueEntry, offers: list[tuple[Order, str]]) -> None:
     """Offer what can be fetched, or show how far it is."""
-    active = next((order for order, _ in offers if catalogue.fetch_progress(entry, order).active), None)
+    active = next((order for order, _ in offers if background.fetch_progress(entry, order).active), None)
 
     @st.fragment(run_every=1.0 if active else None)
     def progress() -> None:
-        now = {order: catalogue.fetch_progress(entry, order) for order, _ in offers}
+        now = {order: background.fetch_progress(entry, order) for order, _ in offers}
         at_work = next((order for order in now if now[order].active), None)
         if at_work != active or any(seen.state == "done" for seen in now.values()):
             st.rerun(scope="app")
         if active:
             _show_progress(now[active], entry, active)
             if st.button("Stop the download", icon=":material/pause:", key=f"stop-{side}"):
-                catalogue.cancel_fetch(entry, active)
+                background.cancel_fetch(entry, active)
             return
         for seen in now.values():
             if seen.error:
@@ -167,14 +168,14 @@ def _offer(side: Side, held: Draft, entry: CatalogueEntry, offers: list[tuple[Or
                 icon = ":material/table_view:" if order == TABLE else ":material/download:"
                 if st.button(label, icon=icon, key=f"fetch-{side}-{order.what}"):
                     with catching():
-                        catalogue.start_fetch(entry, order)
+                        background.start_fetch(entry, order)
                         held.note(**{f"{side}_choosing": False})
                         st.rerun(scope="app")
 
     progress()
 
 
-def _show_progress(now: catalogue.FetchProgress, entry: CatalogueEntry, order: Order) -> None:
+def _show_progress(now: background.FetchProgress, entry: CatalogueEntry, order: Order) -> None:
     foreseen = {"file": entry.n_bytes, "table": TABLE_BYTES_PER_CELL * entry.shape[0]}
     total = now.n_total or foreseen.get(order.what)  # what chosen cells take is known a moment after the start
     about = "" if order == FILE else "about "

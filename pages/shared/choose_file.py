@@ -5,8 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from labeltransfer.data import demo
-from labeltransfer.data.probe import probe
+from labeltransfer.data.demo import simulate
+from labeltransfer.data.intake.probe import probe
 from labeltransfer.params import PrepareParams, Side
 from labeltransfer.storage.files import data_dir
 from pages.shared import sources, words
@@ -34,7 +34,7 @@ LIBRARY_HELP = " **Published reference**: a trained one, onto which the query is
 def start_with_demo() -> None:
     """Choose the demo pair for both sides, with its settings."""
     with st.spinner("Simulating the demo pair: a few seconds, once."):
-        replace_draft(demo.ensure_demo(), reference_source="demo", query_source="demo")
+        replace_draft(simulate.ensure_demo(), reference_source="demo", query_source="demo")
 
 
 def choose_file(side: Side) -> str | None:
@@ -81,7 +81,7 @@ def choose_file(side: Side) -> str | None:
         held.change(**{side: chosen})
         held.note(**{f"{side}_guessed": source in ("demo",)})
         if source == "demo" and side == "reference":
-            held.change(prepare=demo.demo_params().prepare.model_dump(mode="json"))
+            held.change(prepare=simulate.demo_params().prepare.model_dump(mode="json"))
         elif side == "reference":
             held.change(prepare=PrepareParams().model_dump(mode="json"))
     return chosen["path"]
@@ -89,7 +89,7 @@ def choose_file(side: Side) -> str | None:
 
 def _demo(side: Side) -> dict[str, Any]:
     with st.spinner("Simulating the demo pair: a few seconds, once."):
-        params = demo.ensure_demo()
+        params = simulate.ensure_demo()
     st.caption(
         "Simulated mouse marrow: Smart-seq2 reference, 10x query; other tissues, males and unlabelled cells too."
     )

@@ -7,8 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.data import intake
-from labeltransfer.data.catalogue import CATALOGUE, CatalogueEntry, check_tutorial_subset, local_path
-from labeltransfer.data.orders import cells, target
+from labeltransfer.data.catalogue.background import CATALOGUE, CatalogueEntry, check_tutorial_subset, local_path
+from labeltransfer.data.catalogue.fetch_request import cells, target
 from labeltransfer.params import Side
 from pages.shared.draft import Draft
 

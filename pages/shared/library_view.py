@@ -3,9 +3,9 @@
 import pandas as pd
 import streamlit as st
 
-from labeltransfer.data.finding import Finding
-from labeltransfer.data.gene_names import gene_index, name_columns
-from labeltransfer.data.mapping import gene_finding
+from labeltransfer.data.genes.names import gene_index, name_columns
+from labeltransfer.data.intake.finding import Finding
+from labeltransfer.data.prepare.onto_reference import gene_finding
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.params import PrepareParams
 from labeltransfer.presets import PRESETS

@@ -7,7 +7,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from labeltransfer.data import prepared
+from labeltransfer.data.prepare import prepared
 from labeltransfer.results import figures
 from pages.shared.words import plain, read_counts
 

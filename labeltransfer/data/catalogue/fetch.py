@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from labeltransfer.data.entries import CatalogueEntry
+from labeltransfer.data.catalogue.entries import CatalogueEntry
 from labeltransfer.errors import DownloadError, InputError
 from labeltransfer.formats.h5ad.h5ad_file import counts_shape, open_h5ad, read_obs
 from labeltransfer.storage import files, parts

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.cells import SIDES, join, side_summary
-from labeltransfer.data.genes import choose_genes, shared_genes
-from labeltransfer.data.sample import draw_cells, mean_profiles
-from labeltransfer.data.side_counts import CellTotals, Progress, counts_of, put_aside
-from labeltransfer.data.sides import SideCells, read_side
+from labeltransfer.data.genes.selection import choose_genes, shared_genes
+from labeltransfer.data.prepare.cell_table import SIDES, join, side_summary
+from labeltransfer.data.prepare.query_sample import draw_cells, mean_profiles
+from labeltransfer.data.prepare.side_counts import CellTotals, Progress, counts_of, put_aside
+from labeltransfer.data.prepare.sides import SideCells, read_side
 from labeltransfer.params import PrepareParams, RunParams, Side
 from labeltransfer.storage.files import write_json
 from labeltransfer.storage.h5ad import new_h5ad, write_table

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse as sp
 
-from labeltransfer.data.summary import value_kind
+from labeltransfer.data.intake.summary import value_kind
 from labeltransfer.errors import InputError
 from labeltransfer.params import Side
 

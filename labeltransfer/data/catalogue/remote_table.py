@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from labeltransfer.data.stored import Cost, Stored, needed_bytes
+from labeltransfer.data.catalogue.read_cost import Cost, Stored, needed_bytes
 from labeltransfer.formats.h5ad.h5ad_file import read_obs, read_var
 from labeltransfer.storage.h5ad import write_h5ad
 from labeltransfer.storage.parts import Version

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from labeltransfer.data.summary import Summary, full_length
+from labeltransfer.data.intake.summary import Summary, full_length
 from labeltransfer.errors import SettingsError
 from labeltransfer.units import shorten
 

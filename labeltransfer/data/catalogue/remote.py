@@ -13,13 +13,13 @@ import h5py
 import numpy as np
 import scipy.sparse as sp
 
-from labeltransfer.data import summary
-from labeltransfer.data.columns import filter_rows
-from labeltransfer.data.entries import CatalogueEntry
-from labeltransfer.data.fetch import urls, what_differs
-from labeltransfer.data.orders import TABLE, cells, target
-from labeltransfer.data.stored import layout_cost, needed_bytes, stretch
-from labeltransfer.data.table import Table, read_table, write_cells, write_table
+from labeltransfer.data.catalogue.entries import CatalogueEntry
+from labeltransfer.data.catalogue.fetch import urls, what_differs
+from labeltransfer.data.catalogue.fetch_request import TABLE, cells, target
+from labeltransfer.data.catalogue.read_cost import layout_cost, needed_bytes, stretch
+from labeltransfer.data.catalogue.remote_table import Table, read_table, write_cells, write_table
+from labeltransfer.data.intake import summary
+from labeltransfer.data.intake.columns import filter_rows
 from labeltransfer.errors import DownloadError, InputError, SettingsError
 from labeltransfer.formats.h5ad import h5ad_file
 from labeltransfer.formats.h5ad.matrices import matrix_rows

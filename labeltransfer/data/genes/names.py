@@ -4,10 +4,10 @@ from itertools import product
 
 import pandas as pd
 
-from labeltransfer.data.columns import shorten
-from labeltransfer.data.finding import Finding
-from labeltransfer.data.genes import MIN_SHARED
-from labeltransfer.data.summary import Summary
+from labeltransfer.data.genes.selection import MIN_SHARED
+from labeltransfer.data.intake.columns import shorten
+from labeltransfer.data.intake.finding import Finding
+from labeltransfer.data.intake.summary import Summary
 from labeltransfer.errors import SettingsError
 
 _ENSEMBL = r"^(ENS[A-Z]*G\d{11})(\.\d+)?$"

@@ -1,8 +1,8 @@
 """The data sets that the app can fetch itself: the two halves of the Tabula Muris Senis tutorial.
 
-``python -m labeltransfer.data.catalogue KEY [ORDER]`` fetches one, or what is ordered of it (see ``orders``). The app
-starts that as a process of its own, which outlives the browser, and reads how far it is from the size of the part and
-from a small JSON file beside it.
+``python -m labeltransfer.data.catalogue.background KEY [ORDER]`` fetches one, or what is ordered of it (see
+``fetch_request``). The app starts that as a process of its own, which outlives the browser, and reads how far it is
+from the size of the part and from a small JSON file next to it.
 """
 
 import json
@@ -15,10 +15,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from labeltransfer.data.entries import CATALOGUE, CatalogueEntry, check_tutorial_subset
-from labeltransfer.data.fetch import fetch, local_path, verify
-from labeltransfer.data.orders import FILE, FetchProgress, FetchState, Order, order_from, target
-from labeltransfer.data.remote import fetch_cells, fetch_table
+from labeltransfer.data.catalogue.entries import CATALOGUE, CatalogueEntry, check_tutorial_subset
+from labeltransfer.data.catalogue.fetch import fetch, local_path, verify
+from labeltransfer.data.catalogue.fetch_request import FILE, FetchProgress, FetchState, Order, order_from, target
+from labeltransfer.data.catalogue.remote import fetch_cells, fetch_table
 from labeltransfer.errors import DownloadError, LabelTransferError
 from labeltransfer.processes import is_held, start_module
 from labeltransfer.storage import files, parts
@@ -58,7 +58,7 @@ def start_fetch(entry: CatalogueEntry, order: Order = FILE) -> None:
         _cancel_path(path).unlink(missing_ok=True)
         _log_path(path).unlink(missing_ok=True)
         _write_status(path, "starting")
-        start_module("labeltransfer.data.catalogue", entry.key, order.argument(), log=_log_path(path))
+        start_module("labeltransfer.data.catalogue.background", entry.key, order.argument(), log=_log_path(path))
     except OSError as error:
         raise DownloadError(f"The download of {entry.title} cannot be started ({error.strerror}).") from error
 

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.cells import join, side_summary
-from labeltransfer.data.finding import NOTHING_TO_DO, Finding
-from labeltransfer.data.gene_names import are_ensembl
-from labeltransfer.data.prepared import gene_counts, read_cells, read_genes
-from labeltransfer.data.side_counts import Progress, put_aside
-from labeltransfer.data.sides import read_side
+from labeltransfer.data.genes.names import are_ensembl
+from labeltransfer.data.intake.finding import NOTHING_TO_DO, Finding
+from labeltransfer.data.prepare.cell_table import join, side_summary
+from labeltransfer.data.prepare.prepared import gene_counts, read_cells, read_genes
+from labeltransfer.data.prepare.side_counts import Progress, put_aside
+from labeltransfer.data.prepare.sides import read_side
 from labeltransfer.errors import InputError
 from labeltransfer.params import RunParams
 from labeltransfer.storage.files import read_json, write_json

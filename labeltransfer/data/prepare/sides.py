@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labeltransfer.data.columns import filter_rows, is_unlabelled, shorten
-from labeltransfer.data.counts import Report
-from labeltransfer.data.gene_lengths import read_gene_lengths
-from labeltransfer.data.gene_names import gene_index
-from labeltransfer.data.summary import Summary, read_summary
+from labeltransfer.data.genes.lengths import read_gene_lengths
+from labeltransfer.data.genes.names import gene_index
+from labeltransfer.data.intake.columns import filter_rows, is_unlabelled, shorten
+from labeltransfer.data.intake.summary import Summary, read_summary
+from labeltransfer.data.prepare.counts import Report
 from labeltransfer.errors import InputError, SettingsError
 from labeltransfer.params import UNKNOWN, Side, SideParams
 from labeltransfer.units import counted, named

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.demo_states import HOUSEKEEPING, PROGRAMMES, SEX_GENES, STATES
+from labeltransfer.data.demo.states import HOUSEKEEPING, PROGRAMMES, SEX_GENES, STATES
 
 N_BLOCK = 500
 """Cells simulated at a time, so that memory stays small at any size."""

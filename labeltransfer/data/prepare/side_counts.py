@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.counts import CountCheck, Report, normalise_by_length
-from labeltransfer.data.sides import SideCells
+from labeltransfer.data.prepare.counts import CountCheck, Report, normalise_by_length
+from labeltransfer.data.prepare.sides import SideCells
 from labeltransfer.errors import SettingsError
 from labeltransfer.formats.h5ad.blocks import count_blocks
 from labeltransfer.formats.h5ad.h5ad_file import open_h5ad

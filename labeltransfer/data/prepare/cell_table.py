@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from labeltransfer.data.side_counts import CellTotals
-from labeltransfer.data.sides import SideCells, check_labels
+from labeltransfer.data.prepare.side_counts import CellTotals
+from labeltransfer.data.prepare.sides import SideCells, check_labels
 from labeltransfer.params import UNKNOWN, RunParams, Side
 
 SIDES: tuple[Side, Side] = ("reference", "query")

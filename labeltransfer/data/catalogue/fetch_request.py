@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from labeltransfer.data.entries import CatalogueEntry
-from labeltransfer.data.fetch import local_path
+from labeltransfer.data.catalogue.entries import CatalogueEntry
+from labeltransfer.data.catalogue.fetch import local_path
 from labeltransfer.errors import DownloadError
 
 

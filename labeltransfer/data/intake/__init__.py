@@ -3,11 +3,11 @@
 This is the way in for pages and the command line; the parts stand in modules of their own.
 """
 
-from labeltransfer.data.columns import Guess, filter_rows, guess, is_unlabelled
-from labeltransfer.data.finding import Finding, Severity
-from labeltransfer.data.gene_names import compare_genes, gene_index
-from labeltransfer.data.report import inspect
-from labeltransfer.data.summary import Kind, Summary, read_summary
+from labeltransfer.data.genes.names import compare_genes, gene_index
+from labeltransfer.data.intake.columns import Guess, filter_rows, guess, is_unlabelled
+from labeltransfer.data.intake.finding import Finding, Severity
+from labeltransfer.data.intake.input_report import inspect
+from labeltransfer.data.intake.summary import Kind, Summary, read_summary
 
 __all__ = [
     "Finding",

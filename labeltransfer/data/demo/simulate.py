@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from labeltransfer.data.demo_model import (
+from labeltransfer.data.demo.expression import (
     DROPLET,
     SMART_SEQ2,
     cell_expression,
@@ -22,7 +22,7 @@ from labeltransfer.data.demo_model import (
     simulate_counts,
     state_rates,
 )
-from labeltransfer.data.demo_states import CELL_ONTOLOGY, STATES
+from labeltransfer.data.demo.states import CELL_ONTOLOGY, STATES
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.presets import PRESETS

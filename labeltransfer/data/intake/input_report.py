@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from labeltransfer.data.columns import MAX_LABELS, UNLABELLED, guess, is_unlabelled
-from labeltransfer.data.finding import NOTHING_TO_DO, Finding
-from labeltransfer.data.gene_names import are_ensembl, name_columns
-from labeltransfer.data.summary import Summary, full_length
+from labeltransfer.data.genes.names import are_ensembl, name_columns
+from labeltransfer.data.intake.columns import MAX_LABELS, UNLABELLED, guess, is_unlabelled
+from labeltransfer.data.intake.finding import NOTHING_TO_DO, Finding
+from labeltransfer.data.intake.summary import Summary, full_length
 from labeltransfer.params import Side
 from labeltransfer.units import named, shorten
 

@@ -1,0 +1,1 @@
+"""Data sets that can be fetched from elsewhere, whole or in parts."""
