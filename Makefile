@@ -58,8 +58,8 @@ $(VENV)/.installed: requirements.txt
 	touch $@
 
 # Training's loops are compiled ahead, anew whenever they change.
-$(VENV)/.compiled: $(VENV)/.installed $(addprefix labeltransfer/models/,compiled.py normalise.py loops.py)
-	$(BIN)/python -m labeltransfer.models.loops
+$(VENV)/.compiled: $(VENV)/.installed $(addprefix labeltransfer/models/fast/,compiled.py normalise.py compile_ahead.py)
+	$(BIN)/python -m labeltransfer.models.fast.compile_ahead
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed pyproject.toml

@@ -20,10 +20,10 @@ import torch
 
 from benchmarks.pairs import PAIRS, find_pair, load, split
 from benchmarks.report import keep, spread, table
+from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.loop import train
+from labeltransfer.models.fast.tasks import ScanviTask, ScviTask
 from labeltransfer.models.fit import to_accelerator
-from labeltransfer.models.resident import ResidentCounts
-from labeltransfer.models.speed import train
-from labeltransfer.models.tasks import ScanviTask, ScviTask
 from labeltransfer.params import UNKNOWN
 from labeltransfer.presets import Pace
 

@@ -33,7 +33,7 @@ from labeltransfer.data.prepare.onto_reference import prepare_query
 from labeltransfer.data.prepare.pair import prepare
 from labeltransfer.data.prepare.prepared import training_data
 from labeltransfer.models.integrate import train_scvi
-from labeltransfer.models.mapping import map_onto
+from labeltransfer.models.map_onto import map_onto
 from labeltransfer.models.transfer import soft_predictions, train_scanvi
 from labeltransfer.params import UNKNOWN, RunParams, SideParams
 from labeltransfer.presets import PRESETS

@@ -26,10 +26,10 @@ import torch
 from benchmarks.epochs import new_scvi, timed
 from benchmarks.pairs import PAIRS, find_pair, load, score, split
 from benchmarks.report import keep, spread, table
+from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.tasks import negative_elbo
 from labeltransfer.models.integrate import train_scvi
 from labeltransfer.models.progress import Epoch, ProgressCallback
-from labeltransfer.models.resident import ResidentCounts
-from labeltransfer.models.tasks import negative_elbo
 from labeltransfer.models.transfer import train_scanvi
 from labeltransfer.params import UNKNOWN, IntegrateParams, TransferParams
 from labeltransfer.presets import PRESETS, scvi_epochs

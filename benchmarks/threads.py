@@ -23,9 +23,9 @@ warnings.filterwarnings("ignore")
 from benchmarks.epochs import new_scvi
 from benchmarks.pairs import find_pair, load, split
 from labeltransfer.models import cores
-from labeltransfer.models.resident import ResidentCounts
-from labeltransfer.models.speed import train
-from labeltransfer.models.tasks import ScviTask
+from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.loop import train
+from labeltransfer.models.fast.tasks import ScviTask
 from labeltransfer.presets import Pace
 who, pair, scratch = sys.argv[1:]
 if who != "ours":

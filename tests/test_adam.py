@@ -2,7 +2,7 @@
 
 import torch
 
-from labeltransfer.models.adam import Adam
+from labeltransfer.models.fast.adam import Adam
 
 
 def test_every_step_is_that_of_torchs_own_to_the_last_bit() -> None:

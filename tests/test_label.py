@@ -10,9 +10,9 @@ import scvi
 from labeltransfer.data.prepare.pair import prepare
 from labeltransfer.data.prepare.prepared import all_counts, n_untrained, read_cells, training_data
 from labeltransfer.errors import RunCancelled
-from labeltransfer.models import label
+from labeltransfer.models import predict
 from labeltransfer.models.integrate import latent, train_scvi
-from labeltransfer.models.label import stream_latent, stream_soft
+from labeltransfer.models.predict import stream_latent, stream_soft
 from labeltransfer.models.transfer import soft_predictions, train_scanvi
 from labeltransfer.params import RunParams
 
@@ -43,7 +43,7 @@ def scanvi_model(scvi_model: scvi.model.SCVI, small_params: RunParams) -> scvi.m
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label, "N_BLOCK", 64)
+    monkeypatch.setattr(predict, "N_BLOCK", 64)
 
 
 def test_the_latent_equals_that_of_scvi_tools_on_the_cells_trained_on(
@@ -78,7 +78,7 @@ def test_batches_are_told_by_name_and_not_by_their_place(sampled: Path, scanvi_m
     _, batches = all_counts(sampled)
     turned_round = batches.cat.reorder_categories(batches.cat.categories[::-1])
     assert list(turned_round.cat.codes) != list(batches.cat.codes)
-    codes = [label._batch_codes(scanvi_model, b).ravel().tolist() for b in (batches, turned_round)]
+    codes = [predict._batch_codes(scanvi_model, b).ravel().tolist() for b in (batches, turned_round)]
     assert codes[0] == codes[1] == scanvi_model_codes(scanvi_model, batches)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from labeltransfer.models import lean
+from labeltransfer.models import import_scvi
 
 IMPORTS = """
 import sys
@@ -32,15 +32,15 @@ def test_a_release_that_asks_for_more_of_the_compiler_is_imported_as_it_is(monke
         raise AttributeError("torch._dynamo has no such name")
         yield
 
-    monkeypatch.setattr(lean, "without_compiler", in_vain)
-    lean.import_scvi()
+    monkeypatch.setattr(import_scvi, "without_compiler", in_vain)
+    import_scvi.import_scvi()
     assert tried and "scvi" in sys.modules
 
 
 def test_the_stand_ins_are_gone_after_the_import_and_even_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith(lean.COMPILER)]:
+    for name in [name for name in sys.modules if name.startswith(import_scvi.COMPILER)]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(ImportError), lean.without_compiler():
-        assert lean.COMPILER in sys.modules
+    with pytest.raises(ImportError), import_scvi.without_compiler():
+        assert import_scvi.COMPILER in sys.modules
         raise ImportError
-    assert lean.COMPILER not in sys.modules and f"{lean.COMPILER}.utils" not in sys.modules
+    assert import_scvi.COMPILER not in sys.modules and f"{import_scvi.COMPILER}.utils" not in sys.modules

@@ -32,5 +32,5 @@ def test_a_training_after_the_installation_compiles_nothing(small_params: RunPar
         return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.splitlines()
 
     prepare(small_params, tmp_path, report=lambda _: None)
-    assert run("-m", "labeltransfer.models.loops") == []
+    assert run("-m", "labeltransfer.models.fast.compile_ahead") == []
     assert run("-c", TRAINING, str(tmp_path / "prepared.h5ad")) == ["1 0"] * 4

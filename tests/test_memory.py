@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from labeltransfer.models.memory import kept_memory
+from labeltransfer.models.fast.memory import kept_memory
 
 STEPS = """
 import resource
 import torch
-from labeltransfer.models.memory import kept_memory
+from labeltransfer.models.fast.memory import kept_memory
 
 def step():
     arrays = [torch.zeros(2**20) for _ in range(20)]  # 4 MiB each

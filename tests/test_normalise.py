@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from labeltransfer.models.normalise import _draw, fits, normalised
+from labeltransfer.models.fast.normalise import _draw, fits, normalised
 
 RATE = 0.1
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from labeltransfer.models import second_opinion
+from labeltransfer.classifiers import second_opinion
 from labeltransfer.results import opinions
 from labeltransfer.results.confidence import calibrated
 from labeltransfer.results.distance import Neighbours, distance_percentile, neighbours

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from labeltransfer.models import products
-from labeltransfer.models.products import faster_products, onednn_pays
+from labeltransfer.models.fast import matmul
+from labeltransfer.models.fast.matmul import faster_products, onednn_pays
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def fresh_choice() -> Iterator[None]:
 def choose(monkeypatch: pytest.MonkeyPatch, *, mkl: tuple[Tensor, float], onednn: tuple[Tensor, float]) -> bool:
     """What is chosen where the two libraries give these products in these seconds."""
     trials = iter([mkl, onednn])
-    monkeypatch.setattr(products, "_tried", lambda *_: next(trials))
+    monkeypatch.setattr(matmul, "_tried", lambda *_: next(trials))
     return onednn_pays()
 
 
@@ -37,7 +37,7 @@ def test_products_stay_in_single_precision() -> None:
 def test_the_setting_ends_with_the_training_even_with_one_that_fails(
     pays: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(products, "onednn_pays", lambda: pays)
+    monkeypatch.setattr(matmul, "onednn_pays", lambda: pays)
     settings = torch.backends.mkldnn.matmul
     before = settings.fp32_precision
     with pytest.raises(ZeroDivisionError), faster_products():

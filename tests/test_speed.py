@@ -15,14 +15,14 @@ from scvi.distributions import NegativeBinomial, Poisson, ZeroInflatedNegativeBi
 from labeltransfer.data.prepare.pair import prepare
 from labeltransfer.data.prepare.prepared import training_data
 from labeltransfer.errors import RunCancelled, RunError
-from labeltransfer.models import compiled, cores, objective, products
+from labeltransfer.models.fast import compiled, matmul, objective, parallel
+from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.layers import dropped
+from labeltransfer.models.fast.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
+from labeltransfer.models.fast.loop import Plateau, shuffled_steps
+from labeltransfer.models.fast.tasks import ScanviTask
 from labeltransfer.models.integrate import latent, train_scvi
-from labeltransfer.models.layers import dropped
-from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
 from labeltransfer.models.progress import Epoch, ProgressCallback, Stopped
-from labeltransfer.models.resident import ResidentCounts
-from labeltransfer.models.speed import Plateau, shuffled_steps
-from labeltransfer.models.tasks import ScanviTask
 from labeltransfer.models.transfer import soft_predictions, train_scanvi
 from labeltransfer.params import UNKNOWN, IntegrateParams, RunParams, TransferParams
 from labeltransfer.presets import FOR_MAPPING, PRESETS, Pace, scanvi_pace, scvi_pace
@@ -356,7 +356,7 @@ def test_dropout_silences_the_asked_for_share_and_keeps_the_mean() -> None:
 def test_the_library_of_products_that_is_chosen_here_trains_the_same_model_as_torchs_own_choice(
     prepared: Path, fast_scvi: scvi.model.SCVI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(products, "onednn_pays", lambda: False)
+    monkeypatch.setattr(matmul, "onednn_pays", lambda: False)
     losses: list[Epoch] = []
     model = train_scvi(training_data(prepared), FAST_SCVI, callback=ProgressCallback(losses.append, lambda _: None))
     np.testing.assert_allclose(latent(model), latent(fast_scvi), rtol=0, atol=1e-2)
@@ -370,8 +370,8 @@ def test_gradients_from_another_core_are_the_same(fast_scvi: scvi.model.SCVI, mo
     parameters = [p for p in model.module.parameters() if p.requires_grad]
     found = []
     for most_cores in (1, 2):
-        monkeypatch.setattr(cores, "MOST_CORES", most_cores)
-        monkeypatch.setattr(cores.processes, "n_cores", lambda: 2)
+        monkeypatch.setattr(parallel, "MOST_CORES", most_cores)
+        monkeypatch.setattr(parallel.processes, "n_cores", lambda: 2)
         scvi.settings.seed = 0
         task = ScanviTask(model.module, ResidentCounts.of_model(model), rows, rows[:0], n_samples_per_label=9)
         task.begin_epoch(batch_size=64)

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.errors import SettingsError
+from labeltransfer.models.fast.loop import Task, train
 from labeltransfer.models.progress import Epoch, ProgressCallback
-from labeltransfer.models.speed import Task, train
 from labeltransfer.presets import Pace
 
 Split = list[np.ndarray]

@@ -11,16 +11,16 @@ from typing import Any, Literal
 import anndata as ad
 import numpy as np
 
-import labeltransfer.models.lean  # noqa: F401  imports scvi-tools in less time than it takes by itself
+import labeltransfer.models.import_scvi  # noqa: F401  imports scvi-tools in less time than it takes by itself
 
 # isort: split
 import scvi
 
+from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.tasks import ScviTask
 from labeltransfer.models.fit import fit, fit_fast, to_accelerator
 from labeltransfer.models.progress import ProgressCallback
-from labeltransfer.models.resident import ResidentCounts
 from labeltransfer.models.split import stratified_split
-from labeltransfer.models.tasks import ScviTask
 from labeltransfer.params import IntegrateParams
 from labeltransfer.presets import FOR_MAPPING, scvi_pace
 

@@ -12,12 +12,12 @@ import scvi
 from scvi.dataloaders import SemiSupervisedDataLoader, SemiSupervisedDataSplitter
 from scvi.train._callbacks import SubSampleLabels
 
+from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.tasks import ScanviTask
 from labeltransfer.models.fit import fit, fit_fast, to_accelerator
 from labeltransfer.models.integrate import Accelerator
 from labeltransfer.models.progress import ProgressCallback
-from labeltransfer.models.resident import ResidentCounts
 from labeltransfer.models.split import choose_split, ends_alone, stratified_split
-from labeltransfer.models.tasks import ScanviTask
 from labeltransfer.params import UNKNOWN, TransferParams
 from labeltransfer.presets import scanvi_pace
 

@@ -38,8 +38,8 @@ def prepare_mapped(job: "Job", folder: Path) -> None:
 def map_labels(job: "Job", folder: Path) -> None:
     """Map the query with the reference's scANVI: ``model``, ``latent.npy``, ``soft.parquet`` and ``held_out.npy``."""
     from labeltransfer.models.integrate import latent
-    from labeltransfer.models.label import stream_soft
-    from labeltransfer.models.mapping import map_onto
+    from labeltransfer.models.map_onto import map_onto
+    from labeltransfer.models.predict import stream_soft
     from labeltransfer.models.transfer import soft_predictions
 
     adata = training_data(job.run.artefact("prepare", "prepared.h5ad"), side="query")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from labeltransfer.classifiers import second_opinion
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
-from labeltransfer.models import second_opinion
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results import alarm, distance, opinions
 from labeltransfer.results.confidence import calibrated

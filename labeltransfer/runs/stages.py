@@ -64,7 +64,7 @@ def _integrate(job: Job, folder: Path) -> None:
 
     from labeltransfer.data.prepare.prepared import all_counts, n_untrained, training_data
     from labeltransfer.models.integrate import latent, train_scvi
-    from labeltransfer.models.label import stream_latent
+    from labeltransfer.models.predict import stream_latent
     from labeltransfer.training_labels import training_labels
 
     prepared = job.run.artefact("prepare", "prepared.h5ad")
@@ -90,7 +90,7 @@ def _transfer(job: Job, folder: Path) -> None:
 
     from labeltransfer.data.prepare.prepared import all_counts, n_untrained, trained_rows, training_data
     from labeltransfer.models.integrate import latent, load_scvi
-    from labeltransfer.models.label import stream_soft
+    from labeltransfer.models.predict import stream_soft
     from labeltransfer.models.transfer import held_out_cells, soft_predictions, train_scanvi
     from labeltransfer.training_labels import training_labels
 

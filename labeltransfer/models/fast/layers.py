@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from labeltransfer.models.normalise import FINEST, fits, normalised
+from labeltransfer.models.fast.normalise import FINEST, fits, normalised
 
 
 def through(

@@ -13,8 +13,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from labeltransfer.models import compiled
-from labeltransfer.models.likelihood import Counts
+from labeltransfer.models.fast import compiled
+from labeltransfer.models.fast.likelihood import Counts
 
 
 @dataclass(frozen=True)

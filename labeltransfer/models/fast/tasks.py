@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labeltransfer.models.objective import classification_loss, scanvi_loss, scvi_terms
-from labeltransfer.models.resident import ResidentCounts
-from labeltransfer.models.speed import shuffled_steps
+from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.loop import shuffled_steps
+from labeltransfer.models.fast.objective import classification_loss, scanvi_loss, scvi_terms
 
 
 class ScviTask:

@@ -19,7 +19,7 @@ from numba import njit
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from labeltransfer.models.compiled import LOOP, compiled_and_kept
+from labeltransfer.models.fast.compiled import LOOP, compiled_and_kept
 
 FINEST = 2**16
 """Rates of dropout are taken to one part in so many."""

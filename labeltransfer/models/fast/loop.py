@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from labeltransfer.errors import RunError
-from labeltransfer.models.adam import Adam
-from labeltransfer.models.memory import kept_memory
-from labeltransfer.models.products import faster_products
+from labeltransfer.models.fast.adam import Adam
+from labeltransfer.models.fast.matmul import faster_products
+from labeltransfer.models.fast.memory import kept_memory
 from labeltransfer.models.progress import Epoch, Stopped
 from labeltransfer.presets import Pace
 

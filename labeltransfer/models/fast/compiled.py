@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labeltransfer.models.likelihood import EPS, TINY, Counts, Likelihood
+from labeltransfer.models.fast.likelihood import EPS, TINY, Counts, Likelihood
 
 # Sums may be taken in any order; numbers that are none stay so, for a loss must not hide them. ``normalise`` takes LOOP
 # too, and numba does not notice a change of it there: whoever makes one touches that file as well.

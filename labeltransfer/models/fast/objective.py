@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labeltransfer.models.cores import Differentiated
-from labeltransfer.models.heads import negative_log_likelihood
-from labeltransfer.models.layers import both, through
-from labeltransfer.models.resident import Cells
+from labeltransfer.models.fast.decoder import negative_log_likelihood
+from labeltransfer.models.fast.device_counts import Cells
+from labeltransfer.models.fast.layers import both, through
+from labeltransfer.models.fast.parallel import Differentiated
 
 CLASSIFICATION_RATIO = 50
 """Weight of scANVI's classification loss, scvi-tools' default."""

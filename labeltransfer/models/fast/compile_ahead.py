@@ -1,4 +1,4 @@
-"""Compile training's loops ahead and keep them: ``python -m labeltransfer.models.loops``, part of the installation.
+"""Compile the training loops ahead: ``python -m labeltransfer.models.fast.compile_ahead``, part of the installation.
 
 It spares the first training some seconds. And in the process that compiles them they call one another where a kept loop
 has the other within it, which adds in another order: that training would differ in its last digits from all later ones.
@@ -9,9 +9,9 @@ import scipy.sparse as sp
 import torch
 from torch import nn
 
-from labeltransfer.models import compiled
-from labeltransfer.models.normalise import normalised
-from labeltransfer.models.resident import ResidentCounts
+from labeltransfer.models.fast import compiled
+from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.normalise import normalised
 
 
 def compile_loops() -> None:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from labeltransfer.models import compiled
-from labeltransfer.models.cores import Aside, n_cores, ready
-from labeltransfer.models.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
+from labeltransfer.models.fast import compiled
+from labeltransfer.models.fast.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
+from labeltransfer.models.fast.parallel import Aside, n_cores, ready
 
 BLOCK = 64
 """Cells at a time: with 2,000 genes half a megabyte an array."""

@@ -1,0 +1,1 @@
+"""Classifiers next to scANVI: one contract, a voter a file."""

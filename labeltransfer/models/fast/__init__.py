@@ -1,0 +1,1 @@
+"""Our training loop for scVI and scANVI, which leaves ordinary scvi-tools models."""
