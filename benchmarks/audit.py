@@ -24,9 +24,9 @@ from benchmarks.pairs import FILES, SHARED, Pair, find_pair
 from benchmarks.report import keep, table
 from labeltransfer.data.prepare.prepared import all_counts, read_genes
 from labeltransfer.params import UNKNOWN
-from labeltransfer.results.audit import Audit, audit
-from labeltransfer.results.audit_evidence import FEWEST_CELLS
-from labeltransfer.results.cells import read_cells
+from labeltransfer.results.audit.audit import Audit, audit
+from labeltransfer.results.audit.evidence import FEWEST_CELLS
+from labeltransfer.results.scores.read_cells import read_cells
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store
 

@@ -21,7 +21,8 @@ from benchmarks.finished_runs import finished_run
 from benchmarks.pages import Spent, click, milliseconds, spent, visit
 from benchmarks.report import keep, spread, table
 from labeltransfer.params import Side
-from labeltransfer.results import evaluate, pair
+from labeltransfer.results.scores import evaluate
+from labeltransfer.results.tile import groups
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import default_store
 from pages.shared import cached, cached_pairs
@@ -74,7 +75,7 @@ def measured(run: Run) -> Iterator[tuple[str, list[Spent]]]:
 
 def compare(run: Run, observed: str, predicted: str) -> None:
     """Compare the genes of a tile, as its page does at first."""
-    source = pair.best_source(cached.cells(run), SIDE, observed, predicted)
+    source = groups.best_source(cached.cells(run), SIDE, observed, predicted)
     cached_pairs.genes_of(run, SIDE, observed, predicted, source)
 
 
@@ -102,7 +103,8 @@ def main() -> None:
     header = ("cells", "shared genes", "what", "tries", "ms", "computing, ms")
     text = (
         f"Median (smallest to largest), each click on a tile not seen before; {N_CHOSEN:,} chosen genes are compared "
-        f"in at most {pair.MOST_COMPARED} cells of each of three groups. At 16,000 cells a click may take {LIMIT} ms. "
+        f"in at most {groups.MOST_COMPARED} cells of each of three groups. "
+        f"At 16,000 cells a click may take {LIMIT} ms. "
         "*Computing* is the process's own processor time, which other work on the machine does not add to.\n\n"
     )
     keep(TITLE, f"python -m benchmarks.click{' --small' if asked.small else ''}", text + table(header, found))

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 
 from labeltransfer.data.demo.states import PROGRAMMES, STATES
 from labeltransfer.params import UNKNOWN, RunParams, SideParams
-from labeltransfer.results import evaluate
-from labeltransfer.results.opinions import consensus_soft, opinion_table
+from labeltransfer.results.scores import evaluate
+from labeltransfer.results.trust.consensus import consensus_soft, opinion_table
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import Store
 from labeltransfer.storage.files import write_json

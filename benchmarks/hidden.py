@@ -26,7 +26,7 @@ from benchmarks.pairs import PAIRS, SHARED, Pair, find_pair
 from benchmarks.report import keep, spread, table
 from labeltransfer.params import RunParams
 from labeltransfer.presets import PRESETS
-from labeltransfer.results.hidden import hidden_report
+from labeltransfer.results.trust.hidden_label import hidden_report
 from labeltransfer.runs.sisters import hiding_params
 from labeltransfer.runs.store import Store
 from labeltransfer.runs.worker import work

@@ -25,8 +25,8 @@ from benchmarks.report import keep, table
 from benchmarks.visitor import Visitor, wait_until
 from labeltransfer.data.demo.simulate import demo_params, simulate
 from labeltransfer.params import IntegrateParams
-from labeltransfer.results import evaluate
-from labeltransfer.results.cells import read_cells
+from labeltransfer.results.scores import evaluate
+from labeltransfer.results.scores.read_cells import read_cells
 from labeltransfer.runs import executors
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import Store

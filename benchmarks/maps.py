@@ -28,7 +28,7 @@ from benchmarks.pairs import find_pair, load
 from benchmarks.report import keep, spread, table
 from labeltransfer.presets import PRESETS
 from labeltransfer.processes import WAITING
-from labeltransfer.results.embed import mde, n_embedded
+from labeltransfer.results.maps.embed import mde, n_embedded
 from labeltransfer.runs.devices import peak_memory
 
 SETTINGS: dict[str, Any] = {"embedding_dim": 2, "repulsive_fraction": 0.7, "n_neighbors": 15}

@@ -23,8 +23,8 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks.finished_runs import finished_run
 from benchmarks.report import keep, spread, table
-from labeltransfer.results import evaluate
-from labeltransfer.results.display import MOST_DRAWN
+from labeltransfer.results.maps.sampling import MOST_DRAWN
+from labeltransfer.results.scores import evaluate
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import default_store
 from pages.shared import cached

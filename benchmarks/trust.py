@@ -26,7 +26,7 @@ import pandas as pd
 from benchmarks.pairs import FILES, find_pair
 from benchmarks.report import keep, spread, table
 from labeltransfer.data.demo.simulate import LABELS_KEY, LENGTHS, QUERY, REFERENCE, simulate
-from labeltransfer.results.confidence import N_BINS, Reliability, reliability, risk_coverage
+from labeltransfer.results.trust.confidence import N_BINS, Reliability, reliability, risk_coverage
 
 ECE_DRAWS = 200
 """Draws that the calibration error by chance alone is the mean of."""

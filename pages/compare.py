@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.params import Side
-from labeltransfer.results import figures, matrix
-from labeltransfer.results.evaluate import Normalize
+from labeltransfer.results.figures import charts, confusion
+from labeltransfer.results.scores.evaluate import Normalize
 from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.audit_view import audit_section
@@ -80,13 +80,13 @@ def show_unlabelled(run: Run, query: pd.DataFrame) -> None:
     with left:
         st.subheader("Composition", anchor=False, help="Query cells by predicted label.")
         st.altair_chart(
-            figures.composition_chart(query, cached.colours(run)), alt="Bars of query cells by predicted label"
+            charts.composition_chart(query, cached.colours(run)), alt="Bars of query cells by predicted label"
         )
     with right:
         st.subheader(
             "Confidence", anchor=False, help="scANVI's probability of the predicted label, over all query cells."
         )
-        st.altair_chart(figures.confidence_chart(query), alt="Histogram of the confidence of query cells")
+        st.altair_chart(charts.confidence_chart(query), alt="Histogram of the confidence of query cells")
     by_label = query.assign(sure=query["confidence"] >= 0.9).groupby("predicted_label", observed=True)
     table = pd.DataFrame(
         {
@@ -183,7 +183,7 @@ with catching():
         "saves it as PNG.",
     )
     what = {"observed": "per cent of a row's cells", "predicted": "per cent of a column's cells", "none": "cells"}
-    written = table["predicted_label"].nunique() <= matrix.MOST_COLUMNS_WITH_TEXT
+    written = table["predicted_label"].nunique() <= confusion.MOST_COLUMNS_WITH_TEXT
     st.caption(
         f"Rows: observed label. Columns: predicted label. {'Numbers' if written else 'On hover'}: {what[normalize]}. "
         "Click a tile to see its cells."

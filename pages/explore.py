@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from labeltransfer.errors import RunError
-from labeltransfer.results import maps
-from labeltransfer.results.evaluate import OBS_PREFIX
+from labeltransfer.results.figures import scatter
+from labeltransfer.results.scores.evaluate import OBS_PREFIX
 from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
@@ -20,7 +20,7 @@ from pages.shared.on_demand import on_demand_section
 from pages.shared.trust_view import agreement_columns, alarm_banner, trust_section
 from pages.shared.words import plain
 
-BASES: dict[maps.Basis, str] = {"scanvi": "scANVI", "scvi": "scVI"}
+BASES: dict[scatter.Basis, str] = {"scanvi": "scANVI", "scvi": "scVI"}
 VIEWS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     # cells shown, panels
     "Side by side": (("reference", "query"), ("reference", "query")),
@@ -70,7 +70,7 @@ def gene_names(run: Run) -> tuple[Sequence[str], int]:
 
 @st.cache_resource(max_entries=12, show_spinner="Drawing the map …")
 def draw(
-    _run: Run, run_id: str, stamp: int, basis: maps.Basis, view: str, column: str, gene: str, names: bool, dark: bool
+    _run: Run, run_id: str, stamp: int, basis: scatter.Basis, view: str, column: str, gene: str, names: bool, dark: bool
 ) -> go.Figure:
     """The figure, kept for everybody; it depends on the settings above it alone, so that a selection in it stays."""
     sides, panels = VIEWS[view]
@@ -84,9 +84,9 @@ def draw(
     elif gene:
         limits = (0.0, max(float(colour.max()), 0.1))
     elif pd.api.types.is_numeric_dtype(colour):
-        limits = maps.value_range(colour.iloc[shown])
+        limits = scatter.value_range(colour.iloc[shown])
     part, colour = cells.iloc[drawn], colour.iloc[drawn]
-    return maps.scatter(
+    return scatter.scatter(
         part,
         colour.rename(next((k for k, v in COLUMNS.items() if v == column), gene or column)),
         basis=basis,
@@ -163,7 +163,7 @@ with catching():
     shown = cached.side_rows(run, VIEWS[view][0])
     n_shown, n_drawn = len(shown), len(cached.drawn_rows(run, VIEWS[view][0], options[chosen]))
     is_sample = n_drawn < n_shown
-    can_select = n_drawn <= maps.LASSO_LIMIT
+    can_select = n_drawn <= scatter.LASSO_LIMIT
     event: Any = st.plotly_chart(
         draw(run, run.id, stamp, basis, view, options[chosen], gene, names, dark=st.context.theme.type == "dark"),
         key=f"explore-map-{run.id}-{view}",
@@ -194,7 +194,7 @@ with catching():
         )
     else:
         st.caption(
-            f"{n_drawn:,} cells are drawn, and the lasso works up to {maps.LASSO_LIMIT:,}: show one side alone, or "
+            f"{n_drawn:,} cells are drawn, and the lasso works up to {scatter.LASSO_LIMIT:,}: show one side alone, or "
             "choose cells by label on the Compare and Export pages."
         )
     if gene:

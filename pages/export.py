@@ -7,10 +7,11 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.errors import RunError
-from labeltransfer.results import export, figures
-from labeltransfer.results.maps import Basis
-from labeltransfer.results.rejection import FARTHEST
-from labeltransfer.results.safe_csv import to_csv
+from labeltransfer.results.export import predictions
+from labeltransfer.results.export.safe_csv import to_csv
+from labeltransfer.results.figures import charts
+from labeltransfer.results.figures.scatter import Basis
+from labeltransfer.results.trust.rejection import FARTHEST
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.supplement import ANNOTATED, report_html, run_models, script_of
 from pages.shared import cached, cached_pairs
@@ -59,7 +60,7 @@ def show_predictions(run: Run) -> None:
     )
     edits = cached_pairs.edits(run)
     rule, label = rejection_rule(run), "predicted_label" if method == "scanvi" else f"{method}_label"
-    offered = partial(export.predictions, cells, run.id, rule=rule, label=label, edits=edits)
+    offered = partial(predictions.predictions, cells, run.id, rule=rule, label=label, edits=edits)
     keep = cells["confidence"].to_numpy()[query] >= least
     if wanted:
         keep &= cells["predicted_label"].isin(wanted).to_numpy()[query]
@@ -159,7 +160,7 @@ def show_annotated(run: Run) -> None:
 
 def models_zip(target: Path, folders: dict[str, Path]) -> bytes:
     """Content of the zip, which is made once."""
-    return (target if target.exists() else export.zip_models(target, folders)).read_bytes()
+    return (target if target.exists() else predictions.zip_models(target, folders)).read_bytes()
 
 
 def show_figures(run: Run) -> None:
@@ -191,14 +192,14 @@ def show_figures(run: Run) -> None:
 def map_html(run: Run, basis: Basis, column: str) -> str:
     """Both sides' map as one HTML page."""
     cells = cached.cells(run)
-    figure = figures.scatter(cells, cells[column], basis=basis, colours=cached.colours(run), names=cells[column])
+    figure = charts.scatter(cells, cells[column], basis=basis, colours=cached.colours(run), names=cells[column])
     return figure.to_html(include_plotlyjs=True)
 
 
 def confusion_html(run: Run) -> str:
     """The query's confusion matrix as one HTML page."""
     table = cached.confusion(run, side="query", normalize="observed")
-    return figures.confusion_heatmap(table, title=f"Query cells, run {run.id}").to_html(include_plotlyjs=True)
+    return charts.confusion_heatmap(table, title=f"Query cells, run {run.id}").to_html(include_plotlyjs=True)
 
 
 guard()

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.params import RunParams
-from labeltransfer.results.alarm import judge
-from labeltransfer.results.evaluate import CONSENSUS, METHODS, method_scores
-from labeltransfer.results.opinions import best_method, consensus_soft, held_out_report, opinion_table
+from labeltransfer.results.scores.evaluate import CONSENSUS, METHODS, method_scores
+from labeltransfer.results.trust.alarm import judge
+from labeltransfer.results.trust.consensus import best_method, consensus_soft, held_out_report, opinion_table
 from labeltransfer.runs import checksums
 from labeltransfer.runs.reference_card import Card, mapping_settings
 from labeltransfer.runs.run import Run

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labeltransfer.results.alarm import judge, mixing
+from labeltransfer.results.trust.alarm import judge, mixing
 
 N_REFERENCE, N_QUERY = 200, 400
 IS_QUERY = np.arange(N_REFERENCE + N_QUERY) >= N_REFERENCE

@@ -9,8 +9,8 @@ import pytest
 import scipy.sparse as sp
 
 from labeltransfer.errors import RunError, SettingsError
-from labeltransfer.results import relabel
-from labeltransfer.results.audit import COLUMNS, Audit, audit
+from labeltransfer.results.audit import relabel
+from labeltransfer.results.audit.audit import COLUMNS, Audit, audit
 
 LABELS = ["B cell", "NK cell", "T cell", "granulocyte", "macrophage", "HSC"]
 N_GENES = 240

@@ -32,7 +32,7 @@ from browser import (
 from made import unseal
 from playwright.sync_api import Browser, Page, expect
 
-from labeltransfer.results import evaluate
+from labeltransfer.results.scores import evaluate
 from labeltransfer.runs.store import SHIPPED, Store
 
 pytestmark = [

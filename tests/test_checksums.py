@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
-from labeltransfer.results.cells import read_cells
+from labeltransfer.results.scores.read_cells import read_cells
 from labeltransfer.runs import checksums
 from labeltransfer.runs.checksums import damaged_files, require_whole, seal
 from labeltransfer.runs.run import Run, Status

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 
-from labeltransfer.results.confidence import (
+from labeltransfer.results.trust.confidence import (
     FEWEST,
     calibrated,
     cross_calibrated,

@@ -10,10 +10,10 @@ import pytest
 
 from labeltransfer.errors import LabelTransferError, RunError, SettingsError
 from labeltransfer.params import RunParams, SideParams
-from labeltransfer.results import export
-from labeltransfer.results.edits import Edit, deciding, final_labels
-from labeltransfer.results.rejection import Rule
-from labeltransfer.results.safe_csv import to_csv
+from labeltransfer.results.export import predictions
+from labeltransfer.results.export.safe_csv import to_csv
+from labeltransfer.results.scores.final_labels import Edit, deciding, final_labels
+from labeltransfer.results.trust.rejection import Rule
 from labeltransfer.runs.edits import add_edit, can_edit, edits_file, read_edits, undo_edit
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import default_store, find_run
@@ -71,27 +71,27 @@ def test_each_action_gives_its_label_and_the_last_edit_decides(cells: pd.DataFra
 
 
 def test_the_export_has_the_outcome_beside_predictions_that_stay(cells: pd.DataFrame) -> None:
-    before = export.predictions(cells, "r")
+    before = predictions.predictions(cells, "r")
     assert "final_label" not in before
-    after = export.predictions(cells, "r", edits=[edit(rows=(2, 0))])
+    after = predictions.predictions(cells, "r", edits=[edit(rows=(2, 0))])
     assert after["predicted_label"].tolist() == before["predicted_label"].tolist()
     assert after["final_label"].tolist() == ["NK", "B", "B", "T"]
     assert list(after.columns[-5:]) == ["final_label", "edit", "edit_action", "edited_by", "run_id"]
     rows = np.array([0, 2, 5])
-    chosen = export.predictions(cells, "r", rows=rows, edits=[edit(rows=(2, 0))])
+    chosen = predictions.predictions(cells, "r", rows=rows, edits=[edit(rows=(2, 0))])
     assert chosen[["cell_id", "final_label"]].values.tolist() == [["c2", "NK"], ["c5", "T"]]
-    both = export.predictions(cells, "r", side=None, rows=rows, edits=[edit(rows=(2, 0))])
+    both = predictions.predictions(cells, "r", side=None, rows=rows, edits=[edit(rows=(2, 0))])
     assert both["final_label"].tolist() == ["NK", "NK", "T"]
 
 
 def test_an_edit_outweighs_rejection_and_the_rest_is_as_rejected(cells: pd.DataFrame) -> None:
-    table = export.predictions(cells, "r", rule=Rule(confidence=0.65), edits=[edit("accept", "B", (2,))])
+    table = predictions.predictions(cells, "r", rule=Rule(confidence=0.65), edits=[edit("accept", "B", (2,))])
     assert table["predicted_label"].tolist() == ["Unknown", "Unknown", "B", "T"]
     assert table["final_label"].tolist() == ["B", "Unknown", "B", "T"]
 
 
 def test_a_label_that_a_spreadsheet_would_run_is_escaped(cells: pd.DataFrame) -> None:
-    text = to_csv(export.predictions(cells, "r", edits=[edit(label="=1+1", rows=(2,), name="@x")]))
+    text = to_csv(predictions.predictions(cells, "r", edits=[edit(label="=1+1", rows=(2,), name="@x")]))
     assert "'=1+1,'@x,relabel" in text
 
 

@@ -9,7 +9,7 @@ import pytest
 from made import opinions_of
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from labeltransfer.results import evaluate
+from labeltransfer.results.scores import evaluate
 
 QUERY = [  # observed, predicted
     ("B", "B"),

@@ -13,8 +13,9 @@ import scipy.sparse as sp
 from made import opinions_of
 
 from labeltransfer.errors import RunError
-from labeltransfer.results import evaluate, export, safe_csv
-from labeltransfer.results.safe_csv import to_csv
+from labeltransfer.results.export import predictions, safe_csv
+from labeltransfer.results.export.safe_csv import to_csv
+from labeltransfer.results.scores import evaluate
 from labeltransfer.storage import sparse
 
 LABELS = ["B", "T/NK"]
@@ -63,7 +64,7 @@ def cells(prepared: Path, soft: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(target: Path, prepared: Path, cells: pd.DataFrame, soft: pd.DataFrame) -> ad.AnnData:
-    export.write_annotated(
+    predictions.write_annotated(
         target,
         prepared=prepared,
         cells=cells,
@@ -77,15 +78,15 @@ def write(target: Path, prepared: Path, cells: pd.DataFrame, soft: pd.DataFrame)
 
 
 def test_predictions_hold_a_row_per_query_cell_with_the_run(cells: pd.DataFrame) -> None:
-    frame = export.predictions(cells, "run-1")
+    frame = predictions.predictions(cells, "run-1")
     assert list(frame.columns[:4]) == ["cell_id", "predicted_label", "confidence", "observed_label"]
     assert list(frame["cell_id"]) == ["cell3", "cell4", "cell5"]
     assert set(frame["run_id"]) == {"run-1"}
-    assert len(export.predictions(cells, "run-1", side=None)) == 6
+    assert len(predictions.predictions(cells, "run-1", side=None)) == 6
 
 
 def test_csv_reads_back_as_it_was(cells: pd.DataFrame) -> None:
-    back = pd.read_csv(io.StringIO(to_csv(export.predictions(cells, "run-1"))))
+    back = pd.read_csv(io.StringIO(to_csv(predictions.predictions(cells, "run-1"))))
     assert list(back["predicted_label"]) == ["B", "T/NK", "T/NK"]
     assert back["observed_label"].isna().tolist() == [False, True, False]
     assert np.allclose(back["confidence"], [0.7, 0.6, 0.9])
@@ -160,7 +161,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export, "write_table", full)
+    monkeypatch.setattr(predictions, "write_table", full)
     with pytest.raises(RunError, match="free some space"):
         write(tmp_path / "out" / "annotated.h5ad", prepared, cells, soft)
     assert list((tmp_path / "out").iterdir()) == []
@@ -170,7 +171,7 @@ def test_models_go_into_one_zip_by_name(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.pt").write_text(name)
-    target = export.zip_models(
+    target = predictions.zip_models(
         tmp_path / "exports" / "models.zip", {"scvi_model": tmp_path / "a", "scanvi_model": tmp_path / "b"}
     )
     with zipfile.ZipFile(target) as archive:
@@ -182,4 +183,4 @@ def test_models_go_into_one_zip_by_name(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="choose another folder"):
-        export.zip_models(tmp_path / "file" / "models.zip", {})
+        predictions.zip_models(tmp_path / "file" / "models.zip", {})

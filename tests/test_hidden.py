@@ -10,9 +10,9 @@ import pytest
 
 from labeltransfer.errors import LabelTransferError, SettingsError
 from labeltransfer.params import RunParams
-from labeltransfer.results import hidden
-from labeltransfer.results.evaluate import metrics, reference_labels
-from labeltransfer.results.rejection import Rule
+from labeltransfer.results.scores.evaluate import metrics, reference_labels
+from labeltransfer.results.trust import hidden_label
+from labeltransfer.results.trust.rejection import Rule
 from labeltransfer.runs.deliver import annotated, deliver
 from labeltransfer.runs.pipeline import reusable_stages, stage_keys
 from labeltransfer.runs.sisters import hiding_params, hiding_runs
@@ -104,7 +104,7 @@ def test_settings_from_before_hidden_labels_are_still_read() -> None:
 
 
 def test_swallowed_counts_the_hidden_cells_of_the_reference_alone(cells: pd.DataFrame) -> None:
-    table = hidden.swallowed(cells, "C")
+    table = hidden_label.swallowed(cells, "C")
     assert table["predicted_label"].tolist() == ["A", "B"]
     assert table["n_cells"].tolist() == [7, 3]
     assert table["share"].tolist() == [0.7, 0.3]
@@ -113,23 +113,23 @@ def test_swallowed_counts_the_hidden_cells_of_the_reference_alone(cells: pd.Data
 
 
 def test_a_rule_is_judged_on_hidden_cells_and_on_held_out_others(cells: pd.DataFrame) -> None:
-    caught = hidden.catch(cells, "C", Rule(confidence=0.035, distance=99.5))
+    caught = hidden_label.catch(cells, "C", Rule(confidence=0.035, distance=99.5))
     assert (caught.n_hidden, caught.n_hidden_rejected) == (10, 6)  # three unsure, three far
     assert caught.caught == 0.6
     assert (caught.n_others, caught.n_others_rejected) == (100, 4)  # .001, .011, .021 and .031
     cells.loc[:49, "held_out"] = False
-    assert hidden.catch(cells, "C", Rule()).n_others == 50
+    assert hidden_label.catch(cells, "C", Rule()).n_others == 50
 
 
 @pytest.mark.parametrize("by", ["confidence", "distance", "both"])
 @pytest.mark.parametrize("loss", [0.0, 0.05, 0.33])
 def test_thresholds_cost_no_more_than_they_may_and_one_step_further_would(
-    cells: pd.DataFrame, by: hidden.By, loss: float
+    cells: pd.DataFrame, by: hidden_label.By, loss: float
 ) -> None:
     rng = np.random.default_rng(1)
     cells["confidence"] = rng.random(len(cells)).astype(np.float32)
     cells["distance_percentile"] = (100 * rng.random(len(cells))).astype(np.float32)
-    caught = hidden.catch(cells, "C", hidden.rule_at_loss(cells, "C", by=by, loss=loss))
+    caught = hidden_label.catch(cells, "C", hidden_label.rule_at_loss(cells, "C", by=by, loss=loss))
     n_most = int(loss * N_OTHERS)
     assert caught.n_others_rejected <= n_most
     assert caught.n_others_rejected >= (n_most if by != "both" else n_most - 1)
@@ -138,21 +138,21 @@ def test_thresholds_cost_no_more_than_they_may_and_one_step_further_would(
 
 
 def test_thresholds_never_look_at_the_hidden_cells(cells: pd.DataFrame) -> None:
-    before = hidden.rule_at_loss(cells, "C")
+    before = hidden_label.rule_at_loss(cells, "C")
     own = hidden_cells(cells, "C")
     cells.loc[own, "confidence"], cells.loc[own, "distance_percentile"] = 0.99, 1.0
-    assert hidden.rule_at_loss(cells, "C") == before
+    assert hidden_label.rule_at_loss(cells, "C") == before
 
 
 def test_many_equal_values_do_not_cost_more(cells: pd.DataFrame) -> None:
     cells["confidence"] = np.float32(0.9)
-    assert hidden.catch(cells, "C", hidden.rule_at_loss(cells, "C", by="confidence")).n_others_rejected == 0
+    assert hidden_label.catch(cells, "C", hidden_label.rule_at_loss(cells, "C", by="confidence")).n_others_rejected == 0
 
 
 def test_without_held_out_cells_no_price_can_be_named(cells: pd.DataFrame) -> None:
     cells["held_out"] = False
     with pytest.raises(LabelTransferError, match="No reference cell was held out"):
-        hidden.rule_at_loss(cells, "C")
+        hidden_label.rule_at_loss(cells, "C")
 
 
 def test_a_hidden_label_cannot_be_predicted_and_so_is_not_scored(cells: pd.DataFrame) -> None:

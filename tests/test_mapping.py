@@ -14,7 +14,7 @@ from labeltransfer.data.demo.simulate import LENGTHS, QUERY
 from labeltransfer.data.prepare.onto_reference import gene_finding, prepare_query
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
 from labeltransfer.errors import InputError
-from labeltransfer.results import confidence
+from labeltransfer.results.trust import confidence
 from labeltransfer.runs.deliver import annotated, deliver
 from labeltransfer.runs.library import Library
 from labeltransfer.runs.reference_card import Card

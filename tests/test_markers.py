@@ -11,8 +11,8 @@ from scipy.stats import false_discovery_control, mannwhitneyu
 
 from labeltransfer.data.prepare import prepared
 from labeltransfer.errors import SettingsError
-from labeltransfer.results.dots import dot_chart, dot_table
-from labeltransfer.results.markers import FOLD_OFFSET, compare_groups, rank_sum_test, telling
+from labeltransfer.results.figures.dot_plot import dot_chart, dot_table
+from labeltransfer.results.tile.markers import FOLD_OFFSET, compare_groups, rank_sum_test, telling
 
 
 def sparse(values: object) -> sp.csr_matrix:

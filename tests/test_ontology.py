@@ -12,12 +12,13 @@ import pytest
 from anndata.io import read_elem
 
 from labeltransfer.errors import InputError, RunError
-from labeltransfer.results import levels, ontology, relations
-from labeltransfer.results.evaluate import confusion
-from labeltransfer.results.kinship import NO_KINSHIP
-from labeltransfer.results.matrix import VERDICT_MARKS, confusion_chart
-from labeltransfer.results.mended import BY_HAND, mend_terms, mended_terms, undo_mending
-from labeltransfer.results.ontology import Term, find_term, find_terms, verdict, verdict_column
+from labeltransfer.results.figures.confusion import VERDICT_MARKS, confusion_chart
+from labeltransfer.results.ontology import levels, relations
+from labeltransfer.results.ontology import terms as ontology
+from labeltransfer.results.ontology.broad_terms import NO_KINSHIP
+from labeltransfer.results.ontology.term_overrides import BY_HAND, mend_terms, mended_terms, undo_mending
+from labeltransfer.results.ontology.terms import Term, find_term, find_terms, verdict, verdict_column
+from labeltransfer.results.scores.evaluate import confusion
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -105,7 +106,7 @@ def test_the_ontology_needs_no_network() -> None:
         "import socket\n"
         "def refuse(*args, **kwargs): raise OSError('no network')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "from labeltransfer.results.ontology import find_term\n"
+        "from labeltransfer.results.ontology.terms import find_term\n"
         "print(find_term('T cells').id)\n"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

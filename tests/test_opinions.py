@@ -6,9 +6,9 @@ import pytest
 import scipy.sparse as sp
 
 from labeltransfer.classifiers import second_opinion
-from labeltransfer.results import opinions
-from labeltransfer.results.confidence import calibrated
-from labeltransfer.results.distance import Neighbours, distance_percentile, neighbours
+from labeltransfer.results.trust import consensus as opinions
+from labeltransfer.results.trust.confidence import calibrated
+from labeltransfer.results.trust.distance import Neighbours, distance_percentile, neighbours
 
 NAMES = ["B", "T"]
 

@@ -8,8 +8,8 @@ import pytest
 import streamlit as st
 from test_pages_results import finished_run, page, said
 
-from labeltransfer.results import relabel
-from labeltransfer.results.audit import COLUMNS
+from labeltransfer.results.audit import relabel
+from labeltransfer.results.audit.audit import COLUMNS
 from labeltransfer.runs.run import Run
 
 EMPTY = "No observed label is contradicted by its own cells"

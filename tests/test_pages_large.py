@@ -15,8 +15,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from test_pages_results import N_QUERY, N_REFERENCE, finished_run, page, said
 
-from labeltransfer.results import display, evaluate
-from labeltransfer.results.cells import read_cells
+from labeltransfer.results.maps import sampling
+from labeltransfer.results.scores import evaluate
+from labeltransfer.results.scores.read_cells import read_cells
 from labeltransfer.runs.run import Run
 from pages.shared import cached
 
@@ -28,8 +29,8 @@ MOST = 40
 @pytest.fixture
 def run(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """A finished run of more cells than a map draws, of which no group is so small that it must be whole."""
-    monkeypatch.setattr(display, "MOST_DRAWN", MOST)
-    monkeypatch.setattr(display, "WHOLE_GROUP", 2)
+    monkeypatch.setattr(sampling, "MOST_DRAWN", MOST)
+    monkeypatch.setattr(sampling, "WHOLE_GROUP", 2)
     yield finished_run()
     st.cache_data.clear()
     st.cache_resource.clear()
@@ -66,7 +67,7 @@ def points(at: AppTest) -> dict[int, tuple[float, float]]:
 def test_each_drawn_point_carries_the_row_of_its_cell_among_the_shown(
     run: Run, cells: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, view: str, first: int
 ) -> None:
-    monkeypatch.setattr(display, "MOST_DRAWN", 20)
+    monkeypatch.setattr(sampling, "MOST_DRAWN", 20)
     drawn = points(page("explore", run, {"explore-view": view}))
     assert len(drawn) == 20
     shown = cells.iloc[first:].reset_index(drop=True)
@@ -101,7 +102,7 @@ def test_every_label_is_in_the_legend(run: Run, cells: pd.DataFrame) -> None:
 def test_a_lasso_lists_the_drawn_cells_that_it_circles(
     run: Run, cells: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(display, "MOST_DRAWN", 20)
+    monkeypatch.setattr(sampling, "MOST_DRAWN", 20)
     row = sorted(points(page("explore", run, {"explore-view": "Query"})))[-1]
     selected = {"selection": {"points": [{"customdata": row, "x": 0.0, "y": 0.0}]}}
     at = page("explore", run, {"explore-view": "Query", f"explore-map-{run.id}-Query": selected})
@@ -154,7 +155,7 @@ def test_all_cells_of_a_tile_are_on_the_map_and_the_others_are_a_sample(run: Run
 
 
 def test_a_tile_of_very_many_cells_is_drawn_in_part_and_listed_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(display, "MOST_DRAWN", 10)
+    monkeypatch.setattr(sampling, "MOST_DRAWN", 10)
     clicked = {"selection": {"cell": [{"observed_label": "B cell", "predicted_label": "B cell"}]}}
     at = page("compare", run, {f"compare-matrix-{run.id}-query-observed": clicked})
     n_own = len(at.dataframe[0].value)

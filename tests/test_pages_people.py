@@ -11,7 +11,7 @@ from test_pages_results import finished_run
 from test_pages_steps import PAGES, ROOT, labels, press, said
 
 from labeltransfer.params import RunParams, SideParams
-from labeltransfer.results.edits import Edit
+from labeltransfer.results.scores.final_labels import Edit
 from labeltransfer.runs import executors, pipeline
 from labeltransfer.runs.edits import add_edit, read_edits
 from labeltransfer.runs.people import VISIBLE, Person, may_change, may_see

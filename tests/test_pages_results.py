@@ -16,8 +16,9 @@ from made import opinions_of, trust_of, unseal
 from streamlit.testing.v1 import AppTest
 
 from labeltransfer.params import RunParams, SideParams
-from labeltransfer.results import evaluate, maps
-from labeltransfer.results.edits import Edit
+from labeltransfer.results.figures import scatter
+from labeltransfer.results.scores import evaluate
+from labeltransfer.results.scores.final_labels import Edit
 from labeltransfer.runs.edits import add_edit
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import default_store
@@ -178,7 +179,7 @@ def test_a_lasso_on_the_query_alone_lists_query_cells(run: Run) -> None:
 
 
 def test_no_lasso_on_more_cells_than_a_browser_can_send_back(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maps, "LASSO_LIMIT", 10)
+    monkeypatch.setattr(scatter, "LASSO_LIMIT", 10)
     assert "the lasso works up to 10" in said(page("explore", run))
 
 

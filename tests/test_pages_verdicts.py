@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from test_pages_results import finished_run, page, said
 
-from labeltransfer.results.mended import BY_HAND, mended_terms
+from labeltransfer.results.ontology.term_overrides import BY_HAND, mended_terms
 from labeltransfer.runs.run import Run
 
 DEMO = Path(__file__).resolve().parents[1] / "labeltransfer" / "data" / "demo" / "shipped" / "runs" / "demo"

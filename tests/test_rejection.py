@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labeltransfer.results.export import predictions
-from labeltransfer.results.rejection import KEEP_ALL, Rule, readout, rejected
+from labeltransfer.results.export.predictions import predictions
+from labeltransfer.results.trust.rejection import KEEP_ALL, Rule, readout, rejected
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from made import opinions_of, trust_of
 
 from labeltransfer.params import IntegrateParams, PrepareParams, RunParams, SideParams
 from labeltransfer.presets import PRESETS
-from labeltransfer.results import evaluate
-from labeltransfer.results.methods_text import CITATIONS, methods
-from labeltransfer.results.report import Material, render, settings_beside_preset, share
-from labeltransfer.results.report_figures import MOST_CELLS, label_scores, maps
+from labeltransfer.results.report.methods_text import CITATIONS, methods
+from labeltransfer.results.report.render import Material, render, settings_beside_preset, share
+from labeltransfer.results.report.svg_figures import MOST_CELLS, label_scores, maps
+from labeltransfer.results.scores import evaluate
 from labeltransfer.runs.store import find_run
 from labeltransfer.runs.supplement import report_html
 

@@ -14,7 +14,7 @@ import pytest
 from labeltransfer.data.demo.simulate import LENGTHS, QUERY, REFERENCE
 from labeltransfer.params import PrepareParams, RunParams, SideParams
 from labeltransfer.presets import PRESETS, scvi_pace
-from labeltransfer.results.script import epochs_kept, script_settings, script_text
+from labeltransfer.results.report.script import epochs_kept, script_settings, script_text
 from labeltransfer.runs.deliver import deliver
 from labeltransfer.runs.store import default_store, find_run
 from labeltransfer.runs.supplement import script_of

@@ -13,7 +13,7 @@ from test_pages_results import finished_run, said
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
-from labeltransfer.results import stability
+from labeltransfer.results.trust import stability
 from labeltransfer.runs import executors, pipeline, sisters
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.store import default_store

@@ -1,0 +1,1 @@
+"""From predictions to answers: pure functions over arrays and data frames, which write nothing into runs."""

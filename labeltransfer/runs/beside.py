@@ -84,7 +84,7 @@ def _serve(line: Connection, run_folder: Path, device: Device) -> None:
     reporter = Unseen(run)
     with rare_collections():
         import labeltransfer.data.prepare.prepared
-        import labeltransfer.results.layout  # noqa: F401  with torch and pymde: ready before it is asked
+        import labeltransfer.results.maps.layout  # noqa: F401  with torch and pymde: ready before it is asked
 
         while True:
             stage, folder, damaged = line.recv()

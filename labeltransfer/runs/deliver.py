@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.params import UNKNOWN
-from labeltransfer.results import export, hidden
-from labeltransfer.results.edits import deciding, final_labels
-from labeltransfer.results.ontology import Term
-from labeltransfer.results.rejection import Rule
-from labeltransfer.results.relations import label_table
-from labeltransfer.results.safe_csv import to_csv
+from labeltransfer.results.export import predictions as export
+from labeltransfer.results.export.safe_csv import to_csv
+from labeltransfer.results.ontology.relations import label_table
+from labeltransfer.results.ontology.terms import Term
+from labeltransfer.results.scores.final_labels import deciding, final_labels
+from labeltransfer.results.trust import hidden_label
+from labeltransfer.results.trust.rejection import Rule
 from labeltransfer.runs.edits import read_edits
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.supplement import report_html, run_models, script_of
@@ -55,7 +56,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     trust = files.read_json(run.whole_artefact("evaluate", "trust.json"))
     files.write_json(folder / "trust.json", trust)
     shutil.copyfile(run.whole_artefact("evaluate", "audit.csv"), folder / "audit.csv")
-    report = hidden.hidden_report(cells, run.params.hidden_label) if run.params.hidden_label else None
+    report = hidden_label.hidden_report(cells, run.params.hidden_label) if run.params.hidden_label else None
     if report:
         files.write_json(folder / "hidden.json", report)
     shutil.copyfile(cells_file, folder / "cells.parquet")
@@ -102,7 +103,7 @@ def _hidden_lines(report: dict[str, Any]) -> Iterator[str]:
         f"of them {by_confidence['n_hidden_rejected']:,} are rejected by a confidence below "
         f"{by_confidence['rule']['confidence']:.3f}, {by_distance['n_hidden_rejected']:,} by a distance percentile "
         f"beyond {by_distance['rule']['distance']:.1f}, {judged['n_hidden_rejected']:,} by thresholds on both, each "
-        f"at the loss of at most {hidden.LOSS:.0%} of {judged['n_others']:,} held-out cells of other labels"
+        f"at the loss of at most {hidden_label.LOSS:.0%} of {judged['n_others']:,} held-out cells of other labels"
     )
 
 

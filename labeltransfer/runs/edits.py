@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from labeltransfer.errors import LabelTransferError, RunError
-from labeltransfer.results.edits import Edit
+from labeltransfer.results.scores.final_labels import Edit
 from labeltransfer.runs.run import Run
 from labeltransfer.runs.store import SHIPPED
 from labeltransfer.storage import files

@@ -10,9 +10,10 @@ import pandas as pd
 from labeltransfer.classifiers import second_opinion
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
 from labeltransfer.params import UNKNOWN
-from labeltransfer.results import alarm, distance, opinions
-from labeltransfer.results.confidence import calibrated
-from labeltransfer.results.evaluate import CONSENSUS
+from labeltransfer.results.scores.evaluate import CONSENSUS
+from labeltransfer.results.trust import alarm, distance
+from labeltransfer.results.trust import consensus as opinions
+from labeltransfer.results.trust.confidence import calibrated
 from labeltransfer.runs.run import Run
 from labeltransfer.storage import files
 from labeltransfer.training_labels import training_labels

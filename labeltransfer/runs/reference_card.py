@@ -10,7 +10,7 @@ import pandas as pd
 
 from labeltransfer.data.prepare.prepared import read_columns, read_genes
 from labeltransfer.params import MappingParams, RunParams
-from labeltransfer.results.opinions import held_out_report
+from labeltransfer.results.trust.consensus import held_out_report
 from labeltransfer.runs.run import Run
 from labeltransfer.settings import run_params
 from labeltransfer.storage import files

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
-from labeltransfer.results import ontology, relations
-from labeltransfer.results.audit import audit
-from labeltransfer.results.evaluate import cell_table, method_scores, metrics, reference_labels
-from labeltransfer.results.relabel import write_audit
+from labeltransfer.results.audit.audit import audit
+from labeltransfer.results.audit.relabel import write_audit
+from labeltransfer.results.ontology import relations
+from labeltransfer.results.ontology import terms as ontology
+from labeltransfer.results.scores.evaluate import cell_table, method_scores, metrics, reference_labels
 from labeltransfer.runs.run import Run
 from labeltransfer.storage import files
 from labeltransfer.training_labels import hidden_cells

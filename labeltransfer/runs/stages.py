@@ -127,7 +127,7 @@ def embed_latent(source: str) -> Callable[[Job, Path], None]:
         import numpy as np
 
         from labeltransfer.data.prepare.prepared import read_cells
-        from labeltransfer.results.embed import mde, n_embedded
+        from labeltransfer.results.maps.embed import mde, n_embedded
 
         points = np.load(job.run.artefact(source, "latent.npy"))
         n_first, strata, how = n_embedded(len(points)), None, " in two dimensions"

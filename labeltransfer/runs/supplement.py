@@ -12,12 +12,12 @@ import pandas as pd
 
 from labeltransfer.data.genes.lengths import TUTORIAL_URL
 from labeltransfer.errors import RunError
-from labeltransfer.results import export
-from labeltransfer.results.cells import read_cells
-from labeltransfer.results.rejection import Rule
-from labeltransfer.results.report import Material, render
-from labeltransfer.results.safe_csv import csv_blocks
-from labeltransfer.results.script import script_text
+from labeltransfer.results.export import predictions
+from labeltransfer.results.export.safe_csv import csv_blocks
+from labeltransfer.results.report.render import Material, render
+from labeltransfer.results.report.script import script_text
+from labeltransfer.results.scores.read_cells import read_cells
+from labeltransfer.results.trust.rejection import Rule
 from labeltransfer.runs.checksums import require_whole
 from labeltransfer.runs.edits import read_edits
 from labeltransfer.runs.pipeline import stages_of
@@ -101,7 +101,7 @@ def write_supplement(run: Run, target: Path) -> None:
         The disk or the folder does not take the file, or something of the run is damaged.
     """
     with (
-        export.built_aside(target) as building,
+        predictions.built_aside(target) as building,
         zipfile.ZipFile(building, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
     ):
         for stage in run.stage_keys():  # what the run lacks is left out, what is damaged never
@@ -109,7 +109,7 @@ def write_supplement(run: Run, target: Path) -> None:
         rule = Rule(confidence=run.params.reject_below or 0.0)
         cells = read_cells(run.artefact("evaluate", "cells.parquet"))
         with archive.open("predictions.csv", "w", force_zip64=True) as file:
-            table = export.predictions(cells, run.id, rule=rule, edits=read_edits(run))
+            table = predictions.predictions(cells, run.id, rule=rule, edits=read_edits(run))
             for block in csv_blocks(table):
                 file.write(block.encode())
         archive.writestr("report.html", report_html(run))

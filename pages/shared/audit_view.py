@@ -8,8 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.errors import RunError
-from labeltransfer.results import display, figures, relabel
-from labeltransfer.results.safe_csv import to_csv
+from labeltransfer.results.audit import relabel
+from labeltransfer.results.export.safe_csv import to_csv
+from labeltransfer.results.figures import charts
+from labeltransfer.results.maps import sampling
 from labeltransfer.runs.checksums import require_whole
 from labeltransfer.runs.run import Run
 from pages.shared import cached
@@ -117,10 +119,10 @@ def show_suspicion(run: Run, cells: pd.DataFrame, table: pd.DataFrame, row: int)
         return
     left, right = st.columns([2, 3])
     with left:
-        drawn = display.around(cached.drawn_rows(run, ["query", "reference"]), chosen, n_most=display.MOST_DRAWN // 2)
+        drawn = sampling.around(cached.drawn_rows(run, ["query", "reference"]), chosen, n_most=sampling.MOST_DRAWN // 2)
         part = cells.iloc[drawn]
         st.plotly_chart(
-            figures.highlight(
+            charts.highlight(
                 part,
                 chosen[drawn],
                 part["audited_label"],

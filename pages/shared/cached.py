@@ -15,9 +15,11 @@ import streamlit as st
 from labeltransfer.data.prepare import prepared
 from labeltransfer.errors import RunError
 from labeltransfer.params import Side
-from labeltransfer.results import display, evaluate, figures
-from labeltransfer.results.cells import read_cells
-from labeltransfer.results.evaluate import Normalize
+from labeltransfer.results.figures import charts
+from labeltransfer.results.maps import sampling
+from labeltransfer.results.scores import evaluate
+from labeltransfer.results.scores.evaluate import Normalize
+from labeltransfer.results.scores.read_cells import read_cells
 from labeltransfer.runs.checksums import require_whole
 from labeltransfer.runs.run import Run
 from labeltransfer.storage.files import read_json
@@ -117,9 +119,9 @@ def _drawn_rows(path: str, mtime: int, sides: tuple[str, ...], colour: str) -> n
     table, shown = _cells(path, mtime), _side_rows(path, mtime, sides)
     if not colour:
         groups = table[["side", "predicted_label", "observed_label"]].iloc[shown]
-        return shown[display.sample_rows(groups, n_most=display.MOST_DRAWN)]
+        return shown[sampling.sample_rows(groups, n_most=sampling.MOST_DRAWN)]
     among = np.searchsorted(shown, _drawn_rows(path, mtime, sides, ""))
-    return shown[display.with_every_category(among, table[colour].iloc[shown])]
+    return shown[sampling.with_every_category(among, table[colour].iloc[shown])]
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -132,9 +134,7 @@ def _confusion_chart(
     path: str, mtime: int, side: Side, normalize: Normalize, dark: bool, verdicts: tuple[str, ...]
 ) -> Any:
     table = _confusion(path, mtime, side, normalize)
-    return figures.confusion_chart(
-        table.assign(verdict=verdicts) if verdicts else table, normalize=normalize, dark=dark
-    )
+    return charts.confusion_chart(table.assign(verdict=verdicts) if verdicts else table, normalize=normalize, dark=dark)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -164,4 +164,4 @@ def _expression(path: str, mtime: int, gene: str) -> np.ndarray:
 def _colours(path: str, mtime: int) -> dict[str, str]:
     table = _cells(path, mtime)
     labels = pd.concat([pd.Series(table[name].unique()) for name in ("observed_label", "predicted_label")])
-    return figures.label_colours(labels.dropna())
+    return charts.label_colours(labels.dropna())

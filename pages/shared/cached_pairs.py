@@ -10,8 +10,10 @@ import streamlit as st
 
 from labeltransfer.data.prepare import prepared
 from labeltransfer.params import Side
-from labeltransfer.results import dots, markers, pair
-from labeltransfer.results.edits import Edit
+from labeltransfer.results.figures import dot_plot as dots
+from labeltransfer.results.scores.final_labels import Edit
+from labeltransfer.results.tile import groups as pair
+from labeltransfer.results.tile import markers
 from labeltransfer.runs.edits import edits_file, read_edits
 from labeltransfer.runs.run import Run
 from pages.shared import cached

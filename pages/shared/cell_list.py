@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from labeltransfer.results import export
-from labeltransfer.results.edits import deciding, final_labels
-from labeltransfer.results.evaluate import OBS_PREFIX
-from labeltransfer.results.safe_csv import to_csv
+from labeltransfer.results.export import predictions
+from labeltransfer.results.export.safe_csv import to_csv
+from labeltransfer.results.scores.evaluate import OBS_PREFIX
+from labeltransfer.results.scores.final_labels import deciding, final_labels
 from labeltransfer.runs.run import Run
 from pages.shared import cached_pairs
 
@@ -62,7 +62,7 @@ def cell_list(run: Run, cells: pd.DataFrame, rows: np.ndarray, *, key: str, file
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             f"Download {len(rows):,} cells as CSV",
-            lambda: to_csv(export.predictions(cells, run.id, side=None, rows=rows, edits=edits)),
+            lambda: to_csv(predictions.predictions(cells, run.id, side=None, rows=rows, edits=edits)),
             file_name=file_name,
             mime="text/csv",
             icon=":material/download:",

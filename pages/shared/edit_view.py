@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.params import Side
-from labeltransfer.results.edits import LONGEST, Action, Edit, deciding
+from labeltransfer.results.scores.final_labels import LONGEST, Action, Edit, deciding
 from labeltransfer.runs.edits import add_edit, can_edit, undo_edit
 from labeltransfer.runs.run import Run
 from pages.shared import cached, cached_pairs

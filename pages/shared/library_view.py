@@ -9,7 +9,7 @@ from labeltransfer.data.prepare.onto_reference import gene_finding
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.params import PrepareParams
 from labeltransfer.presets import PRESETS
-from labeltransfer.results.colours import SIDE_COLOURS
+from labeltransfer.results.figures.colours import SIDE_COLOURS
 from labeltransfer.runs.library import Library, check_made_for_it
 from labeltransfer.runs.reference_card import Card, mapping_settings
 from labeltransfer.runs.run import Run

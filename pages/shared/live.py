@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from labeltransfer.errors import LabelTransferError
-from labeltransfer.results.figures import loss_chart
+from labeltransfer.results.figures.charts import loss_chart
 from labeltransfer.runs.pipeline import stages_of
 from labeltransfer.runs.run import Run, Status
 from labeltransfer.runs.stages import stage_titles

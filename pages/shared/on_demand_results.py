@@ -8,9 +8,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from labeltransfer.results import hidden, maps, stability
-from labeltransfer.results.colours import GREY
-from labeltransfer.results.rejection import FARTHEST, Rule
+from labeltransfer.results.figures import scatter
+from labeltransfer.results.figures.colours import GREY
+from labeltransfer.results.trust import hidden_label, stability
+from labeltransfer.results.trust.rejection import FARTHEST, Rule
 from labeltransfer.runs.checksums import require_whole
 from labeltransfer.runs.run import Run
 from pages.shared import cached
@@ -43,8 +44,8 @@ def table_of(run: Run) -> Table:
 def hidden_report(path: str, mtime: int, label: str, confidence: float, distance: float) -> dict[str, Any]:
     """The test of a run that hid a label, see :func:`.hidden.hidden_report`, with one rule more if it is active."""
     rule = Rule(confidence, distance)
-    cells = pd.read_parquet(require_whole(Path(path)), columns=list(hidden.COLUMNS))
-    return hidden.hidden_report(cells, label, {"set": rule} if rule.active else None)
+    cells = pd.read_parquet(require_whole(Path(path)), columns=list(hidden_label.COLUMNS))
+    return hidden_label.hidden_report(cells, label, {"set": rule} if rule.active else None)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Comparing the seeds …")
@@ -61,7 +62,7 @@ def stability_map(_run: Run, tables: tuple[Table, ...], *, dark: bool) -> tuple[
     drawn = cached.drawn_rows(_run, ["query"], "predicted_label")
     colours = {f"{n} of {found.n_seeds} seeds": SOME for n in range(2, found.n_seeds)}
     colours |= {f"{found.n_seeds} of {found.n_seeds} seeds": GREY, f"1 of {found.n_seeds} seeds": FEW}
-    figure = maps.scatter(
+    figure = scatter.scatter(
         cached.cells(_run).iloc[drawn],
         stability.in_words(found).iloc[drawn].rename("Seeds that agree"),
         split=(),

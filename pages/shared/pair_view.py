@@ -8,11 +8,13 @@ import streamlit as st
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import Side
-from labeltransfer.results import display, dots, figures, pair
-from labeltransfer.results.colours import INK, INK_ON_DARK, LABEL_COLOURS
-from labeltransfer.results.evaluate import METHODS
-from labeltransfer.results.markers import FOLD_OFFSET, LEAST_CELLS
-from labeltransfer.results.safe_csv import to_csv
+from labeltransfer.results.export.safe_csv import to_csv
+from labeltransfer.results.figures import charts, dot_plot
+from labeltransfer.results.figures.colours import INK, INK_ON_DARK, LABEL_COLOURS
+from labeltransfer.results.maps import sampling
+from labeltransfer.results.scores.evaluate import METHODS
+from labeltransfer.results.tile import groups
+from labeltransfer.results.tile.markers import FOLD_OFFSET, LEAST_CELLS
 from labeltransfer.runs.run import Run
 from pages.shared import cached, cached_pairs
 from pages.shared.cell_list import cell_list
@@ -20,7 +22,7 @@ from pages.shared.edit_view import edit_form
 from pages.shared.trust_view import OLD_RUN
 from pages.shared.words import plain
 
-SOURCES: dict[pair.Source, str] = {"same": "Query cells with both labels equal", "reference": "Reference cells"}
+SOURCES: dict[groups.Source, str] = {"same": "Query cells with both labels equal", "reference": "Reference cells"}
 GENES_LISTED = 50
 GENE_COLUMNS = {
     "gene": st.column_config.TextColumn("Gene", pinned=True),
@@ -48,7 +50,7 @@ GENE_COLUMNS = {
 
 def show_pair(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicted: str) -> None:
     """All that is known of the cells behind one tile, and what to do with them."""
-    rows = pair.tile_rows(cells, side, observed, predicted)
+    rows = groups.tile_rows(cells, side, observed, predicted)
     st.subheader(
         f"{len(rows):,} {side} cells observed as {plain(observed)}, predicted as {plain(predicted)}", anchor=False
     )
@@ -75,9 +77,9 @@ def show_pair(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicte
         edit_form(run, cells, rows, side, observed, predicted)
 
 
-def choose_source(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicted: str) -> pair.Source:
+def choose_source(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicted: str) -> groups.Source:
     """Where the parents come from; a choice where there is one."""
-    best = pair.best_source(cells, side, observed, predicted)
+    best = groups.best_source(cells, side, observed, predicted)
     if side == "reference" or observed == predicted:
         return best
     return st.segmented_control(
@@ -88,12 +90,12 @@ def choose_source(run: Run, cells: pd.DataFrame, side: Side, observed: str, pred
         required=True,
         key=f"pair-source-{run.id}-{observed}-{predicted}",
         help="The two parents are cells of either label. At first query cells, where there are "
-        f"{pair.ENOUGH} of each, or where the reference lacks a label: reference cells may come from another "
+        f"{groups.ENOUGH} of each, or where the reference lacks a label: reference cells may come from another "
         "technology. Where the query's own labels are in doubt, as in a swap, the reference is the better witness.",
     )
 
 
-def group_colours(run: Run, found: pair.Pair, observed: str, predicted: str) -> dict[str, str]:
+def group_colours(run: Run, found: groups.Pair, observed: str, predicted: str) -> dict[str, str]:
     """Parents have their label's colour; these cells stand out from both on a light and on a dark page."""
     own = cached.colours(run)
     first, second = found.parents
@@ -105,19 +107,19 @@ def group_colours(run: Run, found: pair.Pair, observed: str, predicted: str) -> 
     }
 
 
-def show_on_map(run: Run, cells: pd.DataFrame, found: pair.Pair, observed: str, predicted: str) -> None:
+def show_on_map(run: Run, cells: pd.DataFrame, found: groups.Pair, observed: str, predicted: str) -> None:
     """These cells on the map against both parents, the rest in grey; of very many a sample that says so."""
     group = np.full(len(cells), -1, np.int8)
     shown = found.groups if observed != predicted else found.groups[:2]  # else nothing would be left for grey
     for place, own in enumerate(shown):
         group[own.rows] = place
     group[found.these.rows] = 0
-    drawn = display.around(cached.drawn_rows(run, ["reference", "query"]), group == 0, n_most=display.MOST_DRAWN // 2)
+    drawn = sampling.around(cached.drawn_rows(run, ["reference", "query"]), group == 0, n_most=sampling.MOST_DRAWN // 2)
     part, codes = cells.iloc[drawn], group[drawn]
     names = pd.Series(pd.Categorical.from_codes(codes, pd.Index([g.name for g in shown])), index=part.index)
     n_others = int((group < 0).sum())
     n_these, n_drawn = len(found.these), int((codes == 0).sum())
-    figure = figures.highlight(
+    figure = charts.highlight(
         part, codes >= 0, names, colours=group_colours(run, found, observed, predicted), n_others=n_others
     )
     # On top, and of another shape: no colour alone says which they are.
@@ -138,9 +140,9 @@ def show_on_map(run: Run, cells: pd.DataFrame, found: pair.Pair, observed: str, 
         st.caption(f"Drawn are {these} cells of this tile, a sample of its parents, {n_grey:,} of {n_others:,} others.")
 
 
-def show_numbers(cells: pd.DataFrame, found: pair.Pair) -> None:
+def show_numbers(cells: pd.DataFrame, found: groups.Pair) -> None:
     """Medians of these cells beside those of both parents."""
-    table = pair.numbers(cells, found.groups)
+    table = groups.numbers(cells, found.groups)
     st.dataframe(
         table,
         hide_index=True,
@@ -174,7 +176,7 @@ def show_numbers(cells: pd.DataFrame, found: pair.Pair) -> None:
         st.caption(OLD_RUN)
 
 
-def show_genes(run: Run, found: pair.Pair, side: Side, observed: str, predicted: str, source: pair.Source) -> None:
+def show_genes(run: Run, found: groups.Pair, side: Side, observed: str, predicted: str, source: groups.Source) -> None:
     """Genes that tell these cells from each parent: one dot plot, and a table a parent."""
     try:
         genes = cached_pairs.genes_of(run, side, observed, predicted, source)
@@ -185,8 +187,8 @@ def show_genes(run: Run, found: pair.Pair, side: Side, observed: str, predicted:
     names = [f"these {len(found.these):,}", *(f"the {len(own):,} {plain(own.name)}" for own in found.parents)]
     counted = ", ".join(f"{n:,} of {name}" for n, name in zip(genes.n_compared, names, strict=True))
     st.caption(
-        f"Compared are {counted}, over the {genes.n_genes:,} chosen genes; at most {pair.MOST_COMPARED} cells of each, "
-        "drawn at random and always the same."
+        f"Compared are {counted}, over the {genes.n_genes:,} chosen genes; at most "
+        f"{groups.MOST_COMPARED} cells of each, drawn at random and always the same."
     )
     if source == "reference" and side == "query":
         st.caption(
@@ -195,7 +197,7 @@ def show_genes(run: Run, found: pair.Pair, side: Side, observed: str, predicted:
         )
     if genes.dots is not None:
         st.altair_chart(
-            dots.dot_chart(genes.dots, dark=st.context.theme.type == "dark"),
+            dot_plot.dot_chart(genes.dots, dark=st.context.theme.type == "dark"),
             alt=f"Dot plot of {genes.dots['gene'].nunique()} genes in these cells and both parents: a larger dot where "
             "more cells have the gene, a stronger one where the mean is higher",
         )
@@ -228,7 +230,7 @@ def show_genes(run: Run, found: pair.Pair, side: Side, observed: str, predicted:
 
 def show_said(cells: pd.DataFrame, rows: np.ndarray) -> None:
     """What the other classifiers call these cells."""
-    table = pair.said(cells, rows)
+    table = groups.said(cells, rows)
     methods = [name for name in METHODS.values() if name in table]
     if len(methods) < len(METHODS):
         missing = ", ".join(name for name in METHODS.values() if name not in table)

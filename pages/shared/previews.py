@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.data.prepare import prepared
-from labeltransfer.results import figures
+from labeltransfer.results.figures import charts
 from pages.shared.words import plain, read_counts
 
 LOSSES = (
@@ -44,7 +44,7 @@ def show_previews(folder: Path) -> None:
                 "Highly variable genes", anchor=False, help="seurat_v3: variance beyond what the mean explains."
             )
             st.plotly_chart(
-                figures.mean_variance_figure(genes),
+                charts.mean_variance_figure(genes),
                 width="stretch",
                 alt="Scatter: mean and variance of each shared gene, the chosen ones standing out.",
             )
@@ -68,7 +68,7 @@ def show_previews(folder: Path) -> None:
 def _drawn(path: str, mtime_ns: int) -> tuple[alt.Chart, pd.DataFrame]:
     """Chart of the counts of all cells, which are not kept, and the table of genes."""
     cells = prepared.read_columns(Path(path), ["side", "n_counts_raw", "n_counts"])
-    return figures.counts_figure(cells), prepared.read_genes(Path(path))
+    return charts.counts_figure(cells), prepared.read_genes(Path(path))
 
 
 def _numbers(counts: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from labeltransfer.data import intake
 from labeltransfer.params import Side
-from labeltransfer.results.colours import SIDE_COLOURS
+from labeltransfer.results.figures.colours import SIDE_COLOURS
 from pages.shared.choose_file import choose_file
 from pages.shared.draft import Draft, draft
 from pages.shared.filters import filter_boxes

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from labeltransfer.results import figures
-from labeltransfer.results.evaluate import CONSENSUS, METHODS, reference_labels
-from labeltransfer.results.rejection import FARTHEST, Readout, Rule, readout, rejected
+from labeltransfer.results.figures import charts
+from labeltransfer.results.scores.evaluate import CONSENSUS, METHODS, reference_labels
+from labeltransfer.results.trust.rejection import FARTHEST, Readout, Rule, readout, rejected
 from labeltransfer.runs.run import Run
 from pages.shared import cached
 
@@ -149,7 +149,7 @@ def show_calibration(methods: dict[str, Any]) -> None:
     left, right = st.columns([3, 2])
     with left:
         st.altair_chart(
-            figures.reliability_chart(own["before"], own["after"]),
+            charts.reliability_chart(own["before"], own["after"]),
             alt="Share of right labels against confidence, before and after calibration, with the diagonal",
         )
     with right:

@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from labeltransfer.results import levels, ontology, relations
-from labeltransfer.results.mended import mend_terms, mended_terms, undo_mending
-from labeltransfer.results.ontology import Term
+from labeltransfer.results.ontology import levels, relations
+from labeltransfer.results.ontology import terms as ontology
+from labeltransfer.results.ontology.term_overrides import mend_terms, mended_terms, undo_mending
+from labeltransfer.results.ontology.terms import Term
 from labeltransfer.runs.run import Run
 from pages.shared import cached
 from pages.shared.frame import catching

@@ -1,0 +1,1 @@
+"""Observed labels that their own cells contradict, with the evidence."""

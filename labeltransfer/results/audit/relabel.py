@@ -1,0 +1,166 @@
+"""Corrections of observed labels, kept beside them: named, removable layers that never overwrite the original.
+
+Light enough for the pages: nothing here trains, searches or opens a model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from labeltransfer.errors import RunError, SettingsError
+from labeltransfer.results.export.safe_csv import to_csv
+from labeltransfer.results.scores import evaluate
+from labeltransfer.storage import files
+
+FILE = "relabelling.json"
+"""In the folder of a run: all its layers."""
+LONGEST_NAME = 80
+OLD_TABLE = "This run is older than the label audit: start it again from Train, and it is made from its models."
+
+
+@dataclass(frozen=True)
+class Correction:
+    """One suspicion that was heeded, as in ``audit.csv``."""
+
+    observed_label: str
+    kind: str
+    partner_label: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A named set of corrections."""
+
+    name: str
+    corrections: tuple[Correction, ...]
+
+
+def write_audit(folder: Path, table: pd.DataFrame) -> None:
+    """Write the audit: ``audit.parquet`` for the pages, exact, and ``audit.csv`` for people, safe in spreadsheets."""
+    table.to_parquet(folder / "audit.parquet", index=False)
+    files.write_atomic(folder / "audit.csv", to_csv(table))
+
+
+def read_audit(path: Path) -> pd.DataFrame:
+    """Read ``audit.parquet``; raises RunError where it is damaged."""
+    with files.reading(path):
+        return pd.read_parquet(path)
+
+
+def cells_of(cells: pd.DataFrame, table: pd.DataFrame, row: int) -> np.ndarray:
+    """Query cells that a row of the audit is about, bool array of shape (n_cells,).
+
+    Parameters
+    ----------
+    cells
+        The table of cells with ``audited_label``.
+    table
+        The audit.
+    row
+        Place in it.
+
+    Raises
+    ------
+    RunError
+        The table of cells is older than the audit.
+    """
+    if "audited_label" not in cells:
+        raise RunError(OLD_TABLE)
+    found = table.iloc[row]
+    observed, audited = (cells[name].astype(object) for name in ("observed_label", "audited_label"))
+    own = (cells["side"] == "query") & (observed == found["observed_label"]) & (audited != observed)
+    if found["kind"] != "cells":
+        return (own & (audited == found["partner_label"])).to_numpy(bool)
+    # Single cells are those of the class that no row about more of it takes.
+    wider = table[(table["observed_label"] == found["observed_label"]) & (table["kind"] != "cells")]
+    return (own & ~audited.isin(wider["partner_label"])).to_numpy(bool)
+
+
+def relabelled(cells: pd.DataFrame, table: pd.DataFrame, rows: Sequence[int]) -> pd.Series:
+    """Observed labels with some rows of the audit heeded, a new series named ``audited_label``, one value a cell.
+
+    ``cells`` and its observed labels stay as they are.
+    """
+    labels = cells["observed_label"].astype(object).copy()
+    for row in rows:
+        chosen = cells_of(cells, table, row)
+        labels[chosen] = cells["audited_label"].astype(object)[chosen]
+    return evaluate.as_categorical(labels).rename("audited_label")
+
+
+def rows_of(layer: Layer, table: pd.DataFrame) -> list[int]:
+    """Places in the audit of a layer's corrections; those that the audit no longer has are left out."""
+    keys = list(zip(table["observed_label"], table["kind"], table["partner_label"], strict=True))
+    wanted = {(c.observed_label, c.kind, c.partner_label) for c in layer.corrections}
+    return [place for place, key in enumerate(keys) if key in wanted]
+
+
+def side_by_side(cells: pd.DataFrame, audited: pd.Series) -> pd.DataFrame:
+    """Scores of the query against published and against audited labels.
+
+    Returns
+    -------
+    Two rows, ``published`` and ``audited``, with ``accuracy``, ``macro_f1``, ``n_correct``, ``n_scored`` and
+    ``n_changed``, the query cells whose label differs. None where nothing can be scored.
+    """
+    narrow = cells[["side", "observed_label", "predicted_label"]]
+    changed = int((audited.astype(object).fillna("") != narrow["observed_label"].astype(object).fillna("")).sum())
+    rows = []
+    for name, table in (("published", narrow), ("audited", narrow.assign(observed_label=audited.to_numpy(object)))):
+        scores = evaluate.metrics(table)["query"]
+        kept = {key: scores[key] for key in ("accuracy", "macro_f1", "n_correct", "n_scored")}
+        rows.append({"labels": name, **kept, "n_changed": changed if name == "audited" else 0})
+    return pd.DataFrame(rows)
+
+
+def layers(folder: Path) -> list[Layer]:
+    """Layers of a run, in the order in which they were made; none where there is no file.
+
+    Raises
+    ------
+    RunError
+        The file is damaged.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return []
+    try:
+        return [_layer(entry) for entry in files.read_json(path)["layers"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} is damaged: delete it to begin again; the run itself is not touched.") from error
+
+
+def _layer(entry: dict[str, Any]) -> Layer:
+    return Layer(str(entry["name"]), tuple(Correction(**found) for found in entry["corrections"]))
+
+
+def keep_layer(folder: Path, name: str, table: pd.DataFrame, rows: Sequence[int]) -> Layer:
+    """Keep some rows of the audit as a named layer of a run; one of the same name is replaced.
+
+    Raises
+    ------
+    SettingsError
+        The name is empty or too long, or no row is chosen.
+    """
+    name = name.strip()
+    if not name or len(name) > LONGEST_NAME:
+        raise SettingsError(f"The layer needs a name of 1 to {LONGEST_NAME} characters.")
+    if not len(rows):
+        raise SettingsError("No row of the audit is chosen: choose at least one to apply.")
+    columns = ["observed_label", "kind", "partner_label"]
+    layer = Layer(name, tuple(Correction(*map(str, found)) for found in table.iloc[list(rows)][columns].to_numpy()))
+    _write(folder, [*(other for other in layers(folder) if other.name != name), layer])
+    return layer
+
+
+def remove_layer(folder: Path, name: str) -> None:
+    """Forget a layer; the observed labels were never changed, so nothing has to be undone."""
+    _write(folder, [layer for layer in layers(folder) if layer.name != name])
+
+
+def _write(folder: Path, kept: list[Layer]) -> None:
+    files.write_json(folder / FILE, {"layers": [asdict(layer) for layer in kept]})

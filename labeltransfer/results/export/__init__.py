@@ -1,0 +1,1 @@
+"""Predictions as CSV, annotated h5ad and zip."""

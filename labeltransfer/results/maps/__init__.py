@@ -1,0 +1,1 @@
+"""Layouts of cells in two dimensions, and which cells a map draws."""

@@ -1,0 +1,1 @@
+"""A finished run as one HTML file, with its methods paragraph and a script that repeats it."""

@@ -1,0 +1,1 @@
+"""What lies behind one tile of the confusion matrix."""

@@ -1,0 +1,1 @@
+"""How far labels can be trusted: alarm, calibrated confidence, distance, rejection, consensus, stability."""
