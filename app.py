@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from labeltransfer.runs.people import visibility
+from labeltransfer.runs.records.access import visibility
 from pages.shared.frame import (
     REFERENCES_PAGE,
     RUNS_PAGE,

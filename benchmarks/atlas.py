@@ -25,7 +25,7 @@ from benchmarks.atlas_data import simulate_pair
 from benchmarks.report import keep, table
 from labeltransfer.data.demo.simulate import LABELS_KEY
 from labeltransfer.data.prepare.prepared import read_genes
-from labeltransfer.runs.stages import STAGE_TITLES
+from labeltransfer.runs.worker.stages import STAGE_TITLES
 
 PLOT = Path(__file__).parent / "atlas.svg"
 GB = 1e9

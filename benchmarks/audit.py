@@ -27,8 +27,8 @@ from labeltransfer.params import UNKNOWN
 from labeltransfer.results.audit.audit import Audit, audit
 from labeltransfer.results.audit.evidence import FEWEST_CELLS
 from labeltransfer.results.scores.read_cells import read_cells
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import Store
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import Store
 
 NOISE = 0.02
 """Share of query cells that get any other label."""

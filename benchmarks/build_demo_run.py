@@ -13,10 +13,10 @@ import anndata as ad
 
 from labeltransfer.data.demo.simulate import ensure_demo
 from labeltransfer.data.demo.states import PROGRAMMES
-from labeltransfer.runs.checksums import seal
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import SHIPPED, default_store
-from labeltransfer.runs.worker import work
+from labeltransfer.runs.records.checksums import seal
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import SHIPPED, default_store
+from labeltransfer.runs.worker.work import work
 
 TABLES = {
     "prepare": ["summary.json", "stage.json"],

@@ -23,8 +23,8 @@ from benchmarks.report import keep, spread, table
 from labeltransfer.params import Side
 from labeltransfer.results.scores import evaluate
 from labeltransfer.results.tile import groups
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import default_store
 from pages.shared import cached, cached_pairs
 
 SIZES = ((16_000, 20_000), (200_000, 2_000))

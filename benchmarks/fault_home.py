@@ -17,8 +17,8 @@ import psutil
 from benchmarks.visitor import Visitor
 from labeltransfer.data.demo.simulate import demo_params, simulate
 from labeltransfer.params import EmbedParams, IntegrateParams, RunParams, TransferParams
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import Store
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import Store
 from tests.browser import Server
 
 N_CELLS = 120

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from benchmarks.fault_home import digests_of, tormented
 from benchmarks.visitor import Visitor, wait_until
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.run import Run
 from tests.browser import Server
 
 PATIENCE = 300.0

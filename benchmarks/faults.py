@@ -17,7 +17,7 @@ from benchmarks.fault_home import Tormented, tormented
 from benchmarks.fault_scenarios import SCENARIOS
 from benchmarks.report import keep, table
 from benchmarks.visitor import wait_until
-from labeltransfer.runs.run import STARTUP_GRACE, Run
+from labeltransfer.runs.records.run import STARTUP_GRACE, Run
 
 TARGETS = ("app", "worker", "app and worker")
 LONGEST_WAIT = 20.0

@@ -13,8 +13,8 @@ from labeltransfer.data.demo.states import PROGRAMMES, STATES
 from labeltransfer.params import UNKNOWN, RunParams, SideParams
 from labeltransfer.results.scores import evaluate
 from labeltransfer.results.trust.consensus import consensus_soft, opinion_table
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import Store
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import Store
 from labeltransfer.storage.files import write_json
 from labeltransfer.storage.h5ad import write_h5ad
 

@@ -27,9 +27,9 @@ from labeltransfer.data.demo.simulate import demo_params, simulate
 from labeltransfer.params import IntegrateParams
 from labeltransfer.results.scores import evaluate
 from labeltransfer.results.scores.read_cells import read_cells
-from labeltransfer.runs import executors
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import Store
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import Store
+from labeltransfer.runs.start import executors
 from tests.browser import choose, chromium, chromium_path, click_a_tile, open_page, serving, step
 
 N_CELLS, N_GENES = 16_000, 2_000

@@ -29,7 +29,7 @@ from benchmarks.report import keep, spread, table
 from labeltransfer.presets import PRESETS
 from labeltransfer.processes import WAITING
 from labeltransfer.results.maps.embed import mde, n_embedded
-from labeltransfer.runs.devices import peak_memory
+from labeltransfer.runs.queue.devices import peak_memory
 
 SETTINGS: dict[str, Any] = {"embedding_dim": 2, "repulsive_fraction": 0.7, "n_neighbors": 15}
 N_ASKED = 1000

@@ -25,8 +25,8 @@ from benchmarks.finished_runs import finished_run
 from benchmarks.report import keep, spread, table
 from labeltransfer.results.maps.sampling import MOST_DRAWN
 from labeltransfer.results.scores import evaluate
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import default_store
 from pages.shared import cached
 
 ROOT = Path(__file__).resolve().parents[1]

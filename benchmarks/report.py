@@ -11,7 +11,7 @@ from statistics import median
 
 import psutil
 
-from labeltransfer.runs.devices import devices
+from labeltransfer.runs.queue.devices import devices
 
 RESULTS = Path(__file__).parent / "results.md"
 TITLE = (

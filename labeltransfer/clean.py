@@ -4,9 +4,9 @@ import argparse
 import sys
 
 from labeltransfer.errors import SettingsError
-from labeltransfer.runs import cleaning
-from labeltransfer.runs.cleaning import Kind, Plan
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.space import cleaning
+from labeltransfer.runs.space.cleaning import Kind, Plan
 from labeltransfer.units import parse_age, parse_size, size
 
 HEADINGS: dict[Kind, str] = {

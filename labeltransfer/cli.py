@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace) -> None:
     params = settings_from_options(options)
     check(params, options.out)
 
-    from labeltransfer.runs.deliver import deliver
+    from labeltransfer.runs.output.deliver import deliver
     from labeltransfer.terminal import carry_out
 
     run = carry_out(params)
@@ -141,16 +141,16 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _annotate(options: argparse.Namespace) -> None:
-    from labeltransfer.runs.deliver import annotated
-    from labeltransfer.runs.store import find_run
+    from labeltransfer.runs.output.deliver import annotated
+    from labeltransfer.runs.records.store import find_run
 
     annotated(find_run(options.run_id), options.out)
     print(options.out)
 
 
 def _supplement(options: argparse.Namespace) -> None:
-    from labeltransfer.runs.store import find_run
-    from labeltransfer.runs.supplement import write_supplement
+    from labeltransfer.runs.output.supplement import write_supplement
+    from labeltransfer.runs.records.store import find_run
 
     write_supplement(find_run(options.run_id), options.out)
     print(options.out)

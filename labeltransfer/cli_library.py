@@ -9,7 +9,7 @@ from labeltransfer.options import check, mapping_from_options, settings_from_opt
 from labeltransfer.presets import PRESETS
 
 if TYPE_CHECKING:
-    from labeltransfer.runs.reference_card import Card
+    from labeltransfer.runs.library.reference_card import Card
 
 
 def add_library_commands(commands: Any) -> None:
@@ -82,8 +82,8 @@ def _train(options: argparse.Namespace) -> None:
     params = settings_from_options(options)
     check(params)
 
-    from labeltransfer.runs.library import Library, check_made_for_it
-    from labeltransfer.runs.store import default_store
+    from labeltransfer.runs.library.library import Library, check_made_for_it
+    from labeltransfer.runs.records.store import default_store
     from labeltransfer.terminal import carry_out
 
     check_made_for_it(params)  # said now, not after hours of training
@@ -98,8 +98,8 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 def _published(run_id: str, options: argparse.Namespace) -> "Card":
-    from labeltransfer.runs.library import Library
-    from labeltransfer.runs.store import default_store
+    from labeltransfer.runs.library.library import Library
+    from labeltransfer.runs.records.store import default_store
 
     store = default_store()
     library = Library(store.root)
@@ -107,8 +107,8 @@ def _published(run_id: str, options: argparse.Namespace) -> "Card":
 
 
 def _list(options: argparse.Namespace) -> None:
-    from labeltransfer.runs.library import Library
-    from labeltransfer.runs.store import default_store
+    from labeltransfer.runs.library.library import Library
+    from labeltransfer.runs.records.store import default_store
 
     library = Library(default_store().root)
     if options.delete:
@@ -135,9 +135,9 @@ def _show(card: "Card") -> None:
 
 
 def _map(options: argparse.Namespace) -> None:
-    from labeltransfer.runs.deliver import deliver
-    from labeltransfer.runs.library import Library
-    from labeltransfer.runs.store import default_store
+    from labeltransfer.runs.library.library import Library
+    from labeltransfer.runs.output.deliver import deliver
+    from labeltransfer.runs.records.store import default_store
     from labeltransfer.terminal import carry_out
 
     params = mapping_from_options(options, Library(default_store().root).card(options.model))

@@ -16,7 +16,7 @@ from labeltransfer.settings import read_settings, run_params
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labeltransfer.runs.reference_card import Card
+    from labeltransfer.runs.library.reference_card import Card
 
 
 def settings_from_options(options: argparse.Namespace) -> RunParams:
@@ -86,7 +86,7 @@ def mapping_from_options(options: argparse.Namespace, card: "Card") -> RunParams
     SettingsError
         As for :func:`settings_from_options`.
     """
-    from labeltransfer.runs.reference_card import mapping_settings
+    from labeltransfer.runs.library.reference_card import mapping_settings
 
     asked: dict[str, Any] = read_settings(options.params) if options.params else {}
     own = mapping_settings(card)

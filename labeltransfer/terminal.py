@@ -11,10 +11,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from labeltransfer.errors import RunCancelled, RunError
 from labeltransfer.params import RunParams
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.stages import stage_titles
-from labeltransfer.runs.store import default_store
-from labeltransfer.runs.worker import work
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.worker.stages import stage_titles
+from labeltransfer.runs.worker.work import work
 
 
 @contextmanager

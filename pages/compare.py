@@ -8,7 +8,7 @@ import streamlit as st
 from labeltransfer.params import Side
 from labeltransfer.results.figures import charts, confusion
 from labeltransfer.results.scores.evaluate import Normalize
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 from pages.shared.audit_view import audit_section
 from pages.shared.cached_pairs import warm_up

@@ -12,7 +12,7 @@ import streamlit as st
 from labeltransfer.errors import RunError
 from labeltransfer.results.figures import scatter
 from labeltransfer.results.scores.evaluate import OBS_PREFIX
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
 from pages.shared.frame import catching, guard, page_header, require_run

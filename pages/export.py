@@ -12,8 +12,8 @@ from labeltransfer.results.export.safe_csv import to_csv
 from labeltransfer.results.figures import charts
 from labeltransfer.results.figures.scatter import Basis
 from labeltransfer.results.trust.rejection import FARTHEST
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.supplement import ANNOTATED, report_html, run_models, script_of
+from labeltransfer.runs.output.supplement import ANNOTATED, report_html, run_models, script_of
+from labeltransfer.runs.records.run import Run
 from pages.shared import cached, cached_pairs
 from pages.shared.edit_view import edits_caption
 from pages.shared.frame import catching, guard, page_header, require_run

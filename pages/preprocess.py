@@ -3,8 +3,8 @@
 import streamlit as st
 
 from labeltransfer.params import PrepareParams, RunParams
-from labeltransfer.runs import pipeline
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.worker import pipeline
 from pages.shared.draft import draft
 from pages.shared.frame import catching, current_run, go, guard, has_stage, page_header
 from pages.shared.lengths import choose_lengths

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from labeltransfer.runs.library import Library
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.library.library import Library
+from labeltransfer.runs.records.store import default_store
 from pages.shared.frame import catching, go, guard, page_header
 from pages.shared.library_view import choose_for_mapping, confirm_delete, publish_form, show_card, train_form
 from pages.shared.sign_in import visitor

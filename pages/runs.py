@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.run import Run
 from pages.shared.frame import catching, go, guard, has_stage, open_run, page_header
 from pages.shared.people import changeable, visible_runs, whose_to_change
 from pages.shared.queue_words import places

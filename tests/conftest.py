@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-    from labeltransfer.runs.reference_card import Card
-    from labeltransfer.runs.run import Run
-    from labeltransfer.runs.store import Store
+    from labeltransfer.runs.library.reference_card import Card
+    from labeltransfer.runs.records.run import Run
+    from labeltransfer.runs.records.store import Store
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -39,7 +39,7 @@ def lt_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def store(lt_home: Path) -> "Store":
     """The empty store there."""
-    from labeltransfer.runs.store import default_store
+    from labeltransfer.runs.records.store import default_store
 
     return default_store()
 
@@ -84,8 +84,8 @@ def prepare_only(small_params: RunParams) -> RunParams:
 @pytest.fixture(scope="session")
 def reference_run(small_params: RunParams, tmp_path_factory: pytest.TempPathFactory) -> "Run":
     """A finished run over the small reference alone, in the architecture that mapping wants."""
-    from labeltransfer.runs.store import Store
-    from labeltransfer.runs.worker import work
+    from labeltransfer.runs.records.store import Store
+    from labeltransfer.runs.worker.work import work
 
     alone = {
         "query": SideParams(path=""),
@@ -101,7 +101,7 @@ def reference_run(small_params: RunParams, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def published(reference_run: "Run") -> "Card":
     """The reference "marrow", published from that run in that run's store."""
-    from labeltransfer.runs.library import Library
+    from labeltransfer.runs.library.library import Library
 
     return Library(reference_run.root).publish(reference_run, "marrow", description="Small and simulated.")
 
@@ -110,8 +110,8 @@ def published(reference_run: "Run") -> "Card":
 def mapped_run(published: "Card", reference_run: "Run", demo_pair: Path) -> "Run":
     """A finished run that mapped the small query onto the published reference, in the same store."""
     from labeltransfer.data.demo.simulate import QUERY
-    from labeltransfer.runs.store import Store
-    from labeltransfer.runs.worker import work
+    from labeltransfer.runs.records.store import Store
+    from labeltransfer.runs.worker.work import work
     from tests.made import mapped_params
 
     run = Store(reference_run.root).create(mapped_params(published, demo_pair / QUERY))

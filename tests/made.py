@@ -10,9 +10,9 @@ from labeltransfer.params import RunParams
 from labeltransfer.results.scores.evaluate import CONSENSUS, METHODS, method_scores
 from labeltransfer.results.trust.alarm import judge
 from labeltransfer.results.trust.consensus import best_method, consensus_soft, held_out_report, opinion_table
-from labeltransfer.runs import checksums
-from labeltransfer.runs.reference_card import Card, mapping_settings
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.library.reference_card import Card, mapping_settings
+from labeltransfer.runs.records import checksums
+from labeltransfer.runs.records.run import Run
 from labeltransfer.settings import run_params
 
 

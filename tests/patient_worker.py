@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from labeltransfer.runs import worker
-from labeltransfer.runs.stages import STAGES, Job, Stage
+from labeltransfer.runs.worker import work
+from labeltransfer.runs.worker.stages import STAGES, Job, Stage
 
 
 def _at_once(job: Job, folder: Path) -> None:
@@ -26,4 +26,4 @@ if __name__ == "__main__":
     STAGES.clear()
     STAGES["prepare"] = Stage("First", _at_once, (), ("prepare",))
     STAGES["evaluate"] = Stage("Last", _patiently, ("prepare",), ("seed",))
-    sys.exit(worker.main())
+    sys.exit(work.main())

@@ -14,12 +14,12 @@ import pytest
 from labeltransfer.errors import RunCancelled, RunError
 from labeltransfer.params import RunParams
 from labeltransfer.processes import CORES, module_environment
-from labeltransfer.runs.beside import SecondProcess
-from labeltransfer.runs.devices import devices
-from labeltransfer.runs.reporter import Reporter
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.stages import STAGES, Job
-from labeltransfer.runs.store import Store
+from labeltransfer.runs.queue.devices import devices
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import Store
+from labeltransfer.runs.worker.reporter import Reporter
+from labeltransfer.runs.worker.side_process import SecondProcess
+from labeltransfer.runs.worker.stages import STAGES, Job
 
 BESIDE = [name for name, stage in STAGES.items() if stage.beside]
 

@@ -33,8 +33,8 @@ from browser import (
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from labeltransfer.data.demo.simulate import LABELS_KEY, simulate
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import Store
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import Store
 
 pytestmark = [
     pytest.mark.browser,

@@ -33,7 +33,7 @@ from made import unseal
 from playwright.sync_api import Browser, Page, expect
 
 from labeltransfer.results.scores import evaluate
-from labeltransfer.runs.store import SHIPPED, Store
+from labeltransfer.runs.records.store import SHIPPED, Store
 
 pytestmark = [
     pytest.mark.browser,

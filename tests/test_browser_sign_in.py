@@ -12,7 +12,7 @@ from identity_provider import IdentityProvider, identity_provider
 from made import unseal
 from playwright.sync_api import Browser, Page, expect
 
-from labeltransfer.runs.store import SHIPPED, Store
+from labeltransfer.runs.records.store import SHIPPED, Store
 
 pytestmark = [
     pytest.mark.browser,

@@ -12,12 +12,12 @@ from streamlit.testing.v1 import AppTest
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.results.scores.read_cells import read_cells
-from labeltransfer.runs import checksums
-from labeltransfer.runs.checksums import damaged_files, require_whole, seal
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import SHIPPED, Store
-from labeltransfer.runs.timing import remade_stages
-from labeltransfer.runs.worker import work
+from labeltransfer.runs.records import checksums
+from labeltransfer.runs.records.checksums import damaged_files, require_whole, seal
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import SHIPPED, Store
+from labeltransfer.runs.records.timing import remade_stages
+from labeltransfer.runs.worker.work import work
 from labeltransfer.storage import files
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,7 +15,7 @@ from labeltransfer.data.demo.simulate import LENGTHS, QUERY, REFERENCE
 from labeltransfer.options import settings_from_options
 from labeltransfer.params import IntegrateParams, RunParams
 from labeltransfer.presets import PRESETS
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.records.store import default_store
 
 SETTINGS = {
     "prepare": {"n_top_genes": 300},

@@ -14,9 +14,9 @@ from labeltransfer.results.export import predictions
 from labeltransfer.results.export.safe_csv import to_csv
 from labeltransfer.results.scores.final_labels import Edit, deciding, final_labels
 from labeltransfer.results.trust.rejection import Rule
-from labeltransfer.runs.edits import add_edit, can_edit, edits_file, read_edits, undo_edit
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import default_store, find_run
+from labeltransfer.runs.records.edits import add_edit, can_edit, edits_file, read_edits, undo_edit
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import default_store, find_run
 
 
 def edit(action: str = "relabel", label: str = "NK", rows: tuple[int, ...] = (1, 2), **other: object) -> Edit:

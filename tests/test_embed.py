@@ -17,7 +17,7 @@ from labeltransfer.results.maps import embed, layout
 from labeltransfer.results.maps.embed import MIN_CELLS, mde
 from labeltransfer.results.maps.layout import neighbour_map
 from labeltransfer.results.maps.neighbours import nearest_rows, place
-from labeltransfer.runs.stages import embed_latent
+from labeltransfer.runs.worker.stages import embed_latent
 
 
 def groups(n_cells: int, *, n_groups: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

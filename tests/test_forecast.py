@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from labeltransfer.params import IntegrateParams, RunParams
-from labeltransfer.runs import devices as devices_module
-from labeltransfer.runs.devices import Device
-from labeltransfer.runs.forecast import expected_starts
-from labeltransfer.runs.pipeline import stage_keys
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.stages import STAGES
-from labeltransfer.runs.store import Store
+from labeltransfer.runs.queue import devices as devices_module
+from labeltransfer.runs.queue.devices import Device
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import Store
+from labeltransfer.runs.start.forecast import expected_starts
+from labeltransfer.runs.worker.pipeline import stage_keys
+from labeltransfer.runs.worker.stages import STAGES
 from labeltransfer.settings import run_params
 from labeltransfer.storage import files
 from pages.shared.words import about

@@ -13,12 +13,12 @@ from labeltransfer.params import RunParams
 from labeltransfer.results.scores.evaluate import metrics, reference_labels
 from labeltransfer.results.trust import hidden_label
 from labeltransfer.results.trust.rejection import Rule
-from labeltransfer.runs.deliver import annotated, deliver
-from labeltransfer.runs.pipeline import reusable_stages, stage_keys
-from labeltransfer.runs.sisters import hiding_params, hiding_runs
-from labeltransfer.runs.stages import STAGES
-from labeltransfer.runs.store import SHIPPED, Store, default_store
-from labeltransfer.runs.worker import work
+from labeltransfer.runs.output.deliver import annotated, deliver
+from labeltransfer.runs.records.related_runs import hiding_params, hiding_runs
+from labeltransfer.runs.records.store import SHIPPED, Store, default_store
+from labeltransfer.runs.worker.pipeline import reusable_stages, stage_keys
+from labeltransfer.runs.worker.stages import STAGES
+from labeltransfer.runs.worker.work import work
 from labeltransfer.settings import run_params
 from labeltransfer.storage import files as home
 from labeltransfer.training_labels import hidden_cells, training_labels

@@ -10,13 +10,13 @@ from labeltransfer.cli import main
 from labeltransfer.errors import RunError
 from labeltransfer.params import IntegrateParams, MappingParams, RunParams, SideParams
 from labeltransfer.presets import PRESETS
-from labeltransfer.runs import library as library_module
-from labeltransfer.runs.library import CARD, Library, check_made_for_it
-from labeltransfer.runs.people import Person
-from labeltransfer.runs.pipeline import stage_keys, stages_of
-from labeltransfer.runs.reference_card import Card, mapping_settings
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import Store
+from labeltransfer.runs.library import library as library_module
+from labeltransfer.runs.library.library import CARD, Library, check_made_for_it
+from labeltransfer.runs.library.reference_card import Card, mapping_settings
+from labeltransfer.runs.records.access import Person
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import Store
+from labeltransfer.runs.worker.pipeline import stage_keys, stages_of
 
 MODEL = "transfer/model/model.pt"
 

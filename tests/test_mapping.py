@@ -15,13 +15,13 @@ from labeltransfer.data.prepare.onto_reference import gene_finding, prepare_quer
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
 from labeltransfer.errors import InputError
 from labeltransfer.results.trust import confidence
-from labeltransfer.runs.deliver import annotated, deliver
-from labeltransfer.runs.library import Library
-from labeltransfer.runs.reference_card import Card
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import Store
-from labeltransfer.runs.supplement import report_html
-from labeltransfer.runs.worker import work
+from labeltransfer.runs.library.library import Library
+from labeltransfer.runs.library.reference_card import Card
+from labeltransfer.runs.output.deliver import annotated, deliver
+from labeltransfer.runs.output.supplement import report_html
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import Store
+from labeltransfer.runs.worker.work import work
 from labeltransfer.storage import files as home
 from tests.made import mapped_params
 

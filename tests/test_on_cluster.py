@@ -16,12 +16,13 @@ from streamlit.testing.v1 import AppTest
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.processes import PACKAGE_PARENT
-from labeltransfer.runs import executors, on_cluster, ray_jobs, worker
-from labeltransfer.runs.devices import PLACED, device_turn, devices
-from labeltransfer.runs.on_cluster import judge
-from labeltransfer.runs.ray_jobs import Answer, RayCluster
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import Store, default_store
+from labeltransfer.runs.queue.devices import PLACED, device_turn, devices
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import Store, default_store
+from labeltransfer.runs.start import executors, on_cluster, ray_jobs
+from labeltransfer.runs.start.on_cluster import judge
+from labeltransfer.runs.start.ray_jobs import Answer, RayCluster
+from labeltransfer.runs.worker import work
 
 NOW = 1_000_000.0
 
@@ -331,7 +332,7 @@ def test_a_worker_leaves_a_run_alone_that_is_over_or_was_deleted(
     over.write_status(Status(state="cancelled"))
     for folder in (over.folder, store.root / "runs" / "gone"):
         monkeypatch.setattr("sys.argv", ["worker", str(folder)])
-        assert worker.main() == 1
+        assert work.main() == 1
     assert over.written_status().state == "cancelled" and not Run(store.root / "runs" / "gone").folder.exists()
 
 

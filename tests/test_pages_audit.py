@@ -10,7 +10,7 @@ from test_pages_results import finished_run, page, said
 
 from labeltransfer.results.audit import relabel
 from labeltransfer.results.audit.audit import COLUMNS
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.run import Run
 
 EMPTY = "No observed label is contradicted by its own cells"
 EVIDENCE = "All of these cells get B cell from four methods."

@@ -18,7 +18,7 @@ from test_pages_results import N_QUERY, N_REFERENCE, finished_run, page, said
 from labeltransfer.results.maps import sampling
 from labeltransfer.results.scores import evaluate
 from labeltransfer.results.scores.read_cells import read_cells
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 
 N_CELLS = N_REFERENCE + N_QUERY

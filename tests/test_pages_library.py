@@ -11,11 +11,11 @@ from streamlit.testing.v1 import AppTest
 from labeltransfer.data.demo.simulate import QUERY
 from labeltransfer.params import RunParams
 from labeltransfer.presets import PRESETS
-from labeltransfer.runs import executors
-from labeltransfer.runs.library import Library
-from labeltransfer.runs.people import Person
-from labeltransfer.runs.reference_card import Card
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.library.library import Library
+from labeltransfer.runs.library.reference_card import Card
+from labeltransfer.runs.records.access import Person
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.start import executors
 from pages.shared import sign_in
 from pages.shared.draft import Draft
 from tests.test_pages_steps import app, labels, press, said

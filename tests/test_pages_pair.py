@@ -11,11 +11,11 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from test_pages_results import finished_run, page, pick_control, said
 
-from labeltransfer.runs.deliver import annotated
-from labeltransfer.runs.edits import edits_file, read_edits
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import find_run
-from labeltransfer.runs.supplement import write_supplement
+from labeltransfer.runs.output.deliver import annotated
+from labeltransfer.runs.output.supplement import write_supplement
+from labeltransfer.runs.records.edits import edits_file, read_edits
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import find_run
 from pages.shared import cached_pairs
 from pages.shared.edit_view import DEMO_STAYS
 

@@ -12,11 +12,12 @@ from test_pages_steps import PAGES, ROOT, labels, press, said
 
 from labeltransfer.params import RunParams, SideParams
 from labeltransfer.results.scores.final_labels import Edit
-from labeltransfer.runs import executors, pipeline
-from labeltransfer.runs.edits import add_edit, read_edits
-from labeltransfer.runs.people import VISIBLE, Person, may_change, may_see
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.records.access import VISIBLE, Person, may_change, may_see
+from labeltransfer.runs.records.edits import add_edit, read_edits
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.start import executors
+from labeltransfer.runs.worker import pipeline
 from pages.shared import queue_words
 
 ADA, BOB, ROOT_ADMIN = "ada@lab.example.org", "bob@lab.example.org", "root@lab.example.org"
@@ -164,7 +165,7 @@ def test_only_owner_and_admins_delete_and_cancel_on_the_runs_page() -> None:
 def test_a_dialog_that_was_opened_for_another_changes_nothing() -> None:
     script = """
 import streamlit as st
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.records.store import default_store
 from pages.shared.start import confirm_cancel, confirm_delete
 run = default_store().runs()[0]
 (confirm_cancel if st.session_state["what"] == "Cancel the run" else lambda run: confirm_delete([run]))(run)

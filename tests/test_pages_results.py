@@ -19,10 +19,10 @@ from labeltransfer.params import RunParams, SideParams
 from labeltransfer.results.figures import scatter
 from labeltransfer.results.scores import evaluate
 from labeltransfer.results.scores.final_labels import Edit
-from labeltransfer.runs.edits import add_edit
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import default_store
-from labeltransfer.runs.supplement import write_supplement
+from labeltransfer.runs.output.supplement import write_supplement
+from labeltransfer.runs.records.edits import add_edit
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import default_store
 from labeltransfer.storage import files
 
 ROOT = Path(__file__).resolve().parents[1]

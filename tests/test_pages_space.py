@@ -9,10 +9,10 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from labeltransfer.params import RunParams
-from labeltransfer.runs import executors
-from labeltransfer.runs.people import Person
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.records.access import Person
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.start import executors
 from labeltransfer.settings import run_params
 
 ROOT = Path(__file__).resolve().parents[1]

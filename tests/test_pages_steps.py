@@ -19,9 +19,10 @@ from labeltransfer.data.demo import simulate
 from labeltransfer.errors import InputError
 from labeltransfer.params import IntegrateParams, RunParams
 from labeltransfer.presets import PRESETS
-from labeltransfer.runs import executors, pipeline
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import Store, default_store
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import Store, default_store
+from labeltransfer.runs.start import executors
+from labeltransfer.runs.worker import pipeline
 from labeltransfer.storage import files
 from pages.shared import sources
 from pages.shared.widgets import composition_chart

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from test_pages_results import finished_run, page, said
 
 from labeltransfer.results.ontology.term_overrides import BY_HAND, mended_terms
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.run import Run
 
 DEMO = Path(__file__).resolve().parents[1] / "labeltransfer" / "data" / "demo" / "shipped" / "runs" / "demo"
 

@@ -11,10 +11,10 @@ import pytest
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
-from labeltransfer.runs import executors, on_cluster, ray_jobs
-from labeltransfer.runs.deliver import deliver
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import Store, default_store
+from labeltransfer.runs.output.deliver import deliver
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import Store, default_store
+from labeltransfer.runs.start import executors, on_cluster, ray_jobs
 from tests.ray_cluster import LoopbackCluster
 
 pytestmark = pytest.mark.ray

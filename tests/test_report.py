@@ -15,8 +15,8 @@ from labeltransfer.results.report.methods_text import CITATIONS, methods
 from labeltransfer.results.report.render import Material, render, settings_beside_preset, share
 from labeltransfer.results.report.svg_figures import MOST_CELLS, label_scores, maps
 from labeltransfer.results.scores import evaluate
-from labeltransfer.runs.store import find_run
-from labeltransfer.runs.supplement import report_html
+from labeltransfer.runs.output.supplement import report_html
+from labeltransfer.runs.records.store import find_run
 
 HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x.png onerror=alert(1)> \"'&"
 N_REFERENCE, N_QUERY = 60, 40

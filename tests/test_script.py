@@ -15,10 +15,10 @@ from labeltransfer.data.demo.simulate import LENGTHS, QUERY, REFERENCE
 from labeltransfer.params import PrepareParams, RunParams, SideParams
 from labeltransfer.presets import PRESETS, scvi_pace
 from labeltransfer.results.report.script import epochs_kept, script_settings, script_text
-from labeltransfer.runs.deliver import deliver
-from labeltransfer.runs.store import default_store, find_run
-from labeltransfer.runs.supplement import script_of
-from labeltransfer.runs.worker import work
+from labeltransfer.runs.output.deliver import deliver
+from labeltransfer.runs.output.supplement import script_of
+from labeltransfer.runs.records.store import default_store, find_run
+from labeltransfer.runs.worker.work import work
 
 HOSTILE = "'''\"\"\"\\\n'); import os; os.system('touch /tmp/pwned') #{}%s\x00"
 

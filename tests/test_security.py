@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from streamlit.testing.v1 import AppTest
 
-from labeltransfer.runs.store import find_run
+from labeltransfer.runs.records.store import find_run
 from labeltransfer.storage.uploads import safe_name
 from pages.shared import draft
 

@@ -14,9 +14,11 @@ from test_pages_results import finished_run, said
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.results.trust import stability
-from labeltransfer.runs import executors, pipeline, sisters
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.records import related_runs
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.start import executors
+from labeltransfer.runs.worker import pipeline
 from labeltransfer.storage import files
 from labeltransfer.training_labels import hidden_cells
 from pages.shared.run_facts import _rows
@@ -76,26 +78,28 @@ def test_one_seed_alone_tells_nothing() -> None:
 def test_the_next_two_seeds_are_missing_until_they_are_there(lt_home: Path, small_params: RunParams) -> None:
     store = default_store()
     run = store.create(small_params)
-    assert sisters.missing_seeds(run, sisters.seed_runs(run, store.runs())) == [1, 2]
-    second = store.create(sisters.seeded_params(small_params, 2))
-    store.create(sisters.hiding_params(sisters.seeded_params(small_params, 1), "A"))  # no sister: it hides a label
-    store.create(sisters.seeded_params(small_params.model_copy(update={"last_stage": "prepare"}), 1))
-    found = sisters.seed_runs(run, store.runs())
+    assert related_runs.missing_seeds(run, related_runs.seed_runs(run, store.runs())) == [1, 2]
+    second = store.create(related_runs.seeded_params(small_params, 2))
+    store.create(
+        related_runs.hiding_params(related_runs.seeded_params(small_params, 1), "A")
+    )  # no sister: it hides a label
+    store.create(related_runs.seeded_params(small_params.model_copy(update={"last_stage": "prepare"}), 1))
+    found = related_runs.seed_runs(run, store.runs())
     assert found == {2: second}
-    assert sisters.missing_seeds(run, found) == [1]
+    assert related_runs.missing_seeds(run, found) == [1]
     second.write_status(Status(state="failed"))
-    assert sisters.missing_seeds(run, found) == [1, 2]
-    again = store.create(sisters.seeded_params(small_params, 2))
-    store.create(sisters.seeded_params(small_params, 2)).write_status(Status(state="cancelled"))
-    assert sisters.seed_runs(run, store.runs()) == {2: again}
+    assert related_runs.missing_seeds(run, found) == [1, 2]
+    again = store.create(related_runs.seeded_params(small_params, 2))
+    store.create(related_runs.seeded_params(small_params, 2)).write_status(Status(state="cancelled"))
+    assert related_runs.seed_runs(run, store.runs()) == {2: again}
 
 
 def test_runs_over_other_counts_are_no_sisters(lt_home: Path, small_params: RunParams) -> None:
     store = default_store()
-    run, other = store.create(small_params), store.create(sisters.seeded_params(small_params, 1))
+    run, other = store.create(small_params), store.create(related_runs.seeded_params(small_params, 1))
     store.claim_stage(run, "prepare", "before")
     store.claim_stage(other, "prepare", "after")  # a file was replaced meanwhile
-    assert sisters.seed_runs(run, store.runs()) == {}
+    assert related_runs.seed_runs(run, store.runs()) == {}
 
 
 # The section of Explore
@@ -187,7 +191,7 @@ def test_a_press_queues_both_seeds_once(run: Run) -> None:
 
 
 def test_a_failed_test_says_why_and_is_offered_again(run: Run) -> None:
-    made = default_store().create(sisters.hiding_params(run.params, "B cell"))
+    made = default_store().create(related_runs.hiding_params(run.params, "B cell"))
     made.write_status(Status(state="failed", error="Out of memory."))
     at = explore(run)
     assert "Out of memory." in said(at)
@@ -204,7 +208,7 @@ def test_a_finished_test_shows_what_swallowed_the_label_and_what_a_rule_catches(
         "confidence": np.where(own, 0.2, 0.9).astype(np.float32),
         "distance_percentile": np.where(own, 99, 50).astype(np.float32),
     }
-    made = sister(sisters.hiding_params(run.params, "B cell"), changed, of=run)
+    made = sister(related_runs.hiding_params(run.params, "B cell"), changed, of=run)
     at = explore(run)
     frames = [frame.value for frame in at.dataframe]
     swallowed = next(frame for frame in frames if {"predicted_label", "confidence"} <= set(frame))
@@ -224,7 +228,7 @@ def test_finished_seeds_show_how_many_labels_change_and_where(run: Run) -> None:
     labels = cells["predicted_label"].astype(str).to_numpy().copy()
     query = np.flatnonzero(cells["side"] == "query")
     labels[query[:3]] = "another"
-    sister(sisters.seeded_params(run.params, 1), {"predicted_label": pd.Categorical(labels)}, of=run)
+    sister(related_runs.seeded_params(run.params, 1), {"predicted_label": pd.Categorical(labels)}, of=run)
     at = explore(run)
     shown = {metric.label: metric.value for metric in at.metric}
     assert shown["Labels that change under 2 seeds, of 30 query cells"] == "10.0%"
@@ -261,5 +265,5 @@ def test_settings_of_a_run_say_none_where_no_label_is_hidden(small_params: RunPa
     told = {title: value for _, title, value in _rows(small_params, "run")}
     assert told["Hidden label"] == "none"
     assert told["Gene-length table"] == str(small_params.prepare.gene_lengths)
-    hiding = sisters.hiding_params(small_params, "NK cell")
+    hiding = related_runs.hiding_params(small_params, "NK cell")
     assert {title: value for _, title, value in _rows(hiding, "run")}["Hidden label"] == "NK cell"

@@ -9,9 +9,9 @@ import pytest
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
-from labeltransfer.runs import run as run_module
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import Store, default_store, find_run
+from labeltransfer.runs.records import run as run_module
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import Store, default_store, find_run
 from labeltransfer.settings import run_params
 from labeltransfer.storage import files as home_module
 from labeltransfer.storage.files import home, write_atomic

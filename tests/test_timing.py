@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from labeltransfer.params import RunParams
-from labeltransfer.runs.pipeline import stage_keys, stages_of
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.store import Store
-from labeltransfer.runs.timing import remaining_seconds, reused_stages, stage_seconds, training_history
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import Store
+from labeltransfer.runs.records.timing import remaining_seconds, reused_stages, stage_seconds, training_history
+from labeltransfer.runs.worker.pipeline import stage_keys, stages_of
 from labeltransfer.settings import run_params
 from labeltransfer.storage.files import write_json
 

@@ -48,7 +48,12 @@ def test_pages_are_not_imported_by_the_core() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["labeltransfer.runs.worker", "labeltransfer.runs.executors", "labeltransfer.runs.store", "labeltransfer.cli"],
+    [
+        "labeltransfer.runs.worker.work",
+        "labeltransfer.runs.start.executors",
+        "labeltransfer.runs.records.store",
+        "labeltransfer.cli",
+    ],
 )
 def test_asking_for_a_run_and_waiting_for_a_device_stay_light(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'scvi', 'scanpy', 'streamlit', 'ray'}} & set(sys.modules)))"

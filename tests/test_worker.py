@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 
 from labeltransfer.params import RunParams
-from labeltransfer.runs import executors
-from labeltransfer.runs.deliver import deliver
-from labeltransfer.runs.pipeline import reusable_stages, stage_keys
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.stages import STAGES
-from labeltransfer.runs.store import Store
+from labeltransfer.runs.output.deliver import deliver
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import Store
+from labeltransfer.runs.start import executors
+from labeltransfer.runs.worker.pipeline import reusable_stages, stage_keys
+from labeltransfer.runs.worker.stages import STAGES
 
 WORKER = [sys.executable, "-m", "labeltransfer.runs.worker"]
 
@@ -172,8 +172,8 @@ def test_a_missing_input_file_is_said_in_words(store: Store, prepare_only: RunPa
 def test_a_worker_outlives_whoever_started_it(store: Store, prepare_only: RunParams) -> None:
     run = store.create(prepare_only)
     code = (
-        "import sys; from pathlib import Path; from labeltransfer.runs.executors import start; "
-        "from labeltransfer.runs.run import Run; start(Run(Path(sys.argv[1])))"
+        "import sys; from pathlib import Path; from labeltransfer.runs.start.executors import start; "
+        "from labeltransfer.runs.records.run import Run; start(Run(Path(sys.argv[1])))"
     )
     starter = subprocess.Popen([sys.executable, "-c", code, str(run.folder)], start_new_session=True)
     starter.wait()
@@ -184,7 +184,7 @@ def test_a_worker_outlives_whoever_started_it(store: Store, prepare_only: RunPar
 
 
 def test_waiting_costs_no_device_and_can_be_cancelled(store: Store, prepare_only: RunParams) -> None:
-    from labeltransfer.runs.devices import devices
+    from labeltransfer.runs.queue.devices import devices
 
     locks = [store.lock(device.lock_name) for device in devices()]
     for lock in locks:
@@ -202,7 +202,7 @@ def test_waiting_costs_no_device_and_can_be_cancelled(store: Store, prepare_only
 
 def test_a_status_names_the_stage_and_the_device(store: Store, prepare_only: RunParams) -> None:
     seen: list[Status] = []
-    from labeltransfer.runs.worker import work
+    from labeltransfer.runs.worker.work import work
 
     status = work(store.create(prepare_only), listener=seen.append)
     assert status.state == "done" and status.device

@@ -3,7 +3,7 @@
 They stand below the app's own folder::
 
     uploads/.arriving/<random>         not complete yet, or not asked for yet
-    uploads/<hash>/<name>              kept for as long as a run needs it, see :mod:`labeltransfer.runs.cleaning`
+    uploads/<hash>/<name>              kept for as long as a run needs it, see :mod:`labeltransfer.runs.space.cleaning`
     uploads/<hash>/owners.txt          who sent it, a name on each line; nobody in particular where sign-in is off
 """
 

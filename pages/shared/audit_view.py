@@ -12,8 +12,8 @@ from labeltransfer.results.audit import relabel
 from labeltransfer.results.export.safe_csv import to_csv
 from labeltransfer.results.figures import charts
 from labeltransfer.results.maps import sampling
-from labeltransfer.runs.checksums import require_whole
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.checksums import require_whole
+from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
 from pages.shared.people import changeable, whose_to_change

@@ -20,8 +20,8 @@ from labeltransfer.results.maps import sampling
 from labeltransfer.results.scores import evaluate
 from labeltransfer.results.scores.evaluate import Normalize
 from labeltransfer.results.scores.read_cells import read_cells
-from labeltransfer.runs.checksums import require_whole
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.checksums import require_whole
+from labeltransfer.runs.records.run import Run
 from labeltransfer.storage.files import read_json
 
 

@@ -14,8 +14,8 @@ from labeltransfer.results.figures import dot_plot as dots
 from labeltransfer.results.scores.final_labels import Edit
 from labeltransfer.results.tile import groups as pair
 from labeltransfer.results.tile import markers
-from labeltransfer.runs.edits import edits_file, read_edits
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.edits import edits_file, read_edits
+from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 
 N_GENES = 7

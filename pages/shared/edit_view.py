@@ -9,8 +9,8 @@ import streamlit as st
 
 from labeltransfer.params import Side
 from labeltransfer.results.scores.final_labels import LONGEST, Action, Edit, deciding
-from labeltransfer.runs.edits import add_edit, can_edit, undo_edit
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.edits import add_edit, can_edit, undo_edit
+from labeltransfer.runs.records.run import Run
 from pages.shared import cached, cached_pairs
 from pages.shared.people import may_undo
 from pages.shared.sign_in import visitor

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.params import Side
-from labeltransfer.runs.run import Run, Status
+from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.storage.files import home
 from pages.shared import draft as drafts
 from pages.shared.people import visible_run

@@ -14,8 +14,8 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from labeltransfer.errors import InputError, LabelTransferError
-from labeltransfer.runs import quotas
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.space import quotas
 from labeltransfer.storage import uploads
 from labeltransfer.storage.uploads import Arrived
 from labeltransfer.units import size

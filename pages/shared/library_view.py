@@ -10,10 +10,10 @@ from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.params import PrepareParams
 from labeltransfer.presets import PRESETS
 from labeltransfer.results.figures.colours import SIDE_COLOURS
-from labeltransfer.runs.library import Library, check_made_for_it
-from labeltransfer.runs.reference_card import Card, mapping_settings
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.library.library import Library, check_made_for_it
+from labeltransfer.runs.library.reference_card import Card, mapping_settings
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import default_store
 from pages.shared.draft import Draft, draft, replace_draft
 from pages.shared.frame import catching, go, open_run
 from pages.shared.inputs import load_summary

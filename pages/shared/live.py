@@ -8,11 +8,11 @@ import streamlit as st
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.results.figures.charts import loss_chart
-from labeltransfer.runs.pipeline import stages_of
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.stages import stage_titles
-from labeltransfer.runs.store import default_store
-from labeltransfer.runs.timing import remade_stages, remaining_seconds, training_history
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.records.timing import remade_stages, remaining_seconds, training_history
+from labeltransfer.runs.worker.pipeline import stages_of
+from labeltransfer.runs.worker.stages import stage_titles
 from labeltransfer.storage.files import read_json
 from pages.shared import words
 from pages.shared.people import names_of

@@ -1,7 +1,8 @@
 """Tests that take a training of their own: hide a label and see what becomes of its cells, repeat under other seeds.
 
 Each is a run like any other. Which runs belong to the open one is told by their settings, see
-:mod:`labeltransfer.runs.sisters`. Nothing here refreshes by itself: the page holds maps, which would be drawn anew.
+:mod:`labeltransfer.runs.records.related_runs`. Nothing here refreshes by itself: the page holds maps, which would be
+drawn anew.
 """
 
 from contextlib import suppress
@@ -12,10 +13,11 @@ import streamlit as st
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.params import RunParams
-from labeltransfer.runs import pipeline, sisters, timing
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.stages import STAGES, stage_titles
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.records import related_runs, timing
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.worker import pipeline
+from labeltransfer.runs.worker.stages import STAGES, stage_titles
 from pages.shared import on_demand_results as results
 from pages.shared.frame import catching, go, has_stage, open_run
 from pages.shared.people import visible_runs
@@ -76,7 +78,7 @@ def hide_section(run: Run, cells: pd.DataFrame, everything: list[Run]) -> None:
     if len(counts) < 3:
         st.caption(f"The reference has {len(counts)} labels. One can be hidden where 2 others are left.")
         return
-    hiding = sisters.hiding_runs(run, everything)
+    hiding = related_runs.hiding_runs(run, everything)
     finished = {label: sister for label, sister in hiding.items() if is_finished(sister)}
     if finished:
         results.show_tested(finished)
@@ -96,19 +98,19 @@ def hide_section(run: Run, cells: pd.DataFrame, everything: list[Run]) -> None:
     if label in hiding:
         show_state(hiding[label])
     if label not in hiding or hiding[label].status().over:
-        offer(run, [sisters.hiding_params(run.params, label)], f"Hide {plain(label)}", key="hide")
+        offer(run, [related_runs.hiding_params(run.params, label)], f"Hide {plain(label)}", key="hide")
 
 
 def stability_section(run: Run, everything: list[Run]) -> None:
     """Start the run's sisters, and see how many labels change."""
     st.caption(WHY_SEEDS)
-    seeded = sisters.seed_runs(run, everything)
+    seeded = related_runs.seed_runs(run, everything)
     finished = [sister for sister in seeded.values() if is_finished(sister)]
     for sister in seeded.values():
         if sister not in finished:
             show_state(sister)
-    if missing := sisters.missing_seeds(run, seeded):
-        wanted = [sisters.seeded_params(run.params, seed) for seed in missing]
+    if missing := related_runs.missing_seeds(run, seeded):
+        wanted = [related_runs.seeded_params(run.params, seed) for seed in missing]
         numbers = " and ".join(map(str, missing))
         offer(run, wanted, f"Run under {'seed' if len(missing) == 1 else 'seeds'} {numbers}", key="seeds")
     if finished:

@@ -12,8 +12,8 @@ from labeltransfer.results.figures import scatter
 from labeltransfer.results.figures.colours import GREY
 from labeltransfer.results.trust import hidden_label, stability
 from labeltransfer.results.trust.rejection import FARTHEST, Rule
-from labeltransfer.runs.checksums import require_whole
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.checksums import require_whole
+from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 from pages.shared.words import plain
 

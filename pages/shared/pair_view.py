@@ -15,7 +15,7 @@ from labeltransfer.results.maps import sampling
 from labeltransfer.results.scores.evaluate import METHODS
 from labeltransfer.results.tile import groups
 from labeltransfer.results.tile.markers import FOLD_OFFSET, LEAST_CELLS
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.run import Run
 from pages.shared import cached, cached_pairs
 from pages.shared.cell_list import cell_list
 from pages.shared.edit_view import edit_form

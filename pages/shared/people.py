@@ -1,9 +1,9 @@
 """Runs as the visitor of a page may see and change them: every page that lists, opens or changes runs asks here."""
 
 from labeltransfer.errors import RunError
-from labeltransfer.runs.people import may_change, may_see
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import NO_SUCH_RUN, default_store, find_run
+from labeltransfer.runs.records.access import may_change, may_see
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import NO_SUCH_RUN, default_store, find_run
 from pages.shared.sign_in import visitor
 from pages.shared.words import run_title
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import streamlit as st
 
 from labeltransfer.params import RunParams
-from labeltransfer.runs.devices import devices, devices_of
-from labeltransfer.runs.forecast import expected_starts
-from labeltransfer.runs.queue import Claim, claims, in_turn
-from labeltransfer.runs.store import Store, default_store
+from labeltransfer.runs.queue.devices import devices, devices_of
+from labeltransfer.runs.queue.order import Claim, claims, in_turn
+from labeltransfer.runs.records.store import Store, default_store
+from labeltransfer.runs.start.forecast import expected_starts
 from pages.shared.sign_in import visitor
 from pages.shared.words import about
 

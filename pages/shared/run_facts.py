@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.params import RunParams, Settings
-from labeltransfer.runs.run import Run, Status
-from labeltransfer.runs.stages import STAGE_TITLES
-from labeltransfer.runs.store import find_run
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import find_run
+from labeltransfer.runs.worker.stages import STAGE_TITLES
 from labeltransfer.storage.files import read_json
 from pages.shared import words
 from pages.shared.queue_words import Place

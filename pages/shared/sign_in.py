@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
 
-from labeltransfer.runs.people import Person
+from labeltransfer.runs.records.access import Person
 
 
 def require_sign_in() -> None:

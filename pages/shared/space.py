@@ -5,11 +5,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from labeltransfer.runs import cleaning, disk, quotas
-from labeltransfer.runs.cleaning import Kind, Plan
-from labeltransfer.runs.people import may_change
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.records.access import may_change
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.space import cleaning, disk, quotas
+from labeltransfer.runs.space.cleaning import Kind, Plan
 from labeltransfer.units import AGES, SIZES, size
 from pages.shared.frame import catching, open_run
 from pages.shared.sign_in import visitor

@@ -7,9 +7,10 @@ import streamlit as st
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
-from labeltransfer.runs import executors, quotas
-from labeltransfer.runs.run import Run
-from labeltransfer.runs.store import Store, default_store
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import Store, default_store
+from labeltransfer.runs.space import quotas
+from labeltransfer.runs.start import executors
 from pages.shared.frame import catching, open_run
 from pages.shared.people import require_change
 from pages.shared.sign_in import visitor

@@ -15,10 +15,11 @@ from labeltransfer.presets import (
     scanvi_pace,
     scvi_pace,
 )
-from labeltransfer.runs import executors, pipeline
-from labeltransfer.runs.devices import devices
-from labeltransfer.runs.stages import stage_titles
-from labeltransfer.runs.store import default_store
+from labeltransfer.runs.queue.devices import devices
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.start import executors
+from labeltransfer.runs.worker import pipeline
+from labeltransfer.runs.worker.stages import stage_titles
 from pages.shared.draft import Draft
 from pages.shared.queue_words import before_next
 from pages.shared.widgets import setting_input, settings_grid

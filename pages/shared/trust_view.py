@@ -9,7 +9,7 @@ import streamlit as st
 from labeltransfer.results.figures import charts
 from labeltransfer.results.scores.evaluate import CONSENSUS, METHODS, reference_labels
 from labeltransfer.results.trust.rejection import FARTHEST, Readout, Rule, readout, rejected
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 
 OLD_RUN = "This run is older than the checks of trust: start it again from Train, and its models are trained anew."

@@ -10,7 +10,7 @@ from labeltransfer.results.ontology import levels, relations
 from labeltransfer.results.ontology import terms as ontology
 from labeltransfer.results.ontology.term_overrides import mend_terms, mended_terms, undo_mending
 from labeltransfer.results.ontology.terms import Term
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 from pages.shared.frame import catching
 from pages.shared.people import changeable, whose_to_change

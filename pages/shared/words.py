@@ -7,7 +7,7 @@ from typing import Any
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.params import Side
-from labeltransfer.runs.run import Run, State
+from labeltransfer.runs.records.run import Run, State
 from labeltransfer.units import size as size
 
 STATE_BADGES: dict[State, str] = {

@@ -9,8 +9,8 @@ import streamlit as st
 
 from labeltransfer.errors import RunError
 from labeltransfer.processes import start_module
-from labeltransfer.runs.edits import edits_file
-from labeltransfer.runs.run import Run
+from labeltransfer.runs.records.edits import edits_file
+from labeltransfer.runs.records.run import Run
 from pages.shared.words import duration, size
 
 SUPPLEMENT = Path("exports") / "everything.zip"

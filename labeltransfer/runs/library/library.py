@@ -1,0 +1,249 @@
+"""The library of references: trained models that were published under a name, for queries to be mapped onto.
+
+``$LABELTRANSFER_HOME/references/<name>/`` holds copies of the stages ``prepare`` and ``transfer`` of a run that trained
+a reference alone, and ``card.json``, which says what they are. A reference is written beside its place and renamed into
+it. Models are loaded through ``torch.load``, which runs what it reads: so none comes in from outside, and a file is
+handed out only while it is the one that was published, below this folder and no link.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from labeltransfer.errors import LabelTransferError, RunError
+from labeltransfer.params import MappingParams, RunParams
+from labeltransfer.runs.library.reference_card import Card, make_card
+from labeltransfer.runs.records.access import Person
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import Store, sync
+from labeltransfer.storage import files
+
+STAGES = ("prepare", "transfer")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+CARD = "card.json"
+ANYBODY = Person()
+"""Where nobody is asked to sign in, and on the command line."""
+
+MOST_WORDS = 2000
+"""Characters of a description."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """The references under the folder ``root`` of a store."""
+
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "references"
+
+    def cards(self) -> list[Card]:
+        """Every reference whose card can be read, newest first."""
+        found = []
+        for path in self.folder.iterdir() if self.folder.is_dir() else []:
+            if NAME.fullmatch(path.name):
+                try:
+                    found.append(self.card(path.name))
+                except LabelTransferError:
+                    continue
+        return sorted(found, key=lambda card: -card.published)
+
+    def card(self, name: str) -> Card:
+        """What is published under a name.
+
+        Raises
+        ------
+        RunError
+            Nothing is, or its card is damaged.
+        """
+        path = self._inside(name, CARD)
+        try:
+            text = path.read_bytes()
+            return Card(**(json.loads(text) | {"name": name, "digest": _digest(text)}))
+        except FileNotFoundError:
+            known = ", ".join(card.name for card in self.cards()) if self.folder.is_dir() else ""
+            there = f"There are: {known}." if known else "None is published yet."
+            raise RunError(f"No reference is published as '{name}'. {there}") from None
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"The card of the reference '{name}' is damaged: publish it again.") from error
+
+    def file(self, mapping: MappingParams, name: str) -> Path:
+        """Path of a file of the reference that a run is mapped onto, such as ``transfer/model/model.pt``.
+
+        Raises
+        ------
+        RunError
+            The reference was deleted or is another one by now, or the file is not what was published.
+        """
+        card = self.card(mapping.reference)
+        if card.digest != mapping.digest:
+            raise RunError(
+                f"Another reference is published as '{card.name}' than the one that this run was asked to map onto: "
+                "start the run again to take the new one."
+            )
+        path = self._inside(card.name, name)
+        if not path.is_file() or _digest_of(path) != card.checksums.get(name):
+            raise RunError(
+                f"{name} of the reference '{card.name}' is not what was published: it was changed or damaged, and is "
+                "not used. Publish the reference again."
+            )
+        return path
+
+    def publish(
+        self, run: Run, name: str, *, description: str = "", by: Person = ANYBODY, replace: bool = False
+    ) -> Card:
+        """Publish what a run has trained.
+
+        Parameters
+        ----------
+        run
+            A finished run over a reference alone, with ``integrate.for_mapping``.
+        name
+            Letters, digits, dots, hyphens and underscores; the first a letter or digit.
+        description
+            A few words for those who choose.
+        by
+            Who publishes.
+        replace
+            Put it in the place of a reference of that name; only its owner or an admin may.
+
+        Raises
+        ------
+        RunError
+            The name cannot be used or is taken, the run cannot be published, or the disk does not take it.
+        """
+        if len(description) > MOST_WORDS:
+            raise RunError(f"The description has {len(description):,} characters: at most {MOST_WORDS:,} are kept.")
+        sources = _publishable(run)
+        with Store(self.root).lock("references"):
+            path = self.free(name, by=by, replace=replace)
+            try:
+                self._clear_leftovers()
+                building = self.folder / f".{name}~{secrets.token_hex(4)}"
+                for stage, source in sources.items():
+                    shutil.copytree(source, building / stage)
+                checksums = {
+                    file.relative_to(building).as_posix(): _digest_of(file)
+                    for file in sorted(building.rglob("*"))
+                    if file.is_file()
+                }
+                card = make_card(run, building, name, description.strip(), by.name, checksums)
+                content = {key: value for key, value in asdict(card).items() if key != "digest"}
+                files.write_json(building / CARD, content)
+                sync(building)
+                _put_in_place(building, path, self.folder / f".{name}~old")
+            except OSError as error:
+                raise RunError(
+                    f"The reference cannot be kept in {self.folder} ({error.strerror}): free some space."
+                ) from error
+            finally:
+                self._clear_leftovers()
+        return self.card(name)
+
+    def free(self, name: str, *, by: Person = ANYBODY, replace: bool = False) -> Path:
+        """Folder of a name that may be published under; raises RunError as :meth:`publish` does."""
+        path = self._inside(name, "")
+        if path.exists():
+            if not replace:
+                raise RunError(f"A reference '{name}' is published already: choose another name, or replace it.")
+            self._check_owner(name, by)
+        return path
+
+    def may_change(self, card: Card, by: Person) -> bool:
+        """Whether a person may delete or replace a reference: its owner and admins."""
+        return by.admin or (by.name != "" and card.owner == by.name)
+
+    def n_bytes(self, name: str) -> int:
+        """Space that a reference takes on disk."""
+        return sum(path.stat().st_size for path in self._inside(name, "").rglob("*") if path.is_file())
+
+    def delete(self, name: str, *, by: Person = ANYBODY) -> None:
+        """Delete a reference; results of runs that were mapped onto it stay.
+
+        Raises
+        ------
+        RunError
+            There is none, or it belongs to somebody else.
+        """
+        path = self._inside(name, "")
+        with Store(self.root).lock("references"):
+            if not path.exists():
+                self.card(name)  # says which there are
+            self._check_owner(name, by)
+            # Out of sight in one step: nobody finds half of it.
+            path.rename(self.folder / f".{name}~old")
+            self._clear_leftovers()
+
+    def _check_owner(self, name: str, by: Person) -> None:
+        if by.admin:  # whatever the card says, be it damaged
+            return
+        card = self.card(name)
+        if not self.may_change(card, by):
+            owner = card.owner or "nobody in particular"
+            raise RunError(f"The reference '{name}' belongs to {owner}: only its owner or an admin may do this.")
+
+    def _inside(self, name: str, file: str) -> Path:
+        """Path below a reference's folder; nothing that leads out of it, by its name or by a link."""
+        if not NAME.fullmatch(name):
+            raise RunError(
+                f"'{name}' cannot be the name of a reference: up to 63 letters, digits, dots, hyphens and underscores, "
+                "the first one a letter or a digit."
+            )
+        path = self.folder / name / file
+        if path.resolve() != self.folder.resolve() / name / file:
+            raise RunError(f"The reference '{name}' holds a link, which is not followed: publish it again.")
+        return path
+
+    def _clear_leftovers(self) -> None:
+        """Remove what was half-built or half-deleted; only called by who holds the lock."""
+        for path in self.folder.glob(".*~*") if self.folder.is_dir() else []:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _put_in_place(building: Path, path: Path, old: Path) -> None:
+    """Rename a folder to its place; what stood there goes to ``old``, and back where that fails."""
+    if path.exists():
+        path.rename(old)
+    try:
+        building.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
+
+
+def check_made_for_it(params: RunParams) -> None:
+    """Raise RunError where a run with these settings cannot be published."""
+    if not params.reference_alone:
+        raise RunError(
+            "Only a run over a reference alone can be published: one that was trained with a query knows that query's "
+            "cells too. Train the reference alone, which the References page and 'train-reference' do."
+        )
+    if not params.integrate.for_mapping:
+        raise RunError(
+            "This run's architecture cannot take new batches: its encoder does not see the batch, so nothing in it "
+            "could learn from a query (scvi-tools calls encode_covariates essential here). Train it with the preset "
+            "Atlas reference."
+        )
+
+
+def _publishable(run: Run) -> dict[str, Path]:
+    """Folder of each stage that is published; raises RunError where the run cannot be."""
+    check_made_for_it(run.params)
+    if run.status().state != "done":
+        raise RunError(f"Run {run.id} is {run.status().state}: only a finished one can be published.")
+    return {stage: run.artefact(stage) for stage in STAGES}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

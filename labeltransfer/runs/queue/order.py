@@ -1,0 +1,90 @@
+"""Whose turn it is: the order in which waiting runs get a device, fair between the people who started them.
+
+As in a round robin, the next run is one of who has the fewest runs at work; of several such people, of who has waited
+longest, be it since they asked or since their last run ended. Within a person's runs, and where nobody signs in at all,
+it is first come, first served. No run starves: while it is its owner's first and no other one of theirs is at work,
+everybody else gets at most one turn before it.
+"""
+
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from labeltransfer.runs.records.run import Run, Status
+
+SILENCE = 60.0
+"""Seconds without a sign of life after which a waiting run no longer keeps others from their turn."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the order goes by; times are seconds since the epoch.
+
+    ``turn`` is when a run got its device while it is ``at_work``, when it gave it back after that, 0 while it waits.
+    """
+
+    id: str
+    owner: str
+    asked: float
+    turn: float = 0.0
+    at_work: bool = False
+
+
+def in_turn(claims: Iterable[Claim]) -> list[Claim]:
+    """The waiting ones of ``claims`` in the order in which they get a device, the next one first.
+
+    Those at work and those that are over say who had how many turns, and when. Whatever waits is served in the order of
+    its id within its owner, ids being made from the time.
+    """
+    known = list(claims)
+    n_at_work = Counter(claim.owner for claim in known if claim.at_work)
+    last_turn: dict[str, float] = defaultdict(float)
+    waiting: dict[str, deque[Claim]] = defaultdict(deque)
+    for claim in sorted(known, key=lambda claim: claim.id):
+        if claim.turn:
+            last_turn[claim.owner] = max(last_turn[claim.owner], claim.turn)
+        else:
+            waiting[claim.owner].append(claim)
+    latest = max((max(claim.asked, claim.turn) for claim in known), default=0.0)
+
+    def urgency(owner: str) -> tuple[int, float, str]:
+        first = waiting[owner][0]
+        return n_at_work[owner], max(first.asked, last_turn[owner]), first.id
+
+    order: list[Claim] = []
+    while waiting:
+        owner = min(waiting, key=urgency)
+        order.append(waiting[owner].popleft())
+        n_at_work[owner] += 1
+        last_turn[owner] = latest + len(order)  # a turn later than any before it
+        if not waiting[owner]:
+            del waiting[owner]
+    return order
+
+
+def line(runs: Iterable[Run]) -> list[Run]:
+    """Of runs on disk, those that wait for a device, in the order in which they get one."""
+    known = {run.id: run for run in runs}
+    return [known[claim.id] for claim in in_turn(claims(known.values()))]
+
+
+def claims(runs: Iterable[Run]) -> list[Claim]:
+    """Claims of runs on disk, without those that never had a turn and either are over or give no sign of life."""
+    found = []
+    for run in runs:
+        status = run.status()
+        if status.state == "running":
+            found.append(Claim(run.id, run.owner, status.created, status.started or status.created, at_work=True))
+        elif status.over and status.started:
+            ended = status.finished or max(status.started, status.heartbeat)  # a killed worker wrote no end
+            found.append(Claim(run.id, run.owner, status.created, ended))
+        elif status.state == "queued" and _gives_signs(status):
+            found.append(Claim(run.id, run.owner, status.created))
+    return found
+
+
+def _gives_signs(status: Status) -> bool:
+    """Whether a waiting run's worker lives, or may still be on its way."""
+    # Of a clock that was put back only the distance counts.
+    return abs(time.time() - (status.heartbeat or status.created)) < SILENCE

@@ -1,0 +1,220 @@
+"""All runs and stage artefacts under one folder.
+
+A stage artefact is built beside its place and renamed into it when complete, under a key made of its own settings and
+its inputs' keys: who asks for the same thing finds it there.
+"""
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from labeltransfer.errors import RunError
+from labeltransfer.params import RunParams
+from labeltransfer.runs.queue import order
+from labeltransfer.runs.records import checksums
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.space import quotas
+from labeltransfer.storage import files
+
+SHIPPED = Path(__file__).parent.parent / "data" / "demo" / "shipped"
+"""The finished demo run that comes with the app, in the same layout, read-only."""
+
+NO_SUCH_RUN = "There is no such run (any more): choose another one on the Runs page."
+MAX_ID = 64
+"""Characters of a run's id; a file system takes no name of more than 255."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder ``root`` with its ``runs``, ``stages`` and ``locks``."""
+
+    root: Path
+
+    @property
+    def stages(self) -> Path:
+        return self.root / "stages"
+
+    def lock(self, name: str) -> FileLock:
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{name}.lock")
+
+    def create(self, params: RunParams, owner: str = "") -> Run:
+        """Make the directory of a new, queued run that belongs to ``owner``, or to nobody in particular.
+
+        Raises
+        ------
+        RunError
+            The directory cannot be written, or the owner has no room for another run, see :mod:`.quotas`.
+        """
+        now = time.time()
+        run_id = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now % 1 * 1e6):06d}{secrets.token_hex(2)}"
+        run = Run(self.root / "runs" / run_id)
+        try:
+            with self.lock("runs"):  # two at once cannot both be the last that a quota allows
+                quotas.check_run(self, owner)
+                run.folder.mkdir(parents=True)
+                if owner:  # before params.json, with which the run comes into being: it is never seen without its owner
+                    files.write_atomic(run.folder / "owner.txt", owner)
+                files.write_atomic(run.folder / "params.json", params.model_dump_json(indent=2))
+                run.write_status(Status(created=now))
+        except OSError as error:
+            shutil.rmtree(run.folder, ignore_errors=True)
+            raise RunError(f"The run cannot be kept in {self.root} ({error.strerror}): free some space.") from error
+        return run
+
+    def runs(self) -> list[Run]:
+        """Every run, newest first."""
+        folder = self.root / "runs"
+        if not folder.is_dir():
+            return []
+        names = sorted((p.name for p in folder.iterdir() if (p / "params.json").exists()), reverse=True)
+        return [Run(folder / name) for name in names]
+
+    def run(self, run_id: str) -> Run:
+        """Find a run by its id.
+
+        Raises
+        ------
+        RunError
+            There is no such run.
+        """
+        # Ids come out of addresses: nothing but a short, plain name may reach the file system.
+        if 0 < len(run_id) <= MAX_ID and set(run_id) <= set("abcdefghijklmnopqrstuvwxyz0123456789-"):
+            run = Run(self.root / "runs" / run_id)
+            if (run.folder / "params.json").exists():
+                return run
+        raise RunError(NO_SUCH_RUN)
+
+    def queue(self) -> list[Run]:
+        """Runs that wait for a device of this machine, in the order in which they get one; a cluster keeps its own."""
+        return order.line(run for run in self.runs() if not run.on_cluster)
+
+    def delete(self, run: Run) -> None:
+        """Delete a run and every artefact that no other run refers to.
+
+        Raises
+        ------
+        RunError
+            The run is still queued or running.
+        """
+        if not run.status().over:
+            raise RunError(f"Run {run.id} is still at work: cancel it before you delete it.")
+        shutil.rmtree(run.folder, ignore_errors=True)
+        self.collect_garbage()
+
+    def collect_garbage(self) -> None:
+        """Remove artefacts that no run refers to, and what dead workers left half-built."""
+        with self.lock("stages"):  # no longer than it takes to rename them: workers wait for it
+            aside = [_set_aside(folder) for folder in self.garbage()]
+        for folder in aside:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def garbage(self) -> list[Path]:
+        """Stage folders that no run refers to, and half-built ones of dead workers, as of now."""
+        runs = self.runs()
+        alive = {run.id for run in runs if not run.status().over}
+        try:
+            kept = {name for run in runs for name in run.artefact_names()}
+        except RunError:  # some run's references are damaged: what it needs cannot be told, so all is kept
+            kept = None
+        unwanted = []
+        for folder in self.stages.iterdir() if self.stages.is_dir() else []:
+            if folder.name.startswith("."):  # half-built
+                wanted = folder.name.rpartition("~")[2] in alive
+            else:
+                wanted = kept is None or folder.name in kept
+            if not wanted:
+                unwanted.append(folder)
+        return unwanted
+
+    def stage_folder(self, stage: str, key: str) -> Path:
+        return self.stages / f"{stage}-{key}"
+
+    def has_stage(self, stage: str, key: str) -> bool:
+        """Whether the artefact is there, complete: nothing of it was cut or lost since."""
+        folder = self.stage_folder(stage, key)
+        return folder.is_dir() and not checksums.damaged_files(folder, quick=True)
+
+    def claim_stage(self, run: Run, stage: str, key: str) -> bool:
+        """Refer to an artefact from a run, which keeps it from deletion; returns whether it exists."""
+        with self.lock("stages"):
+            files.write_json(run.folder / "stages.json", run.stage_keys() | {stage: key})
+            return self.stage_folder(stage, key).is_dir()
+
+    def set_damaged_aside(self, run: Run, stage: str, key: str) -> list[str]:
+        """Compare an artefact's checksums and move a damaged one out of its place, where it can be made anew.
+
+        Every run that refers to it finds the new one there. What was moved is swept away once ``run`` is over.
+
+        Returns
+        -------
+        list
+            Names of the damaged files; empty where the artefact is whole.
+        """
+        folder = self.stage_folder(stage, key)
+        damaged = checksums.damaged_files(folder)  # outside the lock: to read gigabytes takes seconds
+        if damaged:
+            with self.lock("stages"):
+                # Somebody else may have found the same damage, and what stands there now be the one made anew.
+                if checksums.damaged_files(folder, only=damaged):
+                    aside = self.stages / f".damaged-{stage}-{key}~{run.id}"
+                    shutil.rmtree(aside, ignore_errors=True)
+                    folder.rename(aside)
+        return damaged
+
+    @contextmanager
+    def build_stage(self, run: Run, stage: str, key: str) -> Iterator[Path]:
+        """Give a folder to write an artefact to; it takes its place when the block ends without an error."""
+        if full := files.no_room(self.root):
+            raise RunError(full)
+        building = self.stages / f".{stage}-{key}~{run.id}"
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        try:
+            yield building
+            checksums.seal(building)
+            sync(building)
+            with suppress(OSError):  # somebody else was faster with the same thing: theirs stays
+                building.rename(self.stage_folder(stage, key))
+            if not self.has_stage(stage, key):
+                raise RunError(f"The result of stage {stage} could not be stored under {self.stages}.")
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+def default_store() -> Store:
+    """The store under ``$LABELTRANSFER_HOME``."""
+    return Store(files.home())
+
+
+def find_run(run_id: str) -> Run:
+    """A run of this server, or the demo run that ships with the app (id ``demo``)."""
+    return Store(SHIPPED).run(run_id) if run_id == "demo" else default_store().run(run_id)
+
+
+def _set_aside(folder: Path) -> Path:
+    """Rename an artefact so that nobody finds it and the next one to look takes it for half-built."""
+    if folder.name.startswith("."):
+        return folder
+    aside = folder.with_name(f".{folder.name}~{secrets.token_hex(4)}")
+    try:
+        folder.rename(aside)
+    except OSError:  # somebody else has removed it
+        return folder
+    return aside
+
+
+def sync(folder: Path) -> None:
+    """Bring every file of a folder to the disk, so that a rename never precedes its content."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

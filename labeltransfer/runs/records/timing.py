@@ -1,0 +1,48 @@
+"""The pace of a run: its epochs, how long it took, and how long it still takes."""
+
+from contextlib import suppress
+from statistics import median
+from typing import Any
+
+from labeltransfer.errors import RunError
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.storage.files import read_json
+
+
+def remaining_seconds(run: Run, status: Status) -> float | None:
+    """Seconds that the present training still takes, from the pace of its last ten epochs; None before the first."""
+    pace = [e["seconds"] for e in run.events("epoch") if e["stage"] == status.stage][-10:]
+    if status.state != "running" or not pace:
+        return None
+    return (1 - status.fraction) * status.n_epochs * median(pace)
+
+
+def training_history(run: Run) -> list[dict[str, Any]]:
+    """Events ``epoch`` and ``stopped`` of both trainings, oldest first, also where this run reuses another's model."""
+    told = [event for event in run.events() if event["event"] in ("epoch", "stopped")]
+    for stage in ("transfer", "integrate"):
+        if stage in reused_stages(run):
+            with suppress(RunError):
+                told = read_json(run.artefact(stage, "history.json")) + told
+    return told
+
+
+def stage_seconds(run: Run) -> dict[str, float]:
+    """Seconds that the making of each of a run's artefacts took, whichever run made it."""
+    return {stage: read_json(run.artefact(stage, "stage.json"))["seconds"] for stage in run.stage_keys()}
+
+
+def remade_stages(run: Run) -> dict[str, float]:
+    """When artefacts of a run were made anew, by whichever run, since they were damaged on disk; by stage."""
+    created, found = run.status().created, {}
+    for stage in run.stage_keys():
+        with suppress(RunError, AttributeError, TypeError, KeyError):  # a damaged one tells nothing
+            anew = read_json(run.artefact(stage, "stage.json")).get("made_anew")
+            if anew and anew["time"] >= created:  # what an earlier run mended is none of this one's business
+                found[stage] = float(anew["time"])
+    return found
+
+
+def reused_stages(run: Run) -> list[str]:
+    """Stages that this run found finished."""
+    return [event["stage"] for event in run.events("start") if event["reused"]]

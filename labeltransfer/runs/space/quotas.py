@@ -1,0 +1,128 @@
+"""What each person may take of a shared server: runs at a time, and disk.
+
+There is no limit unless its variable is set. With sign-in off everybody is the same person. How large one upload may be
+is Streamlit's own setting, ``server.maxUploadSize``.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labeltransfer.errors import RunError, SettingsError
+from labeltransfer.runs.space import disk
+from labeltransfer.units import parse_size, size
+
+if TYPE_CHECKING:
+    from labeltransfer.runs.records.store import Store
+
+RUNS_PER_PERSON = "LABELTRANSFER_RUNS_PER_PERSON"
+DISK_PER_PERSON = "LABELTRANSFER_DISK_PER_PERSON"
+DISK_IN_ALL = "LABELTRANSFER_DISK_IN_ALL"
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """The limits; None where there is none."""
+
+    runs_per_person: int | None = None  # running and queued together
+    disk_per_person: int | None = None  # bytes of a person's runs and uploads
+    disk_in_all: int | None = None  # bytes of everything below LABELTRANSFER_HOME
+
+
+def quotas() -> Quotas:
+    """The limits of this server.
+
+    Raises
+    ------
+    SettingsError
+        A variable holds something else than a limit.
+    """
+    return Quotas(_number(RUNS_PER_PERSON), _bytes(DISK_PER_PERSON), _bytes(DISK_IN_ALL))
+
+
+def check_run(store: "Store", owner: str, *, n_wanted: int = 1) -> None:
+    """Check that a person may start another run, or several.
+
+    Raises
+    ------
+    RunError
+        They would have more running and queued than one may, or there is no disk left for another.
+    SettingsError
+        See :func:`quotas`.
+    """
+    most = quotas().runs_per_person
+    if most is not None:
+        n_runs = sum(run.owner == owner and not run.status().over for run in store.runs())
+        if n_runs + n_wanted > most:
+            have = f"{'You have' if owner else 'There are'} {n_runs} {'run' if n_runs == 1 else 'runs'}"
+            asked = f" and ask for {n_wanted} more" if n_wanted > 1 else ""
+            raise RunError(
+                f"{have} at work or waiting{asked}, and {_may(owner)} have {most} at a time ({RUNS_PER_PERSON}): wait "
+                "until one has ended, or cancel one on the Runs page."
+            )
+    check_disk(store, owner)
+
+
+def check_disk(store: "Store", owner: str, *, arrived: int = 0) -> None:
+    """Check that a person has disk left, or room for an upload of ``arrived`` bytes that waits to be kept.
+
+    Raises
+    ------
+    RunError
+        There is none, for the person or for all.
+    SettingsError
+        See :func:`quotas`.
+    """
+    if reason := no_room(store, owner, arrived=arrived):
+        raise RunError(reason)
+
+
+def no_room(store: "Store", owner: str, *, arrived: int = 0) -> str:
+    """Why there is no disk left, see :func:`check_disk`, and the way out; empty where there is."""
+    limits = quotas()
+    spare = 0 if arrived else 1
+    if limits.disk_per_person is not None:
+        used = disk.person_bytes(store, owner)
+        if used + arrived + spare > limits.disk_per_person:
+            more = f" and the upload {size(arrived)} more" if arrived else ""
+            return (
+                f"{'Your' if owner else 'The'} runs and uploads take {size(used)}{more}, and {_may(owner)} take "
+                f"{size(limits.disk_per_person)} ({DISK_PER_PERSON}): delete or clean up runs on the Runs page."
+            )
+    if limits.disk_in_all is not None:
+        used = sum(disk.disk_use(store.root).values())  # with what has arrived
+        if used + spare > limits.disk_in_all:
+            return (
+                f"This server's runs and files take {size(used)}, of {size(limits.disk_in_all)} that they may take in "
+                f"all ({DISK_IN_ALL}): delete or clean up runs on the Runs page, or ask its administrator to."
+            )
+    return ""
+
+
+def room(store: "Store", owner: str) -> int | None:
+    """Bytes that a person may still take, at least 0; None where nothing limits them."""
+    limits = quotas()
+    left = []
+    if limits.disk_per_person is not None:
+        left.append(limits.disk_per_person - disk.person_bytes(store, owner))
+    if limits.disk_in_all is not None:
+        left.append(limits.disk_in_all - sum(disk.disk_use(store.root).values()))
+    return max(0, min(left)) if left else None
+
+
+def _may(owner: str) -> str:
+    return "a person may" if owner else "all together may"
+
+
+def _number(name: str) -> int | None:
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise SettingsError(f"{name} is '{text}': set it to a number of runs from 1 up, or leave it out.")
+    return int(text)
+
+
+def _bytes(name: str) -> int | None:
+    text = os.environ.get(name, "").strip()
+    return parse_size(text, name) if text else None

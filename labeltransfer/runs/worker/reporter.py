@@ -1,0 +1,108 @@
+"""What a worker tells about itself, through its run directory, while it works."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Self
+
+import psutil
+
+from labeltransfer.errors import RunCancelled
+from labeltransfer.runs.queue.devices import Device, gpu_use
+from labeltransfer.runs.records.run import Run, Status
+
+HEARTBEAT = 2.0
+"""Seconds between two signs of life."""
+
+CANCEL_GRACE = 15.0
+"""Seconds that the work has to heed a cancel request before the process ends itself."""
+
+EXIT_CANCELLED = 130
+"""Exit status of a cancelled run, as a shell gives it after Ctrl-C."""
+
+
+class Reporter:
+    """Writes ``status.json`` and ``events.jsonl`` of one run, and looks whether it was cancelled.
+
+    A thread gives a sign of life every two seconds, with the resources in use. It also ends the process when the work
+    has not heeded a cancel request within the grace period, so nobody has to reach it from another machine.
+
+    Parameters
+    ----------
+    run
+        The run that this process carries out.
+    listener
+        Called with every status that is written, for whoever watches from the same process.
+    """
+
+    def __init__(self, run: Run, *, listener: Callable[[Status], None] | None = None) -> None:
+        self.run = run
+        self.device: Device | None = None
+        self._listener = listener
+        self._status = run.written_status()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._process = psutil.Process()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._process.cpu_percent()  # the first reading is always 0
+        self.update()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def status(self) -> Status:
+        return self._status
+
+    def update(self, **changes: Any) -> None:
+        """Change the status and write it."""
+        with self._lock:
+            self._status = replace(self._status, heartbeat=time.time(), **changes)
+            self.run.write_status(self._status)
+            if self._listener:
+                self._listener(self._status)
+
+    def note(self, **changes: Any) -> None:
+        """Change the status and leave the writing to the next sign of life."""
+        with self._lock:
+            self._status = replace(self._status, **changes)
+
+    def say(self, text: str) -> None:
+        """Tell in words what happens now, and stop here if the run was cancelled."""
+        self.check()
+        self.run.append_event("message", stage=self._status.stage, text=text)
+        self.update(message=text)
+
+    def check(self) -> None:
+        """Stop here if the run was cancelled.
+
+        Raises
+        ------
+        RunCancelled
+            Somebody asked for the run to stop.
+        """
+        if self.run.cancel_requested():
+            raise RunCancelled("The run was cancelled; finished stages are kept.")
+
+    def _beat(self) -> None:
+        asked: float | None = None
+        while not self._over.wait(HEARTBEAT):
+            with suppress(OSError):  # a disk that is full now may have room at the next sign of life
+                if self.run.cancel_requested():
+                    asked = asked or time.monotonic()
+                    if time.monotonic() - asked > CANCEL_GRACE:
+                        self.update(state="cancelled", finished=time.time())
+                        os._exit(EXIT_CANCELLED)
+                self.update(resources=self._resources())
+
+    def _resources(self) -> dict[str, float]:
+        own = {"cpu_percent": self._process.cpu_percent(), "memory_bytes": float(self._process.memory_info().rss)}
+        return own | (gpu_use(self.device) if self.device else {})

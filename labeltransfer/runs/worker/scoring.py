@@ -1,0 +1,70 @@
+"""The last stage: everything that pages and files show, put together, scored and audited."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
+from labeltransfer.results.audit.audit import audit
+from labeltransfer.results.audit.relabel import write_audit
+from labeltransfer.results.ontology import relations
+from labeltransfer.results.ontology import terms as ontology
+from labeltransfer.results.scores.evaluate import cell_table, method_scores, metrics, reference_labels
+from labeltransfer.runs.records.run import Run
+from labeltransfer.storage import files
+from labeltransfer.training_labels import hidden_cells
+
+
+def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str], None]) -> None:
+    """Put the table of cells together, and score and audit it.
+
+    Writes ``cells.parquet`` (:func:`.evaluate.cell_table` with ``ontology_verdict``, ``audited_label`` and
+    ``audit_score``, and ``hidden`` where a label was), ``metrics.json``, ``terms.json`` (what the labels mean in the
+    Cell Ontology), ``audit.parquet`` and ``audit.csv``, and ``trust.json``: that of the stage before, with scores of
+    the methods on the query and of the Cell Ontology.
+
+    Parameters
+    ----------
+    run
+        A run all of whose other stages are finished.
+    folder
+        Where to write.
+    seed
+        Seed of the audit's samples.
+    say
+        Told what is being done.
+    """
+    prepared = run.artefact("prepare", "prepared.h5ad")
+    cells = cell_table(
+        read_cells(prepared),
+        pd.read_parquet(run.artefact("transfer", "soft.parquet")),
+        pd.read_parquet(run.artefact("opinions", "opinions.parquet")),
+        mde_scvi=None if run.params.mapping else np.load(run.artefact("embed_scvi", "mde.npy")),
+        mde_scanvi=np.load(run.artefact("embed_scanvi", "mde.npy")),
+    )
+    if run.params.hidden_label is not None:
+        cells["hidden"] = hidden_cells(cells, run.params.hidden_label)
+    terms = ontology.find_terms(cells)
+    cells["ontology_verdict"] = ontology.verdict_column(cells, terms)
+    say("Auditing the observed labels")
+    counts, _ = all_counts(prepared)
+    genes = read_genes(prepared)
+    audited = audit(
+        cells,
+        np.load(run.artefact(run.params.latent_stage, "latent.npy")),
+        counts,
+        relations=lambda observed, predicted: ontology.pair_verdict(terms, observed, predicted),
+        genes=genes.index[genes["highly_variable"]].astype(str).to_list(),
+        seed=seed,
+    )
+    cells = pd.concat([cells, audited.cells], axis=1)
+    cells.to_parquet(folder / "cells.parquet")
+    write_audit(folder, audited.table)
+    files.write_json(folder / "metrics.json", metrics(cells))
+    files.write_json(folder / "terms.json", {label: asdict(term) for label, term in terms.items()})
+    scores = relations.ontology_scores(relations.pair_verdicts(cells, terms), terms, reference_labels(cells))
+    trust = files.read_json(run.artefact("opinions", "trust.json"))
+    files.write_json(folder / "trust.json", trust | {"query": method_scores(cells), "ontology": scores})
