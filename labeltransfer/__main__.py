@@ -3,6 +3,6 @@
 from labeltransfer.processes import leave, rare_collections
 
 with rare_collections():
-    from labeltransfer.cli import main
+    from labeltransfer.cli.main import main
 
     leave(main())

@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from labeltransfer.cli import _parser, main
+from labeltransfer.cli.main import _parser, main
+from labeltransfer.cli.options import settings_from_options
 from labeltransfer.data.demo.simulate import LENGTHS, QUERY, REFERENCE
-from labeltransfer.options import settings_from_options
 from labeltransfer.params import IntegrateParams, RunParams
 from labeltransfer.presets import PRESETS
 from labeltransfer.runs.records.store import default_store
@@ -56,7 +56,7 @@ def test_a_run_is_fast_unless_told_otherwise(demo_pair: Path, tmp_path: Path) ->
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, which says at its end whether Streamlit got into it."""
     code = (
-        "import sys; from labeltransfer.cli import main; status = main(sys.argv[1:]); "
+        "import sys; from labeltransfer.cli.main import main; status = main(sys.argv[1:]); "
         "print('STREAMLIT' if 'streamlit' in sys.modules else 'CLEAN'); sys.exit(status)"
     )
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)

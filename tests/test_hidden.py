@@ -222,8 +222,8 @@ def test_a_label_that_cannot_be_hidden_ends_the_run_before_any_training(store: S
 
 
 def test_the_setting_is_an_option_of_the_command_line(demo_pair: Path) -> None:
-    from labeltransfer.cli import _parser
-    from labeltransfer.options import settings_from_options
+    from labeltransfer.cli.main import _parser
+    from labeltransfer.cli.options import settings_from_options
 
     files = ["--reference", str(demo_pair / "reference.h5ad"), "--query", str(demo_pair / "query.h5ad")]
     options = [*files, "--labels-key", "cell_ontology_class", "--out", "x", "--hide-label", "NK cell"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from labeltransfer.cli import main
+from labeltransfer.cli.main import main
 from labeltransfer.errors import RunError
 from labeltransfer.params import IntegrateParams, MappingParams, RunParams, SideParams
 from labeltransfer.presets import PRESETS

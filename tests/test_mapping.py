@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from labeltransfer.cli import main
+from labeltransfer.cli.main import main
 from labeltransfer.data.demo.simulate import LENGTHS, QUERY
 from labeltransfer.data.prepare.onto_reference import gene_finding, prepare_query
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labeltransfer import cli
+from labeltransfer.cli import main
 from labeltransfer.errors import RunError, SettingsError
 from labeltransfer.params import RunParams
 from labeltransfer.runs.records.access import Person
@@ -345,13 +345,13 @@ def void(_: object) -> None:
 
 def test_the_command_says_what_goes_and_removes_it(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     old = made(store, days=100, p1=3_000_000)
-    assert cli.main(["clean", "--older-than", "90d", "--dry-run"]) == 0
+    assert main.main(["clean", "--older-than", "90d", "--dry-run"]) == 0
     assert old.id in capsys.readouterr().out and old.folder.exists()
-    assert cli.main(["clean", "--older-than", "90d"]) == cli.USER_ERROR  # nobody is there to ask
+    assert main.main(["clean", "--older-than", "90d"]) == main.USER_ERROR  # nobody is there to ask
     assert "--yes" in capsys.readouterr().err and old.folder.exists()
-    assert cli.main(["clean", "--older-than", "90d", "--yes"]) == 0
+    assert main.main(["clean", "--older-than", "90d", "--yes"]) == 0
     assert "3 MB are free again" in capsys.readouterr().out and not old.folder.exists()
-    assert cli.main(["clean"]) == 0
+    assert main.main(["clean"]) == 0
     assert "nothing to clean" in capsys.readouterr().out
 
 
@@ -360,11 +360,11 @@ def test_the_command_asks(store: Store, monkeypatch: pytest.MonkeyPatch, answer:
     old = made(store, days=100)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda _: answer)
-    assert cli.main(["clean", "--older-than", "90d"]) == 0
+    assert main.main(["clean", "--older-than", "90d"]) == 0
     assert old.folder.exists() is not gone
 
 
 @pytest.mark.parametrize("option", ["--older-than=3 months", "--until=5"])
 def test_an_option_that_cannot_be_read_is_said(lt_home: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
-    assert cli.main(["clean", option]) == cli.USER_ERROR
+    assert main.main(["clean", option]) == main.USER_ERROR
     assert option.partition("=")[0] in capsys.readouterr().err

@@ -52,7 +52,7 @@ def test_pages_are_not_imported_by_the_core() -> None:
         "labeltransfer.runs.worker.work",
         "labeltransfer.runs.start.executors",
         "labeltransfer.runs.records.store",
-        "labeltransfer.cli",
+        "labeltransfer.cli.main",
     ],
 )
 def test_asking_for_a_run_and_waiting_for_a_device_stay_light(module: str) -> None:

@@ -1,0 +1,1 @@
+"""Published references, onto which queries are mapped."""

@@ -1,0 +1,1 @@
+"""Devices, and the order in which waiting runs get them."""

@@ -1,0 +1,1 @@
+"""Run directories, stages' artefacts, checksums, edits: the contract between the app and the worker."""

@@ -1,0 +1,1 @@
+"""The disk that runs take: quotas, use, cleaning."""

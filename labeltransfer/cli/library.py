@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labeltransfer.options import check, mapping_from_options, settings_from_options
+from labeltransfer.cli.options import check, mapping_from_options, settings_from_options
 from labeltransfer.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _train(options: argparse.Namespace) -> None:
 
     from labeltransfer.runs.library.library import Library, check_made_for_it
     from labeltransfer.runs.records.store import default_store
-    from labeltransfer.terminal import carry_out
+    from labeltransfer.runs.start.terminal import carry_out
 
     check_made_for_it(params)  # said now, not after hours of training
     Library(default_store().root).free(options.name, replace=options.replace)
@@ -121,7 +121,7 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _show(card: "Card") -> None:
-    from labeltransfer.terminal import print_wrapped
+    from labeltransfer.runs.start.terminal import print_wrapped
 
     accuracy, n_held_out = card.scores["accuracy"], card.scores["n_cells"]
     judged = f"{accuracy:.1%} of {n_held_out:,} held-out cells right" if n_held_out else "no cell was held out"
@@ -138,7 +138,7 @@ def _map(options: argparse.Namespace) -> None:
     from labeltransfer.runs.library.library import Library
     from labeltransfer.runs.output.deliver import deliver
     from labeltransfer.runs.records.store import default_store
-    from labeltransfer.terminal import carry_out
+    from labeltransfer.runs.start.terminal import carry_out
 
     params = mapping_from_options(options, Library(default_store().root).card(options.model))
     check(params, options.out)

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from labeltransfer import clean
-from labeltransfer.cli_library import add_library_commands
+from labeltransfer.cli import clean
+from labeltransfer.cli.library import add_library_commands
+from labeltransfer.cli.options import check, settings_from_options
 from labeltransfer.errors import LabelTransferError, RunCancelled
-from labeltransfer.options import check, settings_from_options
 from labeltransfer.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
 
 USER_ERROR = 2
@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace) -> None:
     check(params, options.out)
 
     from labeltransfer.runs.output.deliver import deliver
-    from labeltransfer.terminal import carry_out
+    from labeltransfer.runs.start.terminal import carry_out
 
     run = carry_out(params)
     for line in deliver(run, options.out):
@@ -124,7 +124,7 @@ def _run(options: argparse.Namespace) -> None:
 def _inspect(options: argparse.Namespace) -> None:
     from labeltransfer.data.intake import inspect, read_summary
     from labeltransfer.data.intake.finding import NOTHING_TO_DO
-    from labeltransfer.terminal import print_wrapped
+    from labeltransfer.runs.start.terminal import print_wrapped
 
     summary = read_summary(options.file)
     for finding in inspect(summary, labels_key=options.labels_key):
