@@ -22,8 +22,8 @@ from pages.shared.frame import (
     wanted_page,
 )
 from pages.shared.sign_in import require_sign_in
-from pages.shared.spooling import SpoolUploads
 from pages.shared.words import plain
+from pages.uploads.spooling import SpoolUploads
 
 ICON = Path(__file__).parent / "pages" / "shared" / "icon.png"
 

@@ -9,14 +9,14 @@ from labeltransfer.params import Side
 from labeltransfer.results.figures import charts, confusion
 from labeltransfer.results.scores.evaluate import Normalize
 from labeltransfer.runs.records.run import Run
+from pages.compare_parts.audit_view import audit_section
+from pages.compare_parts.pair_view import show_pair
+from pages.compare_parts.verdicts import tile_verdicts, verdict_section
 from pages.shared import cached
-from pages.shared.audit_view import audit_section
 from pages.shared.cached_pairs import warm_up
 from pages.shared.edit_view import show_edits
 from pages.shared.frame import catching, guard, page_header, require_run
-from pages.shared.pair_view import show_pair
 from pages.shared.trust_view import alarm_banner, reference_labels_of
-from pages.shared.verdicts import tile_verdicts, verdict_section
 from pages.shared.words import plain
 
 SIDES: dict[Side, str] = {"query": "Query", "reference": "Reference (scANVI was trained on these)"}

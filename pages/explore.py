@@ -13,10 +13,10 @@ from labeltransfer.errors import RunError
 from labeltransfer.results.figures import scatter
 from labeltransfer.results.scores.evaluate import OBS_PREFIX
 from labeltransfer.runs.records.run import Run
+from pages.explore_parts.on_demand import on_demand_section
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
 from pages.shared.frame import catching, guard, page_header, require_run
-from pages.shared.on_demand import on_demand_section
 from pages.shared.trust_view import agreement_columns, alarm_banner, trust_section
 from pages.shared.words import plain
 

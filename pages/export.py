@@ -14,12 +14,12 @@ from labeltransfer.results.figures.scatter import Basis
 from labeltransfer.results.trust.rejection import FARTHEST
 from labeltransfer.runs.output.supplement import ANNOTATED, report_html, run_models, script_of
 from labeltransfer.runs.records.run import Run
+from pages.export_parts.writers import SUPPLEMENT, offer, show_written
 from pages.shared import cached, cached_pairs
 from pages.shared.edit_view import edits_caption
 from pages.shared.frame import catching, guard, page_header, require_run
 from pages.shared.trust_view import METHOD_NAMES, rejection_rule
 from pages.shared.words import size
-from pages.shared.writers import SUPPLEMENT, offer, show_written
 
 BASES: dict[Basis, str] = {"scanvi": "scANVI", "scvi": "scVI"}
 PREVIEW_ROWS = 200

@@ -5,13 +5,13 @@ import streamlit as st
 from labeltransfer.params import PrepareParams, RunParams
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.worker import pipeline
+from pages.preprocess_parts.lengths import choose_lengths
+from pages.preprocess_parts.previews import show_previews
 from pages.shared.draft import draft
 from pages.shared.frame import catching, current_run, go, guard, has_stage, page_header
-from pages.shared.lengths import choose_lengths
 from pages.shared.live import watch
-from pages.shared.people import changeable
-from pages.shared.previews import show_previews
 from pages.shared.start import confirm_cancel, start_button, start_run
+from pages.shared.visible_runs import changeable
 from pages.shared.widgets import settings_grid
 
 guard()

@@ -3,13 +3,13 @@
 import streamlit as st
 
 from labeltransfer.runs.records.run import Run
+from pages.runs_parts.space import keep_button, space
 from pages.shared.frame import catching, go, guard, has_stage, open_run, page_header
-from pages.shared.people import changeable, visible_runs, whose_to_change
 from pages.shared.queue_words import places
 from pages.shared.run_facts import runs_table, shipped_demo
 from pages.shared.sign_in import sign_in_is_on
-from pages.shared.space import keep_button, space
 from pages.shared.start import confirm_cancel, confirm_delete
+from pages.shared.visible_runs import changeable, visible_runs, whose_to_change
 from pages.shared.words import plain, run_title
 
 guard()

@@ -51,7 +51,7 @@ def form() -> AppTest:
     """What stands in the dialog, by itself: AppTest closes a dialog at the next click."""
 
     def script() -> None:
-        from pages.shared.space import cleaning_form
+        from pages.runs_parts.space import cleaning_form
 
         cleaning_form()
 
@@ -86,7 +86,7 @@ def test_a_younger_age_shows_more(lt_home: Path) -> None:
 
 def test_who_is_no_admin_cleans_their_own(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended(100)
-    monkeypatch.setattr("pages.shared.space.visitor", lambda: Person("ada", admin=False))
+    monkeypatch.setattr("pages.runs_parts.space.visitor", lambda: Person("ada", admin=False))
     at = form()
     assert "nothing to clean" in said(at)
     assert [number.label for number in at.number_input] == ["Older than, days"]
@@ -136,7 +136,7 @@ def test_a_limit_that_cannot_be_read_is_said_on_the_page(
 
 
 def test_an_upload_that_streamlit_holds_itself_is_kept_as_well(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pages.shared.choose_file.probe", lambda path: None)  # a process of its own takes seconds
+    monkeypatch.setattr("pages.data_parts.choose_file.probe", lambda path: None)  # a process of its own takes seconds
     at = app("data")
     next(c for c in at.segmented_control if c.label == "Where from").set_value("upload")
     at.run()

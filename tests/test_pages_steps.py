@@ -24,9 +24,9 @@ from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.start import executors
 from labeltransfer.runs.worker import pipeline
 from labeltransfer.storage import files
-from pages.shared import sources
 from pages.shared.widgets import composition_chart
 from pages.shared.words import plain
+from pages.uploads import sources
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("data", "preprocess", "train", "explore", "compare", "export", "references", "runs")

@@ -19,9 +19,9 @@ from streamlit.web.server.starlette.starlette_routes import create_upload_routes
 from labeltransfer.errors import InputError, LabelTransferError
 from labeltransfer.storage import uploads
 from labeltransfer.storage.uploads import Arrived
-from pages.shared import inbox
-from pages.shared.inbox import INBOXES, Inbox
-from pages.shared.spooling import SpoolUploads
+from pages.uploads import inbox
+from pages.uploads.inbox import INBOXES, Inbox
+from pages.uploads.spooling import SpoolUploads
 
 BOUNDARY = b"----WebKitFormBoundaryAbC"
 MB = 1 << 20

@@ -1,1 +1,1 @@
-"""What several pages use."""
+"""What two or more pages use."""

@@ -12,8 +12,8 @@ from labeltransfer.results.scores.final_labels import LONGEST, Action, Edit, dec
 from labeltransfer.runs.records.edits import add_edit, can_edit, undo_edit
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached, cached_pairs
-from pages.shared.people import may_undo
 from pages.shared.sign_in import visitor
+from pages.shared.visible_runs import may_undo
 from pages.shared.words import plain, when
 
 ACTIONS: dict[Action, str] = {

@@ -13,8 +13,8 @@ from labeltransfer.params import Side
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.storage.files import home
 from pages.shared import draft as drafts
-from pages.shared.people import visible_run
 from pages.shared.sign_in import require_sign_in
+from pages.shared.visible_runs import visible_run
 from pages.shared.words import STATE_BADGES, plain, read_counts, run_title, side_words
 
 StepState = Literal["done", "running", "ready", "waiting"]

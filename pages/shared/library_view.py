@@ -16,10 +16,10 @@ from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import default_store
 from pages.shared.draft import Draft, draft, replace_draft
 from pages.shared.frame import catching, go, open_run
-from pages.shared.inputs import load_summary
-from pages.shared.people import visible_runs
+from pages.shared.input_readers import load_summary
 from pages.shared.sign_in import visitor
 from pages.shared.start import queue_run
+from pages.shared.visible_runs import visible_runs
 from pages.shared.widgets import composition_chart, settings_grid
 from pages.shared.words import plain, run_title
 

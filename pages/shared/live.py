@@ -15,8 +15,8 @@ from labeltransfer.runs.worker.pipeline import stages_of
 from labeltransfer.runs.worker.stages import stage_titles
 from labeltransfer.storage.files import read_json
 from pages.shared import words
-from pages.shared.people import names_of
 from pages.shared.queue_words import places
+from pages.shared.visible_runs import names_of
 
 EVERY = 1.0
 """Seconds between two looks at a run at work."""
@@ -46,7 +46,9 @@ def show(run: Run, status: Status) -> None:
         _queued(run)
     if status.state == "failed":
         st.error(
-            words.plain(status.error or "No reason was written down."), title="The run failed", icon=":material/error:"
+            words.plain(status.error or "No reason was written down."),
+            title="The run failed",
+            icon=":material/error:",
         )
     if status.state == "cancelled":
         st.warning("Cancelled. Finished stages are kept and reused.", icon=":material/block:")
@@ -100,7 +102,10 @@ def _stage_lines(run: Run, status: Status) -> list[str]:
                 note += f", was damaged on disk and made anew {words.when(remade[stage])}"
             icon = ":green[:material/check_circle:]"
         elif stage in started and status.state == "running":
-            icon, note = ":blue[:material/pending:]", f"at work, {words.duration(time.time() - started[stage]['time'])}"
+            icon, note = (
+                ":blue[:material/pending:]",
+                f"at work, {words.duration(time.time() - started[stage]['time'])}",
+            )
         elif stage in started:
             icon, note = ":orange[:material/cancel:]", status.state
         else:

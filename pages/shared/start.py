@@ -12,8 +12,8 @@ from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.space import quotas
 from labeltransfer.runs.start import executors
 from pages.shared.frame import catching, open_run
-from pages.shared.people import require_change
 from pages.shared.sign_in import visitor
+from pages.shared.visible_runs import require_change
 from pages.shared.words import plain, run_title
 
 

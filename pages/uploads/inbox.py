@@ -1,6 +1,6 @@
 """What one session sends: where its uploads arrive, and how a page takes them.
 
-Streamlit keeps an upload in the app's memory for as long as the session lasts. With :mod:`pages.shared.spooling` in
+Streamlit keeps an upload in the app's memory for as long as the session lasts. With :mod:`pages.uploads.spooling` in
 front of it, it gets an empty file, and the content stands on the disk under the file's id. The two parts meet in
 ``INBOXES``: a page that shows an uploader opens the session's inbox, and without one nothing is received.
 """

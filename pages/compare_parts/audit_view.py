@@ -16,7 +16,7 @@ from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
-from pages.shared.people import changeable, whose_to_change
+from pages.shared.visible_runs import changeable, whose_to_change
 from pages.shared.words import plain
 
 KINDS = {

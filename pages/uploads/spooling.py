@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.storage.uploads import Arrived, Arriving
-from pages.shared.inbox import INBOXES, Inbox, largest_upload
+from pages.uploads.inbox import INBOXES, Inbox, largest_upload
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -13,7 +13,7 @@ from labeltransfer.results.ontology.terms import Term
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 from pages.shared.frame import catching
-from pages.shared.people import changeable, whose_to_change
+from pages.shared.visible_runs import changeable, whose_to_change
 from pages.shared.words import plain
 
 AS_LABELLED, OWN_LEVEL = "The labels themselves", "Terms of my choice"

@@ -7,7 +7,7 @@ from labeltransfer.data import intake
 from labeltransfer.params import Side, SideParams
 from pages.shared import words
 from pages.shared.draft import Draft
-from pages.shared.inputs import value_columns
+from pages.shared.input_readers import value_columns
 from pages.shared.widgets import optional_select, setting_input
 
 

@@ -12,9 +12,9 @@ from labeltransfer.data.catalogue.entries import CatalogueEntry
 from labeltransfer.data.catalogue.fetch_request import FILE, TABLE, Order, cells, target
 from labeltransfer.data.catalogue.remote_table import Table, read_source, read_table
 from labeltransfer.params import Side
+from pages.data_parts.filters import filter_boxes
 from pages.shared import words
 from pages.shared.draft import Draft
-from pages.shared.filters import filter_boxes
 from pages.shared.frame import catching
 
 TABLE_BYTES_PER_CELL = 100

@@ -5,10 +5,10 @@ from pathlib import Path
 import streamlit as st
 
 from labeltransfer.params import PrepareParams
-from pages.shared import sources
 from pages.shared.draft import Draft
-from pages.shared.inbox import upload
 from pages.shared.words import plain
+from pages.uploads import sources
+from pages.uploads.inbox import upload
 
 TUTORIAL = "tutorial"
 SUFFIXES = (".txt", ".tsv", ".csv")

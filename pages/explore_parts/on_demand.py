@@ -18,12 +18,12 @@ from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.worker import pipeline
 from labeltransfer.runs.worker.stages import STAGES, stage_titles
-from pages.shared import on_demand_results as results
+from pages.explore_parts import on_demand_results as results
 from pages.shared.frame import catching, go, has_stage, open_run
-from pages.shared.people import visible_runs
 from pages.shared.queue_words import before_next
 from pages.shared.start import queue_run, start_button
 from pages.shared.trust_view import rejection_rule
+from pages.shared.visible_runs import visible_runs
 from pages.shared.words import STATE_BADGES, duration, plain, run_title
 
 NO_FILES = (

@@ -1,0 +1,1 @@
+"""What Explore alone shows."""

@@ -1,0 +1,1 @@
+"""What Export alone shows."""

@@ -1,0 +1,1 @@
+"""What Preprocess alone shows."""

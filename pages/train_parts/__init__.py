@@ -1,0 +1,1 @@
+"""What Train alone shows."""
