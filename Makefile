@@ -24,27 +24,27 @@ lint: $(VENV)/.installed-test
 	$(BIN)/python -m pip check
 
 # Real pairs and the simulator are looked for in ../shared; the largest size and the tutorial preset are left to
-# python -m benchmarks.atlas and python -m benchmarks.whole_job --preset tutorial.
+# python -m benchmarks.speed.atlas and python -m benchmarks.speed.whole_job --preset tutorial.
 bench: $(VENV)/.installed-test $(VENV)/.compiled
-	$(BIN)/python -m benchmarks.epochs
-	$(BIN)/python -m benchmarks.quality
-	$(BIN)/python -m benchmarks.quality --pairs marrow --plain estimated
-	$(BIN)/python -m benchmarks.whole_job
-	$(BIN)/python -m benchmarks.whole_job --tutorial-size
-	$(BIN)/python -m benchmarks.mapping
-	$(BIN)/python -m benchmarks.threads
-	$(BIN)/python -m benchmarks.maps
-	$(BIN)/python -m benchmarks.pages
-	$(BIN)/python -m benchmarks.remote
-	$(BIN)/python -m benchmarks.click
-	$(BIN)/python -m benchmarks.uploads
-	$(BIN)/python -m benchmarks.trust --seeds 8 --preset quick
-	$(BIN)/python -m benchmarks.audit --preset quick
-	$(BIN)/python -m benchmarks.hidden
-	$(BIN)/python -m benchmarks.fuzz --keep
-	$(BIN)/python -m benchmarks.atlas --cells 10000 100000
-	$(BIN)/python -m benchmarks.faults
-	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.speed.epochs
+	$(BIN)/python -m benchmarks.quality.time_to_quality
+	$(BIN)/python -m benchmarks.quality.time_to_quality --pairs marrow --plain estimated
+	$(BIN)/python -m benchmarks.speed.whole_job
+	$(BIN)/python -m benchmarks.speed.whole_job --tutorial-size
+	$(BIN)/python -m benchmarks.quality.mapping
+	$(BIN)/python -m benchmarks.speed.threads
+	$(BIN)/python -m benchmarks.speed.maps
+	$(BIN)/python -m benchmarks.speed.pages
+	$(BIN)/python -m benchmarks.speed.remote
+	$(BIN)/python -m benchmarks.speed.click
+	$(BIN)/python -m benchmarks.speed.uploads
+	$(BIN)/python -m benchmarks.quality.trust --seeds 8 --preset quick
+	$(BIN)/python -m benchmarks.quality.audit --preset quick
+	$(BIN)/python -m benchmarks.quality.hidden
+	$(BIN)/python -m benchmarks.fuzz.spoil --keep
+	$(BIN)/python -m benchmarks.speed.atlas --cells 10000 100000
+	$(BIN)/python -m benchmarks.load.faults
+	$(BIN)/python -m benchmarks.load.sessions
 
 # Rebuild the finished demo run that ships with the app.
 demo: $(VENV)/.compiled

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import (
+from tests.support.browser import (
     PAGES,
     ROOT,
     button,

@@ -7,6 +7,7 @@ import pytest
 
 from labeltransfer.data.demo.simulate import demo_params
 from labeltransfer.params import IntegrateParams, RunParams, SideParams, TransferParams
+from tests.support import SHARED_DATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from labeltransfer.runs.library.reference_card import Card
     from labeltransfer.runs.records.run import Run
     from labeltransfer.runs.records.store import Store
-
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +46,7 @@ def store(lt_home: Path) -> "Store":
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     """A Chromium for all tests of a module."""
-    from browser import chromium
+    from tests.support.browser import chromium
 
     with chromium() as running:
         yield running
@@ -112,7 +111,7 @@ def mapped_run(published: "Card", reference_run: "Run", demo_pair: Path) -> "Run
     from labeltransfer.data.demo.simulate import QUERY
     from labeltransfer.runs.records.store import Store
     from labeltransfer.runs.worker.work import work
-    from tests.made import mapped_params
+    from tests.support.builders import mapped_params
 
     run = Store(reference_run.root).create(mapped_params(published, demo_pair / QUERY))
     status = work(run)

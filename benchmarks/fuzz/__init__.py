@@ -1,0 +1,1 @@
+"""Spoilt input files: every one is read right or refused in a sentence."""

@@ -1,0 +1,1 @@
+"""Many people, kills, full disks and clocks that go back."""

@@ -1,0 +1,1 @@
+"""How good: labels, trust, audit, mapping."""

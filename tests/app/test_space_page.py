@@ -1,0 +1,147 @@
+"""Quotas, keeping and cleaning as a visitor sees them."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from labeltransfer.params import RunParams
+from labeltransfer.runs.records.access import Person
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.start import executors
+from labeltransfer.settings import run_params
+from tests.support import ROOT
+
+DAY = 86400.0
+PARAMS = run_params({side: {"path": f"{side}.h5ad"} for side in ("reference", "query")})
+
+
+@pytest.fixture(autouse=True)
+def no_cache(lt_home: Path) -> Iterator[None]:
+    yield
+    st.cache_data.clear()
+    st.cache_resource.clear()
+
+
+def app(page: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    return at if page == "data" else at.switch_page(f"pages/{page}.py").run()
+
+
+def press(at: AppTest, label: str) -> AppTest:
+    next(button for button in at.button if button.label.startswith(label)).click()
+    return at.run()
+
+
+def said(at: AppTest) -> str:
+    return "\n".join(str(e.value) for e in [*at.markdown, *at.caption, *at.error]).replace("\\", "")
+
+
+def ended(days: float, name: str = "") -> Run:
+    run = default_store().create(PARAMS.model_copy(update={"name": name}))
+    run.write_status(Status(state="done", created=time.time() - days * DAY, finished=time.time() - days * DAY))
+    return run
+
+
+def form() -> AppTest:
+    """What stands in the dialog, by itself: AppTest closes a dialog at the next click."""
+
+    def script() -> None:
+        from pages.runs_parts.space import cleaning_form
+
+        cleaning_form()
+
+    return AppTest.from_function(script, default_timeout=60).run()
+
+
+def test_the_dialog_opens_on_the_runs_page(lt_home: Path) -> None:
+    ended(100, "old one")
+    at = press(app("runs"), "Clean up")
+    assert not at.exception and list(at.dataframe[-1].value["Name"]) == ["old one"]
+
+
+def test_cleaning_shows_what_goes_before_it_does(lt_home: Path) -> None:
+    old, new = ended(100, "old one"), ended(10, "new one")
+    at = form()
+    assert not at.exception
+    assert list(at.dataframe[0].value["Name"]) == ["old one"] and old.folder.exists()
+    assert "1 run and 0 other things" in said(at)
+    late = ended(200)  # was not shown, so it does not go
+    at = press(at, "Remove for good, frees")
+    assert not at.exception
+    assert not old.folder.exists() and new.folder.exists() and late.folder.exists()
+
+
+def test_a_younger_age_shows_more(lt_home: Path) -> None:
+    for days in (100, 10):
+        ended(days)
+    at = form()
+    at.number_input[0].set_value(5)
+    assert len(at.run().dataframe[0].value) == 2
+
+
+def test_who_is_no_admin_cleans_their_own(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended(100)
+    monkeypatch.setattr("pages.runs_parts.space.visitor", lambda: Person("ada", admin=False))
+    at = form()
+    assert "nothing to clean" in said(at)
+    assert [number.label for number in at.number_input] == ["Older than, days"]
+
+
+def test_a_kept_run_says_so_and_stays(lt_home: Path) -> None:
+    run = ended(100)
+    run.keep(True)
+    at = app("runs")
+    assert any("(kept)" in name for name in at.dataframe[0].value["Name"])
+    assert "nothing to clean" in said(press(at, "Clean up"))
+
+
+def test_the_runs_page_says_how_much_is_taken_of_what(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELTRANSFER_DISK_PER_PERSON", "3GB")
+    monkeypatch.setenv("LABELTRANSFER_DISK_IN_ALL", "2TB")
+    ended(1)
+    text = said(app("runs"))
+    assert "of 2 TB in" in text and "of 3 GB" in text
+
+
+def test_nobody_clicks_on_start_in_vain(
+    lt_home: Path, small_params: RunParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Run] = []
+    monkeypatch.setattr(executors, "start", started.append)
+    monkeypatch.setenv("LABELTRANSFER_RUNS_PER_PERSON", "1")
+    monkeypatch.setattr("labeltransfer.data.demo.simulate.ensure_demo", lambda: small_params)
+    at = press(app("data"), "Start with the demo data")
+    at.switch_page("pages/train.py").run()
+    assert next(b for b in at.button if b.label == "Start training").disabled is False
+    default_store().create(PARAMS)  # somebody else's, with sign-in off everybody is one person
+    st.cache_data.clear()
+    at.run()
+    assert next(b for b in at.button if b.label == "Start training").disabled is True
+    assert "all together may have 1 at a time" in said(at) and not started
+
+
+def test_a_limit_that_cannot_be_read_is_said_on_the_page(
+    lt_home: Path, small_params: RunParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABELTRANSFER_DISK_PER_PERSON", "lots")
+    monkeypatch.setattr("labeltransfer.data.demo.simulate.ensure_demo", lambda: small_params)
+    at = press(app("data"), "Start with the demo data")
+    at.switch_page("pages/train.py").run()
+    assert not at.exception and "LABELTRANSFER_DISK_PER_PERSON is 'lots'" in said(at)
+
+
+def test_an_upload_that_streamlit_holds_itself_is_kept_as_well(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.data_parts.choose_file.probe", lambda path: None)  # a process of its own takes seconds
+    at = app("data")
+    next(c for c in at.segmented_control if c.label == "Where from").set_value("upload")
+    at.run()
+    at.file_uploader[0].upload("cells.h5ad", b"no h5ad at all", "application/x-hdf5")
+    at.run()
+    assert not at.exception
+    assert [p.read_bytes() for p in (lt_home / "uploads").rglob("*.h5ad")] == [b"no h5ad at all"]
+    assert "cells.h5ad" in said(at)
