@@ -23,7 +23,7 @@ from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.space import quotas
 from labeltransfer.storage import files
 
-SHIPPED = Path(__file__).parent.parent / "data" / "demo" / "shipped"
+SHIPPED = Path(__file__).parents[2] / "data" / "demo" / "shipped"
 """The finished demo run that comes with the app, in the same layout, read-only."""
 
 NO_SUCH_RUN = "There is no such run (any more): choose another one on the Runs page."
