@@ -13,8 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from labeltransfer.data.prepare.pair import prepare
 from labeltransfer.data.prepare.prepared import training_data
 from labeltransfer.models.split import stratified_split
-from labeltransfer.params import RunParams
-from labeltransfer.settings import run_params
+from labeltransfer.params import RunParams, run_params
 
 SHARED = Path("../shared")
 """Folder with the real pairs (``data``) and the simulator of the tutorial's pair (``tools``)."""

@@ -1,17 +1,24 @@
-"""Every setting of a run, with its bounds and a line of help.
+"""The settings of a run (its params): every one with its bounds and a line of help.
 
-Pages, the command line and ``params.json`` all read these models; no default stands anywhere else.
+Pages, the command line, Python and ``params.json`` all read these models; no default is written anywhere else.
 ``title`` is the plain name that a page shows, ``description`` the help that it shows on hover.
 """
 
+import json
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from labeltransfer.errors import SettingsError
 
 UNKNOWN = "Unknown"
 """scANVI's ``unlabeled_category``: the label of a cell whose type is to be predicted."""
 
 Side = Literal["reference", "query"]
+
+MOST_FAULTS = 12
+"""Faults that one message lists."""
 
 
 Loop = Literal["scvi-tools", "fast"]
@@ -35,13 +42,13 @@ def _patience(default: int) -> Any:
     return Field(default, ge=1, le=500, title="Patience in epochs", description="Only used with 'Stop early'.")
 
 
-class Settings(BaseModel):
-    """Common behaviour: settings never change after they are made, and an unknown name is an error."""
+class Params(BaseModel):
+    """Common behaviour: params never change after they are made, and an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SideParams(Settings):
+class SideParams(Params):
     """One of the two inputs: a file, which of its cells to take and which of its columns to read."""
 
     path: str = Field(title="File", description="The h5ad file.")
@@ -75,7 +82,7 @@ class SideParams(Settings):
     )
 
 
-class PrepareParams(Settings):
+class PrepareParams(Params):
     """From two files to one table of counts over the genes that both have."""
 
     length_normalize: Literal["none", "reference", "query"] = Field(
@@ -105,7 +112,7 @@ class PrepareParams(Settings):
     )
 
 
-class IntegrateParams(Settings):
+class IntegrateParams(Params):
     """scVI: one latent space for both technologies."""
 
     n_layers: int = Field(2, ge=1, le=5, title="Layers", description="Hidden layers of encoder and decoder.")
@@ -159,7 +166,7 @@ class IntegrateParams(Settings):
     early_stopping_patience: int = _patience(45)
 
 
-class TransferParams(Settings):
+class TransferParams(Params):
     """scANVI, started from the trained scVI: carries the reference's labels to the query."""
 
     loop: Loop = Field("scvi-tools", title="Training loop", description=LOOP_HELP)
@@ -192,7 +199,7 @@ class TransferParams(Settings):
     early_stopping_patience: int = _patience(4)
 
 
-class EmbedParams(Settings):
+class EmbedParams(Params):
     """MDE: a map of each latent in two dimensions."""
 
     n_neighbors: int = Field(
@@ -207,7 +214,7 @@ class EmbedParams(Settings):
     )
 
 
-class MappingParams(Settings):
+class MappingParams(Params):
     """The published reference that a query is mapped onto, in place of a reference file."""
 
     reference: str = Field(title="Published reference", description="Its name in the library of references.")
@@ -216,7 +223,7 @@ class MappingParams(Settings):
     )
 
 
-class RunParams(Settings):
+class RunParams(Params):
     """Everything that was asked of a run: what ``params.json`` holds.
 
     Without a query the run trains a reference alone, for the library, and ends with scANVI. With ``mapping`` the query
@@ -264,3 +271,47 @@ class RunParams(Settings):
     def reference_alone(self) -> bool:
         """Whether there is no query: a reference is trained to be published."""
         return not self.query.path
+
+
+def run_params(asked: dict[str, Any]) -> RunParams:
+    """Build the params of a run from plain data: parsed JSON, a draft, a ``params.json``.
+
+    Raises
+    ------
+    SettingsError
+        A value is out of bounds, of the wrong type or of an unknown name; the first ones are listed.
+    """
+    try:
+        return RunParams.model_validate(asked)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, e['loc']))[:100]}: {e['msg'][:200]}" for e in error.errors()]
+        more = f" and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+        raise SettingsError(f"These settings cannot be used: {'; '.join(faults[:MOST_FAULTS])}{more}.") from error
+
+
+def read_params_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of params, which need not be complete.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read or is not a JSON object.
+    """
+    try:
+        asked = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:  # the last where it is nested too deep
+        raise SettingsError(f"{path} cannot be read as JSON settings ({error}): repair it or leave it out.") from error
+    if not isinstance(asked, dict):
+        raise SettingsError(f"{path} holds no JSON object of settings: see params.json of a finished run for the form.")
+    return asked
+
+
+def read_params(path: Path) -> RunParams:
+    """Read a complete ``params.json``.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read or holds settings that cannot be used.
+    """
+    return run_params(read_params_json(path))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
 
-from labeltransfer.params import IntegrateParams, Settings, TransferParams
+from labeltransfer.params import IntegrateParams, Params, TransferParams
 
 PresetName = Literal["fast", "tutorial", "quick", "atlas"]
 
@@ -23,7 +23,7 @@ _FAST_SCANVI = TransferParams(
     loop="fast", max_epochs=None, batch_size=None, lr=None, stratified_split=True, early_stopping=True
 )
 
-PRESETS: dict[PresetName, dict[str, Settings]] = {
+PRESETS: dict[PresetName, dict[str, Params]] = {
     "fast": {"integrate": _FAST_SCVI, "transfer": _FAST_SCANVI},
     "tutorial": {"integrate": IntegrateParams(), "transfer": TransferParams()},
     "quick": {

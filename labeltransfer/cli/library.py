@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labeltransfer.cli.options import check, mapping_from_options, settings_from_options
+from labeltransfer.cli.options import check, mapping_params_from_options, params_from_options
 from labeltransfer.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _add_seed(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    params = settings_from_options(options)
+    params = params_from_options(options)
     check(params)
 
     from labeltransfer.runs.library.library import Library, check_made_for_it
@@ -140,7 +140,7 @@ def _map(options: argparse.Namespace) -> None:
     from labeltransfer.runs.records.store import default_store
     from labeltransfer.runs.start.terminal import carry_out
 
-    params = mapping_from_options(options, Library(default_store().root).card(options.model))
+    params = mapping_params_from_options(options, Library(default_store().root).card(options.model))
     check(params, options.out)
     for line in deliver(carry_out(params), options.out):
         print(line)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labeltransfer.cli import clean
 from labeltransfer.cli.library import add_library_commands
-from labeltransfer.cli.options import check, settings_from_options
+from labeltransfer.cli.options import check, params_from_options
 from labeltransfer.errors import LabelTransferError, RunCancelled
 from labeltransfer.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
 
@@ -110,7 +110,7 @@ def _seed(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    params = settings_from_options(options)
+    params = params_from_options(options)
     check(params, options.out)
 
     from labeltransfer.runs.output.deliver import deliver

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labeltransfer.errors import RunError, SettingsError
-from labeltransfer.params import RunParams
+from labeltransfer.params import RunParams, read_params_json, run_params
 from labeltransfer.presets import PRESETS
-from labeltransfer.settings import read_settings, run_params
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from labeltransfer.runs.library.reference_card import Card
 
 
-def settings_from_options(options: argparse.Namespace) -> RunParams:
+def params_from_options(options: argparse.Namespace) -> RunParams:
     """Settings of a run: those of ``--params``, then the preset's, then every option that was given.
 
     Without ``--preset`` the default one fills in the trainings that ``--params`` says nothing of.
@@ -29,7 +28,7 @@ def settings_from_options(options: argparse.Namespace) -> RunParams:
     SettingsError
         A filter is not of the form column=value, a setting is out of its bounds, or two do not fit each other.
     """
-    asked: dict[str, Any] = read_settings(options.params) if options.params else {}
+    asked: dict[str, Any] = read_params_json(options.params) if options.params else {}
 
     def put(section: str, **values: Any) -> None:
         replace(section, {name: value for name, value in values.items() if value is not None})
@@ -76,7 +75,7 @@ def settings_from_options(options: argparse.Namespace) -> RunParams:
     return params
 
 
-def mapping_from_options(options: argparse.Namespace, card: "Card") -> RunParams:
+def mapping_params_from_options(options: argparse.Namespace, card: "Card") -> RunParams:
     """Settings of a run that maps a query onto a published reference: those of ``--params``, then every option.
 
     What the reference was made with is its own, whatever a file says.
@@ -84,12 +83,12 @@ def mapping_from_options(options: argparse.Namespace, card: "Card") -> RunParams
     Raises
     ------
     SettingsError
-        As for :func:`settings_from_options`.
+        As for :func:`params_from_options`.
     """
-    from labeltransfer.runs.library.reference_card import mapping_settings
+    from labeltransfer.runs.library.reference_card import mapping_params
 
-    asked: dict[str, Any] = read_settings(options.params) if options.params else {}
-    own = mapping_settings(card)
+    asked: dict[str, Any] = read_params_json(options.params) if options.params else {}
+    own = mapping_params(card)
     known = own["reference"]["labels_key"]
     given = {
         "query": {

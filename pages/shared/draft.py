@@ -15,8 +15,7 @@ from typing import Any
 import streamlit as st
 
 from labeltransfer.errors import RunError
-from labeltransfer.params import RunParams
-from labeltransfer.settings import run_params
+from labeltransfer.params import RunParams, run_params
 from labeltransfer.storage import files
 
 SIDES = ("reference", "query")

@@ -11,7 +11,7 @@ from labeltransfer.params import PrepareParams
 from labeltransfer.presets import PRESETS
 from labeltransfer.results.figures.colours import SIDE_COLOURS
 from labeltransfer.runs.library.library import Library, check_made_for_it
-from labeltransfer.runs.library.reference_card import Card, mapping_settings
+from labeltransfer.runs.library.reference_card import Card, mapping_params
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import default_store
 from pages.shared.draft import Draft, draft, replace_draft
@@ -130,7 +130,7 @@ def take_card(held: Draft, card: Card) -> None:
     kept = held.settings.get("prepare") or {}
     own = {name: kept[name] for name in ("max_query_cells", "gene_lengths") if name in kept}
     full = "query" if held.notes.get("query_full_length") else "none"
-    held.change(**mapping_settings(card), prepare=own | {"length_normalize": full})
+    held.change(**mapping_params(card), prepare=own | {"length_normalize": full})
     held.note(
         reference_source="library",
         reference_full_length=None,

@@ -10,7 +10,7 @@ import streamlit as st
 from pydantic import BaseModel
 
 from labeltransfer.errors import LabelTransferError
-from labeltransfer.params import RunParams, Settings
+from labeltransfer.params import Params, RunParams
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import find_run
 from labeltransfer.runs.worker.stages import STAGE_TITLES
@@ -88,7 +88,7 @@ def settings_table(params: RunParams) -> None:
 def _rows(settings: BaseModel, section: str) -> Iterator[tuple[str, str, str]]:
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
-        if isinstance(value, Settings):
+        if isinstance(value, Params):
             yield from _rows(value, name)
         else:
             off = value is None and section == "run"  # those of a single stage are chosen by it, these do nothing

@@ -8,12 +8,11 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from labeltransfer.params import RunParams
+from labeltransfer.params import RunParams, run_params
 from labeltransfer.runs.records.access import Person
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.start import executors
-from labeltransfer.settings import run_params
 from tests.support import ROOT
 
 DAY = 86400.0

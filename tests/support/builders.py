@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labeltransfer.params import RunParams
+from labeltransfer.params import RunParams, run_params
 from labeltransfer.results.scores.evaluate import CONSENSUS, METHODS, method_scores
 from labeltransfer.results.trust.alarm import judge
 from labeltransfer.results.trust.consensus import best_method, consensus_soft, held_out_report, opinion_table
-from labeltransfer.runs.library.reference_card import Card, mapping_settings
+from labeltransfer.runs.library.reference_card import Card, mapping_params
 from labeltransfer.runs.records import checksums
 from labeltransfer.runs.records.run import Run
-from labeltransfer.settings import run_params
 
 
 def unseal(run: Run) -> None:
@@ -43,7 +42,7 @@ def trust_of(cells: pd.DataFrame, soft: pd.DataFrame) -> dict[str, Any]:
 
 def mapped_params(card: Card, query: Path, **changes: object) -> RunParams:
     """Settings that map the small query, in as few epochs as tell something."""
-    settings = mapping_settings(card)
+    settings = mapping_params(card)
     settings["transfer"]["max_epochs"] = 2
     side = {
         "path": str(query),

@@ -7,9 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from labeltransfer.errors import SettingsError
-from labeltransfer.params import IntegrateParams, RunParams, TransferParams
+from labeltransfer.params import IntegrateParams, RunParams, TransferParams, read_params, run_params
 from labeltransfer.presets import PRESETS, scvi_epochs
-from labeltransfer.settings import read_params, run_params
 
 SIDES = {"reference": {"path": "r.h5ad"}, "query": {"path": "q.h5ad"}}
 

@@ -24,9 +24,8 @@ from labeltransfer.data.demo.expression import (
 )
 from labeltransfer.data.demo.states import CELL_ONTOLOGY, STATES
 from labeltransfer.errors import RunError
-from labeltransfer.params import RunParams
+from labeltransfer.params import RunParams, run_params
 from labeltransfer.presets import PRESETS
-from labeltransfer.settings import run_params
 from labeltransfer.storage.files import home
 
 REFERENCE, QUERY, LENGTHS = "reference.h5ad", "query.h5ad", "gene_len.txt"

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from labeltransfer.params import EmbedParams, PrepareParams, RunParams, Settings
+from labeltransfer.params import EmbedParams, Params, PrepareParams, RunParams
 from labeltransfer.presets import PRESETS
 from labeltransfer.results.figures.colours import label_colours
 from labeltransfer.results.report.methods_text import methods
@@ -116,7 +116,7 @@ def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, ...]
     The preset's name; rows of (section, setting, value, value of the preset) that differ; rows of (section, setting,
     value) that are the same. What no preset sets is held against its default. The sides are told elsewhere.
     """
-    asked: dict[str, Settings] = {"integrate": params.integrate, "transfer": params.transfer}
+    asked: dict[str, Params] = {"integrate": params.integrate, "transfer": params.transfer}
 
     def n_different(preset: str) -> int:
         own = PRESETS[preset]  # type: ignore[index]
@@ -125,7 +125,7 @@ def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, ...]
         )
 
     preset = min(PRESETS, key=n_different)
-    sections: dict[str, tuple[Settings, Settings]] = {
+    sections: dict[str, tuple[Params, Params]] = {
         "Genes and cells": (params.prepare, PrepareParams()),
         "scVI": (params.integrate, PRESETS[preset]["integrate"]),
         "scANVI": (params.transfer, PRESETS[preset]["transfer"]),
@@ -143,7 +143,7 @@ def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, ...]
                 changed.append((section, title, value, before))
     for name, about in RunParams.model_fields.items():
         own_value = getattr(params, name)
-        if isinstance(own_value, Settings) or name in ("name", "seed", "last_stage"):
+        if isinstance(own_value, Params) or name in ("name", "seed", "last_stage"):
             continue
         row = ("Run", about.title or name, words(own_value))
         changed.append((*row, words(about.default))) if own_value != about.default else same.append(row)

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.data.prepare.prepared import read_columns, read_genes
-from labeltransfer.params import MappingParams, RunParams
+from labeltransfer.params import MappingParams, RunParams, run_params
 from labeltransfer.results.trust.consensus import held_out_report
 from labeltransfer.runs.records.run import Run
-from labeltransfer.settings import run_params
 from labeltransfer.storage import files
 
 
@@ -77,7 +76,7 @@ def make_card(run: Run, folder: Path, name: str, description: str, owner: str, c
     )
 
 
-def mapping_settings(card: Card) -> dict[str, Any]:
+def mapping_params(card: Card) -> dict[str, Any]:
     """Sections of the settings of a run that maps a query onto a reference, as plain data.
 
     How the reference was made stays as its run had it, but for scANVI's pace, which is left to the mapping's own rule

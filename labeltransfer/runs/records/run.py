@@ -23,10 +23,9 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from labeltransfer.errors import RunError
-from labeltransfer.params import RunParams
+from labeltransfer.params import RunParams, read_params
 from labeltransfer.processes import is_held
 from labeltransfer.runs.records.checksums import require_whole
-from labeltransfer.settings import read_params
 from labeltransfer.storage import files
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]

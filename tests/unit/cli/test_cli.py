@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from labeltransfer.cli.main import _parser, main
-from labeltransfer.cli.options import settings_from_options
+from labeltransfer.cli.options import params_from_options
 from labeltransfer.data.demo.simulate import LENGTHS, QUERY, REFERENCE
 from labeltransfer.params import IntegrateParams, RunParams
 from labeltransfer.presets import PRESETS
@@ -40,7 +40,7 @@ def test_a_run_is_fast_unless_told_otherwise(demo_pair: Path, tmp_path: Path) ->
     plain += ["--labels-key", "cell_ontology_class", "--out", str(tmp_path)]
 
     def settings(*more: str) -> RunParams:
-        return settings_from_options(_parser().parse_args([*plain, *more]))
+        return params_from_options(_parser().parse_args([*plain, *more]))
 
     assert settings().integrate == PRESETS["fast"]["integrate"]
     assert settings().transfer == PRESETS["fast"]["transfer"]
@@ -203,4 +203,4 @@ def test_settings_of_a_run_that_only_prepared_still_give_predictions(demo_pair: 
     arguments = options(demo_pair, tmp_path / "out")
     settings = demo_pair / "settings.json"
     settings.write_text(json.dumps(SETTINGS | {"last_stage": "prepare"}))
-    assert settings_from_options(_parser().parse_args(arguments)).last_stage == "evaluate"
+    assert params_from_options(_parser().parse_args(arguments)).last_stage == "evaluate"

@@ -23,8 +23,7 @@ from labeltransfer.data.prepare.prepared import (
     training_data,
 )
 from labeltransfer.errors import InputError, RunCancelled, SettingsError
-from labeltransfer.params import RunParams
-from labeltransfer.settings import run_params
+from labeltransfer.params import RunParams, run_params
 from labeltransfer.storage import sparse
 
 N_GENES = 260

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from labeltransfer.errors import LabelTransferError, SettingsError
-from labeltransfer.params import RunParams
+from labeltransfer.params import RunParams, run_params
 from labeltransfer.results.scores.evaluate import metrics, reference_labels
 from labeltransfer.results.trust import hidden_label
 from labeltransfer.results.trust.rejection import Rule
@@ -19,7 +19,6 @@ from labeltransfer.runs.records.store import SHIPPED, Store, default_store
 from labeltransfer.runs.worker.pipeline import reusable_stages, stage_keys
 from labeltransfer.runs.worker.stages import STAGES
 from labeltransfer.runs.worker.work import work
-from labeltransfer.settings import run_params
 from labeltransfer.storage import files as home
 from labeltransfer.training_labels import hidden_cells, training_labels
 
@@ -223,12 +222,12 @@ def test_a_label_that_cannot_be_hidden_ends_the_run_before_any_training(store: S
 
 def test_the_setting_is_an_option_of_the_command_line(demo_pair: Path) -> None:
     from labeltransfer.cli.main import _parser
-    from labeltransfer.cli.options import settings_from_options
+    from labeltransfer.cli.options import params_from_options
 
     files = ["--reference", str(demo_pair / "reference.h5ad"), "--query", str(demo_pair / "query.h5ad")]
     options = [*files, "--labels-key", "cell_ontology_class", "--out", "x", "--hide-label", "NK cell"]
-    assert settings_from_options(_parser().parse_args(["run", *options])).hidden_label == "NK cell"
-    assert settings_from_options(_parser().parse_args(["run", *options[:-2]])).hidden_label is None
+    assert params_from_options(_parser().parse_args(["run", *options])).hidden_label == "NK cell"
+    assert params_from_options(_parser().parse_args(["run", *options[:-2]])).hidden_label is None
 
 
 def test_the_default_store_has_no_sisters_of_a_stranger(lt_home: Path, small_params: RunParams) -> None:

@@ -13,13 +13,13 @@ import pynvml
 import pytest
 
 from labeltransfer.errors import SettingsError
+from labeltransfer.params import run_params
 from labeltransfer.processes import CORES, WAITING, n_cores
 from labeltransfer.runs.queue import devices as module
 from labeltransfer.runs.queue.devices import Device, device_turn, devices, gpu_use, gpus, peak_memory, reset_peak_memory
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.worker import work as worker
-from labeltransfer.settings import run_params
 
 
 @pytest.fixture(autouse=True)

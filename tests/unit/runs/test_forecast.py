@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from labeltransfer.params import IntegrateParams, RunParams
+from labeltransfer.params import IntegrateParams, RunParams, run_params
 from labeltransfer.runs.queue import devices as devices_module
 from labeltransfer.runs.queue.devices import Device
 from labeltransfer.runs.records.run import Run, Status
@@ -13,7 +13,6 @@ from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.start.forecast import expected_starts
 from labeltransfer.runs.worker.pipeline import stage_keys
 from labeltransfer.runs.worker.stages import STAGES
-from labeltransfer.settings import run_params
 from labeltransfer.storage import files
 from pages.shared.words import about
 

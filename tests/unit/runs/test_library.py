@@ -12,7 +12,7 @@ from labeltransfer.params import IntegrateParams, MappingParams, RunParams, Side
 from labeltransfer.presets import PRESETS
 from labeltransfer.runs.library import library as library_module
 from labeltransfer.runs.library.library import CARD, Library, check_made_for_it
-from labeltransfer.runs.library.reference_card import Card, mapping_settings
+from labeltransfer.runs.library.reference_card import Card, mapping_params
 from labeltransfer.runs.records.access import Person
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
@@ -166,7 +166,7 @@ def test_settings_that_came_later_leave_older_artefacts_their_keys(small_params:
 
 
 def test_a_mapping_keeps_how_its_reference_was_made(published: Card, reference_run: Run) -> None:
-    made = RunParams.model_validate(mapping_settings(published) | {"query": SideParams(path="q.h5ad")})
+    made = RunParams.model_validate(mapping_params(published) | {"query": SideParams(path="q.h5ad")})
     assert made.reference == reference_run.params.reference and made.integrate == reference_run.params.integrate
     assert made.transfer.max_epochs is None and made.mapping == mapping(published)
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from labeltransfer.params import RunParams
+from labeltransfer.params import RunParams, run_params
 from labeltransfer.runs.queue import order as queue
 from labeltransfer.runs.queue.order import Claim, in_turn
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
-from labeltransfer.settings import run_params
 
 
 @pytest.fixture

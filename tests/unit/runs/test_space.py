@@ -12,12 +12,11 @@ import pytest
 
 from labeltransfer.cli import main
 from labeltransfer.errors import RunError, SettingsError
-from labeltransfer.params import RunParams
+from labeltransfer.params import RunParams, run_params
 from labeltransfer.runs.records.access import Person
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.space import cleaning, disk, quotas
-from labeltransfer.settings import run_params
 from labeltransfer.storage import uploads
 from labeltransfer.units import parse_age, parse_size, size
 

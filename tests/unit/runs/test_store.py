@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from labeltransfer.errors import RunError
-from labeltransfer.params import RunParams
+from labeltransfer.params import RunParams, run_params
 from labeltransfer.runs.records import run as run_module
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store, default_store, find_run
-from labeltransfer.settings import run_params
 from labeltransfer.storage import files as home_module
 from labeltransfer.storage.files import home, write_atomic
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from labeltransfer.params import RunParams
+from labeltransfer.params import RunParams, run_params
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.records.timing import remaining_seconds, reused_stages, stage_seconds, training_history
 from labeltransfer.runs.worker.pipeline import stage_keys, stages_of
-from labeltransfer.settings import run_params
 from labeltransfer.storage.files import write_json
 
 EVERYTHING = {"prepare", "integrate", "embed_scvi", "transfer", "opinions", "embed_scanvi", "evaluate"}
