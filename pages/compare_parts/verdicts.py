@@ -7,9 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.results.ontology import levels, relations
-from labeltransfer.results.ontology import terms as ontology
 from labeltransfer.results.ontology.term_overrides import mend_terms, mended_terms, undo_mending
-from labeltransfer.results.ontology.terms import Term
+from labeltransfer.results.ontology.terms import Term, find_terms, search_texts, term_name
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 from pages.shared.frame import catching
@@ -35,7 +34,7 @@ def terms_of(run: Run) -> dict[str, Term]:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _terms(_cells: pd.DataFrame, run_id: str, stamp: int, by_hand: Mapping[str, str]) -> dict[str, Term]:
-    return ontology.find_terms(_cells, by_hand=by_hand)
+    return find_terms(_cells, by_hand=by_hand)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -50,7 +49,7 @@ def _stamp(run: Run) -> int:
 
 def tile_verdicts(run: Run, table: pd.DataFrame) -> list[str]:
     """Verdict of each row of a confusion table."""
-    found = ontology.verdicts(terms_of(run), table["observed_label"], table["predicted_label"])
+    found = relations.verdicts(terms_of(run), table["observed_label"], table["predicted_label"])
     return [verdict or relations.UNMAPPED for verdict in found]
 
 
@@ -81,7 +80,7 @@ def choose_level(run: Run, terms: Mapping[str, Term]) -> set[str]:
     chosen = st.selectbox(
         "Compare at the level of",
         [AS_LABELLED, *sets, OWN_LEVEL],
-        format_func=lambda name: f"{name}: {', '.join(map(ontology.term_name, sets[name]))}" if name in sets else name,
+        format_func=lambda name: f"{name}: {', '.join(map(term_name, sets[name]))}" if name in sets else name,
         key=f"verdict-level-{run.id}",
         help="Labels that are kinds of one of these terms count as that term; others stay as they are.",
     )
@@ -153,12 +152,12 @@ def mend(run: Run, terms: Mapping[str, Term]) -> None:
         return
     without_first = sorted(terms, key=lambda label: (terms[label].id, label))
     label = st.selectbox("Label to mend", without_first, key="verdict-label")
-    spelt = ontology.spelt_terms()
+    texts = search_texts()
     term = st.selectbox(
         "Its term",
-        ["", *spelt],
+        ["", *texts],
         index=None,
-        format_func=lambda key: spelt.get(key, "none fits"),
+        format_func=lambda key: texts.get(key, "none fits"),
         placeholder="Type a name, a synonym or an id",
         key=f"verdict-term-{label}",
     )

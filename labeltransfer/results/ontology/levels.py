@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from labeltransfer.results.ontology.broad_terms import NO_KINSHIP
-from labeltransfer.results.ontology.relations import UNMAPPED
-from labeltransfer.results.ontology.terms import Term, lineage, n_kinds, rolled_up, term_name, verdicts
+from labeltransfer.results.ontology.relations import UNMAPPED, verdicts
+from labeltransfer.results.ontology.terms import BROAD_TERMS, Term, lineage, n_kinds, rolled_up, term_name
 
 BREADTHS = {"Close families": 52, "Families": 208, "Lineages": 832}
 """Kinds that the terms of each offered level may have, of some 3,300: such as granulocyte, T cell and leukocyte."""
@@ -53,7 +52,7 @@ def _taken_in(terms: Mapping[str, Term]) -> dict[str, set[str]]:
     taken: dict[str, set[str]] = {}
     own = {term.id for term in terms.values() if term.id}
     for term in own:
-        for ancestor in lineage(term) - set(NO_KINSHIP):
+        for ancestor in lineage(term) - set(BROAD_TERMS):
             taken.setdefault(ancestor, set()).add(term)
     return {ancestor: members for ancestor, members in taken.items() if 2 <= len(members) < len(own)}
 
@@ -83,5 +82,5 @@ def at_level(
     rolled = {names[label]: Term(ids[label], terms[label].name, terms[label].source) for label in terms}
     coarse = pairs.assign(**{c: pairs[c].astype(str).map(names) for c in ("observed_label", "predicted_label")})
     coarse = coarse.groupby(["observed_label", "predicted_label"])[["n_cells"]].sum().reset_index()
-    told = verdicts(rolled, coarse["observed_label"], coarse["predicted_label"])
-    return coarse.assign(verdict=[v or UNMAPPED for v in told]), rolled, sorted({names.get(k, k) for k in known})
+    found = verdicts(rolled, coarse["observed_label"], coarse["predicted_label"])
+    return coarse.assign(verdict=[v or UNMAPPED for v in found]), rolled, sorted({names.get(k, k) for k in known})

@@ -1,8 +1,6 @@
-"""How observed and predicted labels stand to each other in the Cell Ontology.
+"""Labels as terms of the Cell Ontology: which term a label means, and what each term is a kind of.
 
-Two annotations seldom use the same words for a cell. A prediction that is finer than a coarse observed label is right
-as far as anybody can tell; one beside it is a confusion of relatives; one elsewhere is an error. Only ``is_a`` is
-followed, not ``develops_from``: a progenitor is no kind of what becomes of it.
+Only ``is_a`` is followed, not ``develops_from``: a progenitor is no kind of what it becomes.
 
 Source: Cell Ontology (Diehl et al., Journal of Biomedical Semantics 2016), as ``cellxgene-ontology-guide`` ships it, so
 that nothing is downloaded.
@@ -17,24 +15,43 @@ from typing import Literal
 import pandas as pd
 from cellxgene_ontology_guide.ontology_parser import OntologyParser
 
-from labeltransfer.results.ontology.broad_terms import NO_KINSHIP
-
-Verdict = Literal["exact", "more specific", "more general", "sibling", "unrelated"]
-VERDICTS: tuple[Verdict, ...] = ("exact", "more specific", "more general", "sibling", "unrelated")
-"""How a predicted label stands to the observed one; more specific means that the prediction is a kind of it."""
-
 Source = Literal["id", "name", "synonym", "by hand", "none"]
 
-NEAR = 4
-"""Steps from one term up to a common ancestor and down to the other, at most, that make siblings of them: B cell and
-natural killer cell are both lymphocytes."""
-MOST_KINDS = 400
-"""Kinds that this ancestor may have: of 3,300 terms nearly all are kinds of a eukaryotic cell. A lymphocyte has 347.
-Nor may it be one of ``NO_KINSHIP``, which gather by function or place."""
 SAME_ID = 0.9
 """Share of a label's cells that must have one id for the id to be the label's."""
 
 _ID = re.compile(r"CL[:_]\d{7}")
+
+BROAD_TERMS = {
+    "CL:0000000": "cell",
+    "CL:0000255": "eukaryotic cell",
+    "CL:0000034": "stem cell",
+    "CL:0000723": "somatic stem cell",
+    "CL:0000048": "multi fate stem cell",
+    "CL:0011026": "progenitor cell",
+    "CL:0011115": "precursor cell",
+    "CL:0000151": "secretory cell",
+    "CL:1100001": "secretory epithelial cell",
+    "CL:0000183": "contractile cell",
+    "CL:0000234": "phagocyte",
+    "CL:0000518": "phagocyte (sensu Vertebrata)",
+    "CL:0000145": "professional antigen presenting cell",
+    "CL:0000325": "stuff accumulating cell",
+    "CL:0000630": "supporting cell",
+    "CL:0000219": "motile cell",
+    "CL:0002242": "nucleate cell",
+    "CL:0000226": "single nucleate cell",
+    "CL:0000081": "blood cell",
+    "CL:1000497": "kidney cell",
+    "CL:0002681": "kidney cortical cell",
+    "CL:1000504": "kidney medulla cell",
+    "CL:0002494": "cardiocyte",
+}
+"""Id and name of terms that group cells by what they do or where they are, not by kind.
+
+A blood stem cell and a hair follicle's are both stem cells, an endothelial cell and a tubule's both kidney cells: such
+a shared ancestor makes no siblings, and labels compared at its level say nothing.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,20 +63,24 @@ class Term:
     source: Source
 
 
+NO_TERM = Term("", "", "none")
+"""The term of a label that the ontology lacks."""
+
+
 @cache
 def _parser() -> OntologyParser:
     return OntologyParser()
 
 
 @cache
-def _ancestors(term: str) -> Mapping[str, int]:
+def ancestors(term: str) -> Mapping[str, int]:
     """Terms that a term is a kind of, with the fewest steps to each; the term itself is not among them."""
     return _parser().get_term_ancestors_with_distances(term)
 
 
 def lineage(term: str) -> set[str]:
     """A term and all that it is a kind of."""
-    return {term, *_ancestors(term)}
+    return {term, *ancestors(term)}
 
 
 def term_name(term: str) -> str:
@@ -100,7 +121,7 @@ def _words(label: str) -> str:
 
 
 def present_id(term: str) -> str:
-    """Id of a term as it stands today: an obsolete one gives way to its successor; empty where there is none.
+    """Id of a term today: an obsolete one is replaced by its successor; empty where there is none.
 
     Files write ``CL:0000084`` or ``CL_0000084``.
     """
@@ -118,8 +139,8 @@ def is_term(term: str) -> bool:
 
 
 @cache
-def spelt_terms() -> Mapping[str, str]:
-    """How each present term is called, by id, its synonyms with it: one types what one knows."""
+def search_texts() -> Mapping[str, str]:
+    """Text of each present term to search in, by id: its name, its id and its synonyms; in alphabetical order."""
     names = _present()
     also = {term: ", ".join(_parser().get_term_synonyms(term)) for term in names}
     found = {term: f"{name} ({term})" + (f", also {also[term]}" if also[term] else "") for term, name in names.items()}
@@ -129,8 +150,8 @@ def spelt_terms() -> Mapping[str, str]:
 def find_term(label: str, given: str = "") -> Term:
     """Look a label up: by the id that came with it, else by its name, else by a synonym.
 
-    Names are compared without case, punctuation and plural, and once more with ``cell`` behind them (``mast``); against
-    synonyms only where the label is an abbreviation (``NK``), for a lone word fits too much (``alpha``).
+    Names are compared without case, punctuation and plural, and once more with ``cell`` after them (``mast``); with
+    synonyms only where the label is an abbreviation (``NK``), as a single word matches too much (``alpha``).
     """
     if term := present_id(given):
         return Term(term, _parser().get_term_label(term) or "", "id")
@@ -146,18 +167,18 @@ def find_term(label: str, given: str = "") -> Term:
     for known, asked, source in ways:
         if asked and asked in known:
             return Term(known[asked], _parser().get_term_label(known[asked]) or "", source)
-    return Term("", "", "none")
+    return NO_TERM
 
 
 def find_terms(cells: pd.DataFrame, *, by_hand: Mapping[str, str] | None = None) -> dict[str, Term]:
-    """Terms of all labels that cells were observed with or were given.
+    """Terms of all observed and predicted labels.
 
     Parameters
     ----------
     cells
-        The table of cells. Ids are looked for in its ``obs.`` columns that hold some, such as ``cell_ontology_id``.
+        The table of cells. Ids are looked for in its ``obs.`` columns that hold ids, such as ``cell_ontology_id``.
     by_hand
-        Label to id, which wins over what is found; an empty id says that none fits.
+        Label to id, which overrides what is found; an empty id says that no term fits.
     """
     ids = label_ids(cells)
     labels = pd.concat([pd.Series(cells[f"{n}_label"].unique()) for n in ("observed", "predicted")]).dropna().unique()
@@ -186,65 +207,12 @@ def label_ids(cells: pd.DataFrame) -> dict[str, str]:
     return found
 
 
-def verdict(observed: Term, predicted: Term) -> Verdict | None:
-    """How a predicted label stands to the observed one; None where one of them is no known term."""
-    if not (observed.id and predicted.id):
-        return None
-    if observed.id == predicted.id:
-        return "exact"
-    if observed.id in _ancestors(predicted.id):
-        return "more specific"
-    if predicted.id in _ancestors(observed.id):
-        return "more general"
-    others = _ancestors(predicted.id)
-    near = [a for a, steps in _ancestors(observed.id).items() if a in others and steps + others[a] <= NEAR]
-    kin = (a for a in near if a not in NO_KINSHIP and n_kinds(a) <= MOST_KINDS)
-    return "sibling" if any(kin) else "unrelated"
-
-
-def pair_verdict(terms: Mapping[str, Term], observed: str, predicted: str) -> Verdict | None:
-    """Verdict of one pair of labels; equal labels are exact even where they are no known term."""
-    nobody = Term("", "", "none")
-    return "exact" if observed == predicted else verdict(terms.get(observed, nobody), terms.get(predicted, nobody))
-
-
-def verdicts(terms: Mapping[str, Term], observed: pd.Series, predicted: pd.Series) -> list[Verdict | None]:
-    """Verdict of each pair of labels, see :func:`pair_verdict`.
-
-    Parameters
-    ----------
-    terms
-        Terms by label, see :func:`find_terms`.
-    observed, predicted
-        Labels, each of shape (n_pairs,).
-    """
-    pairs = zip(observed.astype(str), predicted.astype(str), strict=True)
-    return [pair_verdict(terms, *pair) for pair in pairs]
-
-
-def verdict_column(cells: pd.DataFrame, terms: Mapping[str, Term]) -> pd.Categorical:
-    """Verdict of each cell, shape (n_cells,); none where it has no observed label or a label is no known term.
-
-    It is made for each pair of labels once, so that a million cells take no longer than a hundred.
-    """
-    observed, predicted = (cells[f"{name}_label"].astype("category").cat for name in ("observed", "predicted"))
-    pairs = pd.MultiIndex.from_product([observed.categories, predicted.categories]).to_frame(index=False)
-    pairs.columns = ["observed", "predicted"]
-    if pairs.empty:
-        return pd.Categorical([None] * len(cells), categories=list(VERDICTS))
-    found = pd.Categorical(verdicts(terms, pairs["observed"], pairs["predicted"]), categories=list(VERDICTS))
-    table = found.codes.reshape(len(observed.categories), len(predicted.categories))
-    codes = table[observed.codes.to_numpy(), predicted.codes.to_numpy()]
-    codes[(observed.codes < 0).to_numpy() | (predicted.codes < 0).to_numpy()] = -1
-    return pd.Categorical.from_codes(codes.tolist(), pd.Index(VERDICTS))
-
-
 def kinds_of(term: Term, among: Mapping[str, Term]) -> list[str]:
     """Labels that mean the same as a term or a kind of it."""
     return [
         label
         for label, other in among.items()
-        if term.id and other.id and (other.id == term.id or term.id in _ancestors(other.id))
+        if term.id and other.id and (other.id == term.id or term.id in ancestors(other.id))
     ]
 
 
@@ -252,5 +220,5 @@ def rolled_up(term: Term, levels: set[str]) -> str:
     """The nearest of some ancestors that a term is a kind of; its own id where it is none of theirs."""
     if term.id in levels or not term.id:
         return term.id
-    steps = {level: n for level, n in _ancestors(term.id).items() if level in levels}
+    steps = {level: n for level, n in ancestors(term.id).items() if level in levels}
     return min(steps, key=lambda level: (steps[level], level)) if steps else term.id

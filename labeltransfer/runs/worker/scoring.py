@@ -11,7 +11,7 @@ from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_gen
 from labeltransfer.results.audit.audit import audit
 from labeltransfer.results.audit.relabel import write_audit
 from labeltransfer.results.ontology import relations
-from labeltransfer.results.ontology import terms as ontology
+from labeltransfer.results.ontology.terms import find_terms
 from labeltransfer.results.scores.evaluate import cell_table, method_scores, metrics, reference_labels
 from labeltransfer.runs.records.run import Run
 from labeltransfer.storage import files
@@ -47,8 +47,8 @@ def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str],
     )
     if run.params.hidden_label is not None:
         cells["hidden"] = hidden_cells(cells, run.params.hidden_label)
-    terms = ontology.find_terms(cells)
-    cells["ontology_verdict"] = ontology.verdict_column(cells, terms)
+    terms = find_terms(cells)
+    cells["ontology_verdict"] = relations.verdict_column(cells, terms)
     say("Auditing the observed labels")
     counts, _ = all_counts(prepared)
     genes = read_genes(prepared)
@@ -56,7 +56,7 @@ def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str],
         cells,
         np.load(run.artefact(run.params.latent_stage, "latent.npy")),
         counts,
-        relations=lambda observed, predicted: ontology.pair_verdict(terms, observed, predicted),
+        relations=lambda observed, predicted: relations.pair_verdict(terms, observed, predicted),
         genes=genes.index[genes["highly_variable"]].astype(str).to_list(),
         seed=seed,
     )

@@ -14,10 +14,9 @@ from anndata.io import read_elem
 from labeltransfer.errors import InputError, RunError
 from labeltransfer.results.figures.confusion import VERDICT_MARKS, confusion_chart
 from labeltransfer.results.ontology import levels, relations
-from labeltransfer.results.ontology import terms as ontology
-from labeltransfer.results.ontology.broad_terms import NO_KINSHIP
+from labeltransfer.results.ontology.relations import verdict, verdict_column
 from labeltransfer.results.ontology.term_overrides import BY_HAND, mend_terms, mended_terms, undo_mending
-from labeltransfer.results.ontology.terms import Term, find_term, find_terms, verdict, verdict_column
+from labeltransfer.results.ontology.terms import BROAD_TERMS, Term, find_term, find_terms, is_term, n_kinds, term_name
 from labeltransfer.results.scores.evaluate import confusion
 from tests.support import ROOT
 
@@ -88,11 +87,11 @@ def test_obsolete_terms_are_not_found_nor_hide_present_ones(label: str, term: st
 )
 def test_ids_lead_to_present_terms(given: str, term: str) -> None:
     assert find_term("cluster 7", given).id == term
-    assert ontology.is_term(given) == (given == term)
+    assert is_term(given) == (given == term)
 
 
 def test_what_makes_no_kin_is_in_the_ontology_by_that_name() -> None:
-    assert {term: find_term("", term).name for term in NO_KINSHIP} == NO_KINSHIP
+    assert {term: find_term("", term).name for term in BROAD_TERMS} == BROAD_TERMS
 
 
 def test_what_a_cell_develops_from_is_not_what_it_is() -> None:
@@ -118,7 +117,7 @@ def test_tiles_say_their_verdict_with_a_mark_too(n_columns: int) -> None:
     predicted = ["CD4-positive, alpha-beta T cell", "macrophage", *others]
     cells = table(["T cell", "T cell", *others], predicted)
     rows = confusion(cells)
-    verdicts = ontology.verdicts(find_terms(cells), rows["observed_label"], rows["predicted_label"])
+    verdicts = relations.verdicts(find_terms(cells), rows["observed_label"], rows["predicted_label"])
     judged = rows.assign(verdict=[verdict or relations.UNMAPPED for verdict in verdicts])
     spec = confusion_chart(judged).to_dict()
     tiles = pd.DataFrame(next(iter(spec["datasets"].values()))).set_index(["observed_label", "predicted_label"])
@@ -226,9 +225,9 @@ def test_another_name_of_the_same_term_is_strictly_right() -> None:
 def test_offered_levels_split_the_labels_into_families() -> None:
     labels = ["naive B cell", "immature B cell", "CD4-positive, alpha-beta T cell", "T cell", "granulocyte", "odd"]
     sets = levels.level_sets({label: find_term(label) for label in labels})
-    assert {ontology.term_name(term) for term in sets["Families"]} == {"T cell", "B cell, CD19-positive"}
+    assert {term_name(term) for term in sets["Families"]} == {"T cell", "B cell, CD19-positive"}
     for name, most in levels.BREADTHS.items():
-        assert all(ontology.n_kinds(term) <= most for term in sets.get(name, []))
+        assert all(n_kinds(term) <= most for term in sets.get(name, []))
     assert levels.level_sets({"B cell": find_term("B cell")}) == {}
 
 
@@ -236,7 +235,7 @@ def test_levels_on_offer_take_in_some_labels_but_not_all() -> None:
     terms = {label: find_term(label) for label in ("T cell", "B cell", "NK cell", "macrophage", "monocyte")}
     offered = levels.common_levels(terms)
     assert offered["CL:0000542"] == "lymphocyte"
-    assert not set(offered) & set(NO_KINSHIP)
+    assert not set(offered) & set(BROAD_TERMS)
     assert levels.common_levels({}) == {}
 
 
