@@ -1,7 +1,12 @@
 # make run    set up and open the app on http://localhost:8501
 # make test   set up and run every check: lint, types, tests, Chromium flows
+# make try    set up, install the package as a user would, and label a small pair with it
 # make bench  print the benchmark tables and keep them in benchmarks/results.md; takes about seven hours
-PYTHON ?= python3.11
+# The first of these that is there and can make an environment.
+ifndef PYTHON
+PYTHON := $(shell for p in python3.13 python3.12 python3.11; do \
+  $$p -c 'import ensurepip, venv' 2>/dev/null && { echo $$p; break; }; done)
+endif
 VENV ?= .venv
 PORT ?= 8501
 # Address of a package index with CPU-only PyTorch builds, for a smaller download; see README.
@@ -9,13 +14,25 @@ TORCH_INDEX ?=
 
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench demo chromium
+.PHONY: run test try lint bench demo chromium
 
 run: $(VENV)/.compiled
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.installed-test $(VENV)/.compiled chromium lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=25
+
+# The small real pair where it is, else the demo pair.
+PAIR := ../shared/data/pbmc_3prime_to_5prime
+try: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --no-deps .
+	rm -rf .second && mkdir .second
+	cd .second && set -e && LT=../$(BIN)/labeltransfer && export LABELTRANSFER_HOME=$$PWD/home && \
+	if [ -e ../$(PAIR)_query.h5ad ]; then R=../$(PAIR)_reference.h5ad Q=../$(PAIR)_query.h5ad K=cell_type; \
+	else $$LT simulate . && R=reference.h5ad Q=query.h5ad K=cell_ontology_class; fi && \
+	$$LT inspect $$R && \
+	$$LT run --reference $$R --query $$Q --labels-key $$K --preset quick --out out && head -n 3 out/predictions.csv
+	rm -rf .second
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -51,6 +68,8 @@ demo: $(VENV)/.compiled
 	$(BIN)/python -m benchmarks.build_demo_run
 
 $(VENV)/.installed: requirements.txt
+	@[ -n "$(PYTHON)" ] || { \
+	  echo "No Python 3.11, 3.12 or 3.13 with venv is here. On Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip==26.3"
 	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) $(shell grep -E '^torch(vision)?==' requirements.txt))

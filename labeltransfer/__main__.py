@@ -1,8 +1,17 @@
-"""``python -m labeltransfer``."""
+"""``python -m labeltransfer`` and the command ``labeltransfer``."""
+
+from typing import NoReturn
 
 from labeltransfer.processes import leave, rare_collections
 
-with rare_collections():
-    from labeltransfer.cli.main import main
 
-    leave(main())
+def run() -> NoReturn:
+    """Run the command line and end the process with its status."""
+    with rare_collections():
+        from labeltransfer.cli.main import main
+
+        leave(main())
+
+
+if __name__ == "__main__":
+    run()
