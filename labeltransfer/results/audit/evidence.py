@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from labeltransfer.neighbours import nearest_labelled
 from labeltransfer.results.audit.profiles import Profiles, profiles
 from labeltransfer.results.scores.evaluate import codes_among
-from labeltransfer.results.trust.distance import neighbours
 from labeltransfer.strata import stratified
 
 LATENT_METHODS = ("predicted_label", "knn_label", "forest_label")
@@ -213,7 +213,7 @@ def neighbour_shares(latent: np.ndarray, codes: np.ndarray, n_classes: int, *, s
     if len(anchors) > MOST_ANCHORS:
         rng = np.random.default_rng(seed)
         anchors = np.sort(stratified(codes, MOST_ANCHORS, rng, least=FEWEST_CELLS * N_NEIGHBOURS))
-    near = neighbours(latent, anchors, k=N_NEIGHBOURS, seed=seed).rows
+    near = nearest_labelled(latent, anchors, k=N_NEIGHBOURS, seed=seed).rows
     flat = (np.arange(len(codes))[:, None] * n_classes + codes[near]).ravel()
     found = np.bincount(flat, minlength=len(codes) * n_classes).reshape(len(codes), n_classes)
     return (found / max(near.shape[1], 1)).astype(np.float32)

@@ -82,7 +82,7 @@ def mde(
 
     # These import torch and pymde, which takes seconds: only the worker does so.
     from labeltransfer.results.maps.layout import lay_out
-    from labeltransfer.results.maps.neighbours import place
+    from labeltransfer.results.maps.placement import place
 
     def laid_out(rows: np.ndarray) -> np.ndarray:
         return lay_out(_distinct(rows, seed), n_neighbors=n_neighbors, repulsive_fraction=repulsive_fraction, seed=seed)

@@ -9,7 +9,7 @@ import pymde  # with torch, it takes seconds to import: only the worker does so
 import scipy.sparse as sp
 import torch
 
-from labeltransfer.results.maps.neighbours import place
+from labeltransfer.results.maps.placement import place
 
 EXPONENT = 1.5
 """Of the distance in pymde's attractive penalty, ``log(1 + d ** 1.5)``; its own default."""

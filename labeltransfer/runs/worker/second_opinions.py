@@ -9,6 +9,7 @@ import pandas as pd
 
 from labeltransfer.classifiers import second_opinion
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
+from labeltransfer.neighbours import nearest_labelled
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results.scores.evaluate import CONSENSUS
 from labeltransfer.results.trust import alarm, distance
@@ -57,7 +58,7 @@ def ask_others(
     taught = second_opinion.taught_on(labels, np.setdiff1d(labelled, held_out), seed=seed)
 
     say("Looking for each cell's nearest labelled cells")
-    near = distance.neighbours(latent, taught, seed=seed)
+    near = nearest_labelled(latent, taught, seed=seed)
     progress(0.1)
     say(f"Asking other classifiers, taught on {len(taught):,} reference cells")
     softs = {opinions.SCANVI: scanvi, "knn": second_opinion.knn_soft(near.rows, near.distances, labels, names)}

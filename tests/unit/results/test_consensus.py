@@ -6,9 +6,10 @@ import pytest
 import scipy.sparse as sp
 
 from labeltransfer.classifiers import second_opinion
+from labeltransfer.neighbours import Neighbours, nearest_labelled
 from labeltransfer.results.trust import consensus as opinions
 from labeltransfer.results.trust.confidence import calibrated
-from labeltransfer.results.trust.distance import Neighbours, distance_percentile, neighbours
+from labeltransfer.results.trust.distance import distance_percentile
 
 NAMES = ["B", "T"]
 
@@ -24,7 +25,7 @@ def clouds(n_each: int = 60, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, 
 
 def test_neighbours_are_the_nearest_labelled_cells_and_never_the_cell_itself() -> None:
     latent, _, taught = clouds()
-    near = neighbours(latent, taught, k=5)
+    near = nearest_labelled(latent, taught, k=5)
     distances = np.linalg.norm(latent[:, None] - latent[taught][None], axis=2)
     distances[taught, np.arange(len(taught))] = np.inf
     assert np.allclose(near.distances, np.sort(distances, axis=1)[:, :5], atol=1e-4)
@@ -34,19 +35,19 @@ def test_neighbours_are_the_nearest_labelled_cells_and_never_the_cell_itself() -
 
 def test_twins_in_the_latent_are_each_others_neighbours() -> None:
     latent = np.repeat(np.arange(12, dtype=np.float32)[:, None], 2, axis=0)
-    near = neighbours(latent, np.arange(24), k=3)
+    near = nearest_labelled(latent, np.arange(24), k=3)
     assert near.distances.shape == (24, 3)
     assert not (near.rows == np.arange(24)[:, None]).any()
 
 
 def test_two_labelled_cells_are_enough_for_neighbours() -> None:
-    near = neighbours(np.array([[0.0], [1.0], [5.0]]), np.array([0, 1]))
+    near = nearest_labelled(np.array([[0.0], [1.0], [5.0]]), np.array([0, 1]))
     assert near.rows.tolist()[:2] == [[1], [0]]
 
 
 def test_cells_of_a_kind_without_a_label_lie_beyond_the_reference() -> None:
     latent, labels, taught = clouds()
-    percentile = distance_percentile(neighbours(latent, taught), labels != "Unknown")
+    percentile = distance_percentile(nearest_labelled(latent, taught), labels != "Unknown")
     assert (percentile[labels == "Unknown"] == 100).all()
     assert np.median(percentile[taught]) == pytest.approx(50, abs=2)
 
@@ -61,7 +62,7 @@ def test_methods_on_the_latent_learn_the_labels(method: str) -> None:
     latent, labels, taught = clouds()
     rows = taught[::2]
     if method == "knn":
-        near = neighbours(latent, rows)
+        near = nearest_labelled(latent, rows)
         soft = second_opinion.knn_soft(near.rows, near.distances, labels, NAMES)
     else:
         soft = second_opinion.forest_soft(latent, labels, rows, NAMES)

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from labeltransfer.errors import RunError, SettingsError
+from labeltransfer.neighbours import nearest_rows
 from labeltransfer.params import EmbedParams
 from labeltransfer.results.maps import embed, layout
 from labeltransfer.results.maps.embed import MIN_CELLS, mde
 from labeltransfer.results.maps.layout import neighbour_map
-from labeltransfer.results.maps.neighbours import nearest_rows, place
+from labeltransfer.results.maps.placement import place
 from labeltransfer.runs.worker.stages import embed_latent
 
 
@@ -200,7 +201,7 @@ def test_nearest_rows_are_the_true_ones_whatever_the_blocks(monkeypatch: pytest.
     laid_out, others = np.arange(0, 2000, 2), np.arange(1, 2000, 2)
     expected = nearest(latent[others], latent[laid_out], 8, itself=False)
     for block in (10_000, 2**24):
-        monkeypatch.setattr("labeltransfer.results.maps.neighbours.BLOCK", block)
+        monkeypatch.setattr("labeltransfer.neighbours.BLOCK", block)
         found = np.empty_like(expected)
         for rows, columns in nearest_rows(latent, others, laid_out, k=8, seed=0):
             found[rows.numpy()] = columns.numpy()
