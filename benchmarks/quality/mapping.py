@@ -95,7 +95,7 @@ def learnt(query: ad.AnnData, folder: Path, seed: int) -> Any:
 
 
 def without(query: ad.AnnData, share: float, seed: int) -> ad.AnnData:
-    """A query that has a share of its genes, drawn at random; the others stand as zeros."""
+    """A query that has a share of its genes, drawn at random; the others are zeros."""
     kept = np.random.default_rng(seed).permutation(query.n_vars) < share * query.n_vars
     counts = query.layers["counts"].multiply(kept[None, :]).tocsr()
     own = query.copy()

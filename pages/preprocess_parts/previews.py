@@ -92,7 +92,7 @@ def _numbers(counts: dict[str, Any]) -> None:
             st.metric(
                 "Genes of the models",
                 f"{genes['n_chosen'] - genes['n_padded']:,} of {genes['n_chosen']:,}",
-                help="Genes that the published reference's models see and the query has; the others stand as zeros.",
+                help="Genes that the published reference's models see and the query has; the others are zeros.",
                 width="content",
             )
         else:

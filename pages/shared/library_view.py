@@ -3,9 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from labeltransfer.data.genes.names import gene_index, name_columns
-from labeltransfer.data.intake.finding import Finding
-from labeltransfer.data.prepare.onto_reference import gene_finding
+from labeltransfer.data.intake import Finding, gene_finding, gene_index, other_gene_names
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.params import PrepareParams
 from labeltransfer.presets import PRESETS
@@ -195,8 +193,8 @@ def mapped_genes(held: Draft) -> list[Finding]:
     """What the query's genes are worth for the published reference."""
     query = held.settings["query"]
     summary = load_summary(query["path"], query.get("counts", "auto"))
-    others = {column: gene_index(summary, column) for column in name_columns(summary)}
-    return [gene_finding(pd.Index(card_of(held).genes), gene_index(summary, query.get("gene_names")), others=others)]
+    names = gene_index(summary, query.get("gene_names"))
+    return [gene_finding(pd.Index(card_of(held).genes), names, others=other_gene_names(summary))]
 
 
 @st.dialog("Delete this reference?", icon=":material/delete:")

@@ -3,9 +3,9 @@
 This is the way in for pages and the command line; the parts stand in modules of their own.
 """
 
-from labeltransfer.data.genes.names import compare_genes, gene_index
 from labeltransfer.data.intake.columns import Guess, filter_rows, guess, is_unlabelled
 from labeltransfer.data.intake.finding import Finding, Severity
+from labeltransfer.data.intake.gene_report import compare_genes, gene_finding, gene_index, other_gene_names
 from labeltransfer.data.intake.input_report import inspect
 from labeltransfer.data.intake.summary import Kind, Summary, read_summary
 
@@ -17,9 +17,11 @@ __all__ = [
     "Summary",
     "compare_genes",
     "filter_rows",
+    "gene_finding",
     "gene_index",
     "guess",
     "inspect",
     "is_unlabelled",
+    "other_gene_names",
     "read_summary",
 ]

@@ -121,7 +121,7 @@ def _names(summary: Summary) -> Iterator[Finding]:
         way_out = "The app adds -1, -2 and so on to tell them apart; results keep the original name as cell_id."
         yield Finding("warning", "Duplicate cell names", detail, way_out)
     if are_ensembl(genes):
-        columns = name_columns(summary)
+        columns = name_columns(summary.var)
         mapping = f" (var has {shorten(columns, 3)})" if columns else ""
         detail = f"Genes are named by Ensembl ids, such as {named(genes[0])}; charts will show these."
         way_out = f"Fine where the other file has them too; else choose a var column as gene names{mapping}."

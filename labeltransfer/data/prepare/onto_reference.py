@@ -1,10 +1,10 @@
-"""From a query file to ``prepared.h5ad`` beside a published reference, whose cells were prepared when it was trained.
+"""From a query file to ``prepared.h5ad`` for a published reference, whose cells were prepared when it was trained.
 
 The models know the genes that the reference was trained on, and no others. Those that the query lacks are counted,
-told, and stand as zeros in its cells, as scvi-tools' ``prepare_query_anndata`` pads them.
+reported, and are zeros in its cells, as scvi-tools' ``prepare_query_anndata`` pads them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.genes.names import are_ensembl
-from labeltransfer.data.intake.finding import NOTHING_TO_DO, Finding
+from labeltransfer.data.intake import gene_finding
 from labeltransfer.data.prepare.cell_table import join, side_summary
 from labeltransfer.data.prepare.prepared import gene_counts, read_cells, read_genes
 from labeltransfer.data.prepare.side_counts import Progress, put_aside
@@ -27,51 +26,8 @@ from labeltransfer.storage.sparse import SparseWriter, Turner
 from labeltransfer.strata import stratified
 from labeltransfer.units import counted
 
-WARNED, REFUSED = 0.8, 0.5
-"""Shares of the model's genes that a query has: below the first it is warned of, as scvi-tools does; below the second
-it is refused, for most of what the encoder then reads is padding."""
-
 N_BLOCK = 256
 """Genes of the reference in memory at a time."""
-
-
-def gene_finding(chosen: pd.Index, names: pd.Index, *, others: Mapping[str, pd.Index] | None = None) -> Finding:
-    """Tell how many of a published reference's genes a query has; an error where they are too few to map it.
-
-    Parameters
-    ----------
-    chosen
-        Genes that the reference's models see, shape (n_chosen,).
-    names
-        Gene names of the query.
-    others
-        Other gene names that its file has, by var column.
-    """
-    n_found = int(chosen.isin(names).sum())
-    share = n_found / len(chosen)
-    detail = f"The query has {n_found:,} of the {len(chosen):,} genes that the published reference's models see."
-    better = {column: int(chosen.isin(own).sum()) for column, own in (others or {}).items()}
-    best = max(better, key=lambda column: better[column], default="")
-    if best and better[best] > 1.2 * n_found:
-        way_out = f"Match genes by the query's var column '{best}': {better[best]:,} are then shared."
-    elif are_ensembl(chosen) != are_ensembl(names):
-        kinds = ("Ensembl ids", "symbols") if are_ensembl(chosen) else ("symbols", "Ensembl ids")
-        detail += f" The reference has {kinds[0]}, the query {kinds[1]}."
-        way_out = f"Add a var column with {kinds[0]} to the query, and choose it as its gene names."
-    elif int(chosen.str.upper().isin(names.str.upper()).sum()) > 2 * n_found:
-        detail += " Apart from upper and lower case many more are the same, as between mouse and human."
-        way_out = "Use a reference of the query's species, or add a var column with the other's gene names."
-    else:
-        way_out = "Check that the query is of the reference's species and holds all genes, not only a selection."
-    if share < REFUSED:
-        limit = f" At least {REFUSED:.0%} are needed."
-        return Finding("error", f"Only {share:.0%} of the reference's genes are there", detail + limit, way_out)
-    if share < WARNED:
-        detail += f" The others stand as zeros in the query. Below {WARNED:.0%} labels may suffer."
-        return Finding("warning", f"Only {share:.0%} of the reference's genes are there", detail, way_out)
-    if n_found < len(chosen):
-        detail += f" The other {len(chosen) - n_found:,} stand as zeros in the query."
-    return Finding("note", f"{share:.0%} of the reference's genes are there", detail, NOTHING_TO_DO)
 
 
 def prepare_query(

@@ -8,13 +8,11 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.data.genes.lengths import read_gene_lengths
-from labeltransfer.data.genes.names import gene_index
-from labeltransfer.data.intake.columns import filter_rows, is_unlabelled, shorten
-from labeltransfer.data.intake.summary import Summary, read_summary
+from labeltransfer.data.intake import Summary, filter_rows, gene_index, is_unlabelled, read_summary
 from labeltransfer.data.prepare.counts import Report
 from labeltransfer.errors import InputError, SettingsError
 from labeltransfer.params import UNKNOWN, Side, SideParams
-from labeltransfer.units import counted, named
+from labeltransfer.units import counted, named, shorten
 
 
 @dataclass(frozen=True)

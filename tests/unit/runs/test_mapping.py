@@ -11,7 +11,8 @@ import torch
 
 from labeltransfer.cli.main import main
 from labeltransfer.data.demo.simulate import LENGTHS, QUERY
-from labeltransfer.data.prepare.onto_reference import gene_finding, prepare_query
+from labeltransfer.data.intake import gene_finding
+from labeltransfer.data.prepare.onto_reference import prepare_query
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
 from labeltransfer.errors import InputError
 from labeltransfer.results.trust import confidence
@@ -48,7 +49,7 @@ def test_missing_genes_are_counted_told_and_stand_as_zeros(published: Card, prep
     dropped[1::10] = True
     drop, n_padded = genes[dropped], int(dropped.sum())
     folder, said = prepared(drop)
-    assert f"{300 - n_padded} of the 300 genes" in said[1] and f"other {n_padded} stand as zeros" in said[1]
+    assert f"{300 - n_padded} of the 300 genes" in said[1] and f"other {n_padded} are zeros" in said[1]
     table, cells = read_genes(folder / "prepared.h5ad"), read_cells(folder / "prepared.h5ad")
     assert list(table.index[table["highly_variable"]]) == published.genes, "all genes of the models, in their order"
     assert set(table.index[table["padded"]]) == set(drop)
@@ -97,7 +98,7 @@ def test_too_few_genes_are_refused_with_the_number(published: Card, prepared, de
     ("names", "others", "severity", "words"),
     [
         (["A", "B", "C", "D"], {}, "note", "has 4 of the 4 genes"),
-        (["A", "B", "C"], {}, "warning", "stand as zeros"),
+        (["A", "B", "C"], {}, "warning", "are zeros"),
         (["a", "b", "c", "d"], {}, "error", "upper and lower case"),
         ([f"ENSG0000000000{i}" for i in range(4)], {}, "error", "The reference has symbols, the query Ensembl ids"),
         (["x", "y"], {"symbol": ["A", "B", "C", "D"]}, "error", "var column 'symbol': 4 are then shared"),
