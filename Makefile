@@ -38,6 +38,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir $(VENV)/manual
 	$(BIN)/python -m pip check
 
 # Real pairs and the simulator are looked for in ../shared; the largest size and the tutorial preset are left to

@@ -1,4 +1,4 @@
-"""Take the pictures of the README from the app itself: ``python -m benchmarks.take_screenshots``.
+"""Take the pictures of the README and the manual from the app itself: ``python -m benchmarks.take_screenshots``.
 
 With ``--all FOLDER`` also every page, empty, running and finished, light and dark, for looking at them. Goes through
 the demo as a visitor does, which takes as long as training on it.
@@ -28,22 +28,22 @@ from tests.support.browser import (
     step,
 )
 
-README_PICTURES = ROOT / ".github" / "screenshots"
+PICTURES = ROOT / "docs" / "pictures"
 WIDTH, HEIGHT, TALL = 1366, 860, 2000
 MOST_BYTES = 250_000
 TRAINING_MINUTES = 20
 
 
 class Album:
-    """Where the pictures go: the README's six, and all others if asked for."""
+    """Where the pictures go: the manual's six, and all others if asked for."""
 
     def __init__(self, browser: Browser, everything: Path | None) -> None:
         self.browser = browser
         self.everything = everything
 
-    def readme(self, page: Page, name: str) -> None:
-        """Take the README's picture of a page as it stands."""
-        save(look(page), README_PICTURES / f"{name}.png")
+    def manual(self, page: Page, name: str) -> None:
+        """Take the manual's picture of a page as it is."""
+        save(look(page), PICTURES / f"{name}.png")
 
     def all_pages(self, page: Page, state: str, names: tuple[str, ...] = PAGES) -> None:
         """Take pages with what is open on ``page``, light and dark, whole."""
@@ -94,7 +94,7 @@ def save(picture: Image.Image, target: Path) -> None:
         picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(target, optimize=True)
     size = target.stat().st_size
     print(f"{target}: {size:,} bytes", flush=True)
-    if target.parent == README_PICTURES and size > MOST_BYTES:
+    if target.parent == PICTURES and size > MOST_BYTES:
         raise SystemExit(f"{target} is larger than {MOST_BYTES:,} bytes: show less.")
 
 
@@ -104,7 +104,7 @@ def prepare(page: Page, album: Album) -> None:
     expect(page.get_by_text("Cells used")).to_have_count(2)
     settle(page)
     drawn(page)
-    album.readme(page, "data")
+    album.manual(page, "data")
     album.all_pages(page, "chosen", ("data", "preprocess", "train"))
     press(page, "Continue to Preprocess")
     expect(heading(page, "Preprocess")).to_be_visible()
@@ -113,7 +113,7 @@ def prepare(page: Page, album: Album) -> None:
     album.here(page, "preprocess-running")
     expect(button(page, "Continue to Train")).to_be_visible()
     drawn(page)
-    album.readme(page, "preprocess")
+    album.manual(page, "preprocess")
 
 
 def train(page: Page, album: Album) -> None:
@@ -126,7 +126,7 @@ def train(page: Page, album: Album) -> None:
     album.here(page, "train-starting")
     expect(page.get_by_text(re.compile(r"Train scVI: epoch (1\d|2\d) of"))).to_be_visible()
     drawn(page)
-    album.readme(page, "train")
+    album.manual(page, "train")
     album.all_pages(page, "running")
     expect(button(page, "Explore the result")).to_be_visible(timeout=TRAINING_MINUTES * 60_000)
 
@@ -138,7 +138,7 @@ def results(page: Page, album: Album) -> None:
     page.get_by_text("Names on the map").click()
     settle(page)
     drawn(page)
-    album.readme(page, "explore")
+    album.manual(page, "explore")
     album.all_pages(page, "finished")
     choose(page, "Colour", "Gene expression")
     choose(page, "^Gene", "Cd79a")
@@ -147,11 +147,11 @@ def results(page: Page, album: Album) -> None:
     page.set_viewport_size({"width": WIDTH, "height": TALL})
     click_a_tile(page, at_least=20, differing=True)
     drawn(page)
-    album.readme(page, "compare")
+    album.manual(page, "compare")
     album.here(page, "compare-clicked")
     step(page, "Export")
     drawn(page)
-    album.readme(page, "export")
+    album.manual(page, "export")
 
 
 def main() -> None:
