@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from labeltransfer.runs.records.access import visibility
+from labeltransfer.config import config
 from pages.shared.frame import (
     REFERENCES_PAGE,
     RUNS_PAGE,
@@ -39,7 +39,7 @@ def frame() -> None:
 
     pages = []
     with catching():
-        visibility()  # a setting that cannot be is said here, for every page
+        _ = config().runs_visible  # a value that cannot be used is reported here, for every page
         states = step_states()
         for step in STEPS:
             state, why = states[step.key]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from labeltransfer.config import reread
 from labeltransfer.data.demo.simulate import demo_params
 from labeltransfer.params import IntegrateParams, RunParams, SideParams, TransferParams
 from tests.support import SHARED_DATA
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from labeltransfer.runs.library.reference_card import Card
     from labeltransfer.runs.records.run import Run
     from labeltransfer.runs.records.store import Store
+
+
+@pytest.fixture(autouse=True)
+def fresh_config() -> None:
+    """The environment variables checked anew in each test, which may see another machine than the one before."""
+    reread()
 
 
 @pytest.fixture(scope="session")

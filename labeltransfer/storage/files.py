@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from labeltransfer.config import config
 from labeltransfer.errors import RunError
 
 
@@ -21,7 +22,7 @@ def home() -> Path:
     RunError
         The folder cannot be made or written to.
     """
-    root = Path(os.environ.get("LABELTRANSFER_HOME") or Path.home() / ".labeltransfer").expanduser().resolve()
+    root = config().home.expanduser().resolve()
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):
@@ -36,13 +37,13 @@ def home() -> Path:
 
 def data_dir() -> Path | None:
     """Folder on this server that holds h5ad files to choose from, ``$LABELTRANSFER_DATA_DIR``; None where unset."""
-    folder = os.environ.get("LABELTRANSFER_DATA_DIR")
-    return Path(folder).expanduser().resolve() if folder else None
+    folder = config().data_dir
+    return folder.expanduser().resolve() if folder else None
 
 
 def mirror() -> str:
     """Address of the lab's own copy of what the app downloads, ``$LABELTRANSFER_MIRROR``; empty where unset."""
-    return os.environ.get("LABELTRANSFER_MIRROR", "").rstrip("/")
+    return config().mirror or ""
 
 
 LEAST_ROOM = 50_000_000

@@ -1,11 +1,11 @@
 """Sign-in through OpenID Connect, where this server asks for it."""
 
-import os
 from typing import Any
 
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
 
+from labeltransfer.config import config
 from labeltransfer.runs.records.access import Person
 
 
@@ -37,7 +37,7 @@ def require_sign_in() -> None:
 
 def sign_in_is_on() -> bool:
     """Whether this server asks who its visitors are."""
-    return _secrets("auth") is not None or os.environ.get("LABELTRANSFER_SIGN_IN", "").lower() == "required"
+    return _secrets("auth") is not None or config().sign_in == "required"
 
 
 def visitor() -> Person:

@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 from pydantic import BaseModel
 
+from labeltransfer.config import config
 from labeltransfer.params import EmbedParams, IntegrateParams, RunParams, TransferParams
 from labeltransfer.presets import (
     DEFAULT_PRESET,
@@ -17,7 +18,6 @@ from labeltransfer.presets import (
 )
 from labeltransfer.runs.queue.devices import devices
 from labeltransfer.runs.records.store import default_store
-from labeltransfer.runs.start import executors
 from labeltransfer.runs.worker import pipeline
 from labeltransfer.runs.worker.stages import stage_titles
 from pages.shared.draft import Draft
@@ -139,7 +139,7 @@ def expectations(held: Draft, params: RunParams) -> None:
         titles = stage_titles(params)
         named = ", ".join(f"'{titles[stage]}'" for stage in reused)
         lines.append(f":material/recycling: Finished before and reused: {named}.")
-    if executors.executor() == "ray":
+    if config().executor == "ray":
         lines.append("It runs on the cluster, as soon as that has a place free.")
     else:
         names = dict.fromkeys(plain(device.name) for device in devices(params.device))

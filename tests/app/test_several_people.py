@@ -8,9 +8,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from labeltransfer.config import variable
 from labeltransfer.params import RunParams, SideParams
 from labeltransfer.results.scores.final_labels import Edit
-from labeltransfer.runs.records.access import VISIBLE, Person, may_change, may_see
+from labeltransfer.runs.records.access import Person, may_change, may_see
 from labeltransfer.runs.records.edits import add_edit, read_edits
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import default_store
@@ -21,6 +22,7 @@ from tests.support import ROOT
 from tests.support.pages import PAGES, finished_run, labels, press, said
 
 ADA, BOB, ROOT_ADMIN = "ada@lab.example.org", "bob@lab.example.org", "root@lab.example.org"
+VISIBLE = variable("runs_visible")
 GONE = "20260101-000000-000000abcd"
 
 

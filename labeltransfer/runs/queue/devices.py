@@ -18,13 +18,10 @@ import psutil
 import pynvml
 from filelock import Timeout
 
+from labeltransfer.config import config
 from labeltransfer.errors import SettingsError
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
-
-CPU_SLOTS = "LABELTRANSFER_CPU_SLOTS"
-PLACED = "LABELTRANSFER_PLACED"
-"""Variable that a cluster's job carries: ``gpu`` or ``cpu``, what the cluster has set aside for it."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def gpus() -> tuple[Device, ...]:
         names = [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
     except pynvml.NVMLError:
         return ()
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    allowed = config().cuda_visible_devices
     visible = range(len(names)) if allowed is None else [int(n) for n in allowed.split(",") if n.strip().isdecimal()]
     return tuple(Device(f"{names[gpu]}, GPU {gpu}", gpu) for gpu in visible if gpu < len(names))
 
@@ -89,18 +86,12 @@ def devices_of(run: Run) -> tuple[Device, ...]:
 
 def _cpu_slots() -> tuple[Device, ...]:
     """The CPU, as many times as ``$LABELTRANSFER_CPU_SLOTS`` says, each with its share of the cores."""
-    n_cores = os.cpu_count() or 1
-    asked = os.environ.get(CPU_SLOTS, "").strip() or "1"
-    if not (asked.isascii() and asked.isdecimal() and len(asked) < 6 and 1 <= int(asked) <= n_cores):
-        raise SettingsError(
-            f"{CPU_SLOTS} is '{asked}': set it to how many runs may share this machine's processor, a whole number "
-            f"from 1 to its {n_cores} cores, and start the app again."
-        )
-    if int(asked) == 1:
+    n_cores, n_slots = os.cpu_count() or 1, config().cpu_slots
+    if n_slots == 1:
         return (Device(f"{_processor()}, {n_cores} cores"),)
-    share = n_cores // int(asked)
+    share = n_cores // n_slots
     name = f"{_processor()}, {share} of {n_cores} cores"
-    return tuple(Device(name, slot=slot, n_cores=share) for slot in range(int(asked)))
+    return tuple(Device(name, slot=slot, n_cores=share) for slot in range(n_slots))
 
 
 def gpu_use(device: Device) -> dict[str, float]:
@@ -157,8 +148,9 @@ def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> I
     every
         Seconds between two looks.
     """
-    if PLACED in os.environ:
-        yield devices("auto" if os.environ[PLACED] == "gpu" else "cpu")[0]
+    placed = config().placed
+    if placed is not None:
+        yield devices("auto" if placed == "gpu" else "cpu")[0]
         return
     store = Store(run.root)
     choice = devices(run.params.device)

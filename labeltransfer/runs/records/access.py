@@ -4,15 +4,10 @@ A run belongs to who started it, by name in its folder. Without sign-in there is
 may whoever works on the command line, for the disk is theirs.
 """
 
-import os
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-from labeltransfer.errors import SettingsError
+from labeltransfer.config import config
 from labeltransfer.runs.records.run import Run
-
-Visibility = Literal["all", "own"]
-VISIBLE = "LABELTRANSFER_RUNS_VISIBLE"
 
 
 @dataclass(frozen=True)
@@ -23,30 +18,15 @@ class Person:
     admin: bool = True
 
 
-def visibility() -> Visibility:
-    """Whether everybody sees the lab's runs or only their own, ``$LABELTRANSFER_RUNS_VISIBLE``; ``all`` where unset.
-
-    Raises
-    ------
-    SettingsError
-        It is set to something else.
-    """
-    asked = os.environ.get(VISIBLE, "").strip().lower() or "all"
-    for known in get_args(Visibility):
-        if asked == known:
-            return known
-    raise SettingsError(f"{VISIBLE} is '{asked}': set it to all or own, or leave it out, and start the app again.")
-
-
 def may_see(run: Run, person: Person) -> bool:
     """Whether a run is there for a person; one that nobody owns, from before sign-in, is there for everybody.
 
     Raises
     ------
     SettingsError
-        See :func:`visibility`.
+        ``$LABELTRANSFER_RUNS_VISIBLE`` is neither all nor own.
     """
-    return person.admin or visibility() == "all" or run.owner in ("", person.name)
+    return person.admin or config().runs_visible == "all" or run.owner in ("", person.name)
 
 
 def may_change(run: Run, person: Person) -> bool:

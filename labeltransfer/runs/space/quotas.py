@@ -4,20 +4,16 @@ There is no limit unless its variable is set. With sign-in off everybody is the 
 is Streamlit's own setting, ``server.maxUploadSize``.
 """
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labeltransfer.errors import RunError, SettingsError
+from labeltransfer.config import config, variable
+from labeltransfer.errors import RunError
 from labeltransfer.runs.space import disk
-from labeltransfer.units import parse_size, size
+from labeltransfer.units import size
 
 if TYPE_CHECKING:
     from labeltransfer.runs.records.store import Store
-
-RUNS_PER_PERSON = "LABELTRANSFER_RUNS_PER_PERSON"
-DISK_PER_PERSON = "LABELTRANSFER_DISK_PER_PERSON"
-DISK_IN_ALL = "LABELTRANSFER_DISK_IN_ALL"
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,8 @@ def quotas() -> Quotas:
     SettingsError
         A variable holds something else than a limit.
     """
-    return Quotas(_number(RUNS_PER_PERSON), _bytes(DISK_PER_PERSON), _bytes(DISK_IN_ALL))
+    limits = config()
+    return Quotas(limits.runs_per_person, limits.disk_per_person, limits.disk_in_all)
 
 
 def check_run(store: "Store", owner: str, *, n_wanted: int = 1) -> None:
@@ -57,8 +54,8 @@ def check_run(store: "Store", owner: str, *, n_wanted: int = 1) -> None:
             have = f"{'You have' if owner else 'There are'} {n_runs} {'run' if n_runs == 1 else 'runs'}"
             asked = f" and ask for {n_wanted} more" if n_wanted > 1 else ""
             raise RunError(
-                f"{have} at work or waiting{asked}, and {_may(owner)} have {most} at a time ({RUNS_PER_PERSON}): wait "
-                "until one has ended, or cancel one on the Runs page."
+                f"{have} at work or waiting{asked}, and {_may(owner)} have {most} at a time "
+                f"({variable('runs_per_person')}): wait until one has ended, or cancel one on the Runs page."
             )
     check_disk(store, owner)
 
@@ -87,14 +84,16 @@ def no_room(store: "Store", owner: str, *, arrived: int = 0) -> str:
             more = f" and the upload {size(arrived)} more" if arrived else ""
             return (
                 f"{'Your' if owner else 'The'} runs and uploads take {size(used)}{more}, and {_may(owner)} take "
-                f"{size(limits.disk_per_person)} ({DISK_PER_PERSON}): delete or clean up runs on the Runs page."
+                f"{size(limits.disk_per_person)} ({variable('disk_per_person')}): delete or clean up runs on the "
+                "Runs page."
             )
     if limits.disk_in_all is not None:
         used = sum(disk.disk_use(store.root).values())  # with what has arrived
         if used + spare > limits.disk_in_all:
             return (
                 f"This server's runs and files take {size(used)}, of {size(limits.disk_in_all)} that they may take in "
-                f"all ({DISK_IN_ALL}): delete or clean up runs on the Runs page, or ask its administrator to."
+                f"all ({variable('disk_in_all')}): delete or clean up runs on the Runs page, or ask its "
+                "administrator to."
             )
     return ""
 
@@ -112,17 +111,3 @@ def room(store: "Store", owner: str) -> int | None:
 
 def _may(owner: str) -> str:
     return "a person may" if owner else "all together may"
-
-
-def _number(name: str) -> int | None:
-    text = os.environ.get(name, "").strip()
-    if not text:
-        return None
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise SettingsError(f"{name} is '{text}': set it to a number of runs from 1 up, or leave it out.")
-    return int(text)
-
-
-def _bytes(name: str) -> int | None:
-    text = os.environ.get(name, "").strip()
-    return parse_size(text, name) if text else None

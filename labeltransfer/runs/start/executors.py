@@ -5,14 +5,14 @@ import shlex
 import time
 from dataclasses import replace
 
+from labeltransfer.config import config, variable
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.processes import CORES, PACKAGE_PARENT, start_module
-from labeltransfer.runs.queue.devices import PLACED
 from labeltransfer.runs.records.run import Run
 
 WORKER = "labeltransfer.runs.worker"
 
-CARRIED = ("LABELTRANSFER_DATA_DIR", "LABELTRANSFER_MIRROR")
+CARRIED = (variable("data_dir"), variable("mirror"))
 """Variables of the app that a worker on another machine needs as well."""
 
 
@@ -25,7 +25,7 @@ def start(run: Run) -> None:
         It could not be started; the run then shows as failed.
     """
     try:
-        {"local": _start_here, "ray": _start_on_ray}[executor()](run)
+        {"local": _start_here, "ray": _start_on_ray}[config().executor](run)
     except OSError as error:
         reason = RunError(f"The worker of run {run.id} could not be started ({error.strerror or error}).")
         _give_up(run, reason)
@@ -33,20 +33,6 @@ def start(run: Run) -> None:
     except LabelTransferError as error:
         _give_up(run, error)
         raise
-
-
-def executor() -> str:
-    """Where the next run is carried out: ``local`` or ``ray``.
-
-    Raises
-    ------
-    RunError
-        ``$LABELTRANSFER_EXECUTOR`` says something else.
-    """
-    name = os.environ.get("LABELTRANSFER_EXECUTOR") or "local"
-    if name not in ("local", "ray"):
-        raise RunError(f"LABELTRANSFER_EXECUTOR is {name!r}, which is neither local nor ray: set it to one of these.")
-    return name
 
 
 def _give_up(run: Run, reason: Exception) -> None:
@@ -66,21 +52,21 @@ def _start_on_ray(run: Run) -> None:
     from labeltransfer.runs.start.on_cluster import JobFile
     from labeltransfer.runs.start.ray_jobs import ray_cluster
 
-    address = os.environ.get("RAY_ADDRESS", "")
+    address = config().ray_address or ""
     if not address.startswith(("http://", "https://")):
         raise RunError(
             f"RAY_ADDRESS is {address!r}: set it to the address of the cluster's job API, such as http://head:8265."
         )
     # Only trainings use a GPU, and only those that were not told to do without.
     trains = run.params.device == "auto" and run.params.last_stage != "prepare"
-    gpus = _amount("LABELTRANSFER_RAY_GPUS", 1.0) if trains else 0.0
-    cpus = _amount("LABELTRANSFER_RAY_CPUS", 2.0)
+    gpus = config().ray_gpus if trains else 0.0
+    cpus = config().ray_cpus
     environment = {name: os.environ[name] for name in CARRIED if os.environ.get(name)}
     environment |= dict.fromkeys(CORES, str(max(1, int(cpus))))
     environment |= {
-        "LABELTRANSFER_HOME": str(run.root),
+        variable("home"): str(run.root),
         "PYTHONPATH": str(PACKAGE_PARENT),
-        PLACED: "gpu" if gpus else "cpu",
+        variable("placed"): "gpu" if gpus else "cpu",
     }
     # Variables stand in the command, for which Ray need not set up an environment of its own. The log lies in the run
     # directory, like that of a worker here. exec: signals reach the worker, not a shell.
@@ -91,14 +77,3 @@ def _start_on_ray(run: Run) -> None:
     job = JobFile(address=address, id=f"labeltransfer-{run.id}", submitted=time.time())
     job.write(run)
     ray_cluster(address).submit(job.id, f"{command} >> {log} 2>&1", cpus=cpus, gpus=gpus)
-
-
-def _amount(variable: str, default: float) -> float:
-    text = os.environ.get(variable) or str(default)
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = -1.0
-    if not 0 <= amount < float("inf"):
-        raise RunError(f"{variable} is {text!r}: set it to a number from 0 up, such as {default:g}.")
-    return amount

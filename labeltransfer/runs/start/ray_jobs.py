@@ -4,7 +4,6 @@ Ray itself is needed on the cluster's machines alone: the API is documented as H
 the whole of Ray into the app's process.
 """
 
-import os
 import threading
 import time
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import requests
 
+from labeltransfer.config import config
 from labeltransfer.errors import RunError
 
 State = Literal["pending", "running", "stopped", "succeeded", "failed", "unknown", "silent"]
@@ -121,7 +121,7 @@ class RayCluster:
         return f"The cluster at {self.address} does not answer"
 
     def _request(self, method: str, path: str, *, timeout: float, **settings: Any) -> requests.Response:
-        token = os.environ.get("RAY_AUTH_TOKEN")
+        token = config().ray_auth_token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         address = f"{self.address}/api/jobs/{path}"
         return requests.request(method, address, headers=headers, timeout=timeout, **settings)

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from labeltransfer.errors import RunError
+from labeltransfer.config import variable
+from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.params import RunParams
 from labeltransfer.processes import PACKAGE_PARENT
-from labeltransfer.runs.queue.devices import PLACED, device_turn, devices
+from labeltransfer.runs.queue.devices import device_turn, devices
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.start import executors, on_cluster, ray_jobs
@@ -24,6 +25,7 @@ from labeltransfer.runs.start.on_cluster import judge
 from labeltransfer.runs.start.ray_jobs import Answer, RayCluster
 from labeltransfer.runs.worker import work
 
+PLACED = variable("placed")
 NOW = 1_000_000.0
 
 
@@ -219,7 +221,7 @@ def test_a_run_that_cannot_be_handed_over_fails_at_once(
 ) -> None:
     monkeypatch.setenv(variable, value)
     run = store.create(small_params)
-    with pytest.raises(RunError, match=words):
+    with pytest.raises(LabelTransferError, match=words):
         executors.start(run)
     assert run.status().state == "failed" and words in run.status().error
     store.delete(run)
