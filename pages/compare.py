@@ -11,12 +11,12 @@ from labeltransfer.results.scores.evaluate import Normalize
 from labeltransfer.runs.records.run import Run
 from pages.compare_parts.audit_view import audit_section
 from pages.compare_parts.pair_view import show_pair
+from pages.compare_parts.tile_readers import warm_up
 from pages.compare_parts.verdicts import tile_verdicts, verdict_section
 from pages.shared import cached
-from pages.shared.cached_pairs import warm_up
 from pages.shared.edit_view import show_edits
 from pages.shared.frame import catching, guard, page_header, require_run
-from pages.shared.trust_view import alarm_banner, reference_labels_of
+from pages.shared.trust_view import alarm_banner
 from pages.shared.words import plain
 
 SIDES: dict[Side, str] = {"query": "Query", "reference": "Reference (scANVI was trained on these)"}
@@ -221,6 +221,6 @@ with catching():
         alt=f"Precision, recall, F1 and support of {len(rows)} labels",
     )
     if side == "query":
-        verdict_section(run, reference_labels_of(run))
+        verdict_section(run, cached.reference_labels(run))
         audit_section(run, cells)
     warm_up(run)

@@ -15,6 +15,7 @@ from labeltransfer.results.scores.evaluate import OBS_PREFIX
 from labeltransfer.runs.records.run import Run
 from pages.explore_parts.on_demand import on_demand_section
 from pages.shared import cached
+from pages.shared.cached import cells_file, reader
 from pages.shared.cell_list import cell_list
 from pages.shared.frame import catching, guard, page_header, require_run
 from pages.shared.trust_view import agreement_columns, alarm_banner, trust_section
@@ -43,12 +44,12 @@ MOST_CATEGORIES = 60
 OF_SAMPLE = ": it takes the drawn ones alone; Compare and Export take all cells of a label"
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def own_columns(_cells: pd.DataFrame, run_id: str, stamp: int) -> dict[str, str]:
+@reader(cells_file, max_entries=32)
+def own_columns(run: Run) -> dict[str, str]:
     """Name in the list to column, of the input's own columns that can be told apart by colour."""
-    own = {}
-    for name in (c for c in _cells.columns if c.startswith(OBS_PREFIX)):
-        column = _cells[name]
+    own, cells = {}, cached.cells(run)
+    for name in (c for c in cells.columns if c.startswith(OBS_PREFIX)):
+        column = cells[name]
         if pd.api.types.is_numeric_dtype(column):
             fit = bool(column.notna().any())
         else:
@@ -68,14 +69,12 @@ def gene_names(run: Run) -> tuple[Sequence[str], int]:
     return (), 0
 
 
-@st.cache_resource(max_entries=12, show_spinner="Drawing the map …")
-def draw(
-    _run: Run, run_id: str, stamp: int, basis: scatter.Basis, view: str, column: str, gene: str, names: bool, dark: bool
-) -> go.Figure:
-    """The figure, kept for everybody; it depends on the settings above it alone, so that a selection in it stays."""
+@reader(cells_file, max_entries=12, shared=True, spinner="Drawing the map …")
+def draw(run: Run, basis: scatter.Basis, view: str, column: str, *, gene: str, names: bool, dark: bool) -> go.Figure:
+    """The figure, kept for all sessions; it depends on the settings above it alone, so that a selection in it stays."""
     sides, panels = VIEWS[view]
-    cells, shown, drawn = cached.cells(_run), cached.side_rows(_run, sides), cached.drawn_rows(_run, sides, column)
-    colour = pd.Series(cached.expression(_run, gene), index=cells.index, name=gene) if gene else cells[column]
+    cells, shown, drawn = cached.cells(run), cached.side_rows(run, sides), cached.drawn_rows(run, sides, column)
+    colour = pd.Series(cached.expression(run, gene), index=cells.index, name=gene) if gene else cells[column]
     limits: tuple[float, float] | None = None
     if column == "confidence":
         limits = (0.0, 1.0)
@@ -91,7 +90,7 @@ def draw(
         colour.rename(next((k for k, v in COLUMNS.items() if v == column), gene or column)),
         basis=basis,
         split=panels,
-        colours=cached.colours(_run) if column.endswith("_label") else None,
+        colours=cached.colours(run) if column.endswith("_label") else None,
         titles={side: panel_title(cells, part, side) for side in panels},
         limits=limits,
         names=(part["predicted_label"] if pd.api.types.is_numeric_dtype(colour) else colour) if names else None,
@@ -121,8 +120,7 @@ run = require_run("evaluate")
 with catching():
     cells = cached.cells(run)
     genes, most_variable = gene_names(run)
-    stamp = run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns
-    options = COLUMNS | agreement_columns(cells) | ({GENE: ""} if genes else {}) | own_columns(cells, run.id, stamp)
+    options = COLUMNS | agreement_columns(cells) | ({GENE: ""} if genes else {}) | own_columns(run)
     alarm_banner(run)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         basis = st.segmented_control(
@@ -165,7 +163,7 @@ with catching():
     is_sample = n_drawn < n_shown
     can_select = n_drawn <= scatter.LASSO_LIMIT
     event: Any = st.plotly_chart(
-        draw(run, run.id, stamp, basis, view, options[chosen], gene, names, dark=st.context.theme.type == "dark"),
+        draw(run, basis, view, options[chosen], gene=gene, names=names, dark=st.context.theme.type == "dark"),
         key=f"explore-map-{run.id}-{view}",
         on_select="rerun" if can_select else "ignore",
         selection_mode=("lasso", "box"),

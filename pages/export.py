@@ -3,7 +3,6 @@
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
 from labeltransfer.errors import RunError
@@ -15,7 +14,8 @@ from labeltransfer.results.trust.rejection import FARTHEST
 from labeltransfer.runs.output.supplement import ANNOTATED, report_html, run_models, script_of
 from labeltransfer.runs.records.run import Run
 from pages.export_parts.writers import SUPPLEMENT, offer, show_written
-from pages.shared import cached, cached_pairs
+from pages.shared import cached
+from pages.shared.cached import cells_file, reader
 from pages.shared.edit_view import edits_caption
 from pages.shared.frame import catching, guard, page_header, require_run
 from pages.shared.trust_view import METHOD_NAMES, rejection_rule
@@ -29,7 +29,7 @@ def show_predictions(run: Run) -> None:
     """Predictions of the query as CSV, all or filtered."""
     cells = cached.cells(run)
     query = cached.side_rows(run, ["query"])
-    labels = label_counts(cells, run.id, run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns)
+    labels = label_counts(run)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         wanted = st.multiselect(
             "Predicted label",
@@ -58,7 +58,7 @@ def show_predictions(run: Run) -> None:
         key=f"export-method-{run.id}",
         help="Whose label stands as predicted_label in the CSV; of any but scANVI's the column method says so.",
     )
-    edits = cached_pairs.edits(run)
+    edits = cached.edits(run)
     rule, label = rejection_rule(run), "predicted_label" if method == "scanvi" else f"{method}_label"
     offered = partial(predictions.predictions, cells, run.id, rule=rule, label=label, edits=edits)
     keep = cells["confidence"].to_numpy()[query] >= least
@@ -98,10 +98,11 @@ def show_predictions(run: Run) -> None:
         )
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def label_counts(_cells: pd.DataFrame, run_id: str, stamp: int) -> dict[str, int]:
+@reader(cells_file, max_entries=32)
+def label_counts(run: Run) -> dict[str, int]:
     """Query cells by predicted label, the largest first."""
-    counts = _cells.loc[_cells["side"] == "query", "predicted_label"].value_counts()
+    cells = cached.cells(run)
+    counts = cells.loc[cells["side"] == "query", "predicted_label"].value_counts()
     return {str(label): int(n) for label, n in counts.items() if n}
 
 

@@ -25,7 +25,8 @@ from labeltransfer.results.scores import evaluate
 from labeltransfer.results.tile import groups
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import default_store
-from pages.shared import cached, cached_pairs
+from pages.compare_parts import tile_readers
+from pages.shared import cached
 
 SIZES = ((16_000, 20_000), (200_000, 2_000))
 """Cells and shared genes of each run."""
@@ -66,17 +67,18 @@ def measured(run: Run) -> Iterator[tuple[str, list[Spent]]]:
     yield "click on a tile of differing labels", [spent(at, partial(click, at, run, *tile)) for tile in others]
     yield "click on a tile of the diagonal", [spent(at, partial(click, at, run, *tile)) for tile in agreeing]
     yield "the same tile again", [spent(at, at.run) for _ in range(N_CLICKS)]
-    cached_pairs._genes.clear()
+    st.cache_resource.clear()
+    tile_readers.warm_up(run)
     yield "of it: comparing the genes", [milliseconds(partial(compare, run, *tile)) for tile in others]
     st.cache_resource.clear()
     cached.cells(run)
-    yield "once a run: reading the counts", [milliseconds(partial(cached_pairs.warm_up, run))]
+    yield "once a run: reading the counts", [milliseconds(partial(tile_readers.warm_up, run))]
 
 
 def compare(run: Run, observed: str, predicted: str) -> None:
     """Compare the genes of a tile, as its page does at first."""
     source = groups.best_source(cached.cells(run), SIDE, observed, predicted)
-    cached_pairs.genes_of(run, SIDE, observed, predicted, source)
+    tile_readers.genes_of(run, SIDE, observed, predicted, source)
 
 
 def rows(run: Run, n_cells: int, n_genes: int) -> Iterator[tuple[Any, ...]]:

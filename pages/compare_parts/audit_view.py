@@ -15,6 +15,7 @@ from labeltransfer.results.maps import sampling
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
+from pages.shared.cached import reader, the_path
 from pages.shared.cell_list import cell_list
 from pages.shared.visible_runs import changeable, whose_to_change
 from pages.shared.words import plain
@@ -97,12 +98,12 @@ def audit_table(run: Run) -> pd.DataFrame | None:
         path = run.artefact("evaluate", "audit.parquet")
     except RunError:
         return None
-    return _audit(str(path), path.stat().st_mtime_ns)
+    return _audit(path)
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def _audit(path: str, mtime: int) -> pd.DataFrame:
-    return relabel.read_audit(require_whole(Path(path)))
+@reader(the_path, max_entries=32)
+def _audit(path: Path) -> pd.DataFrame:
+    return relabel.read_audit(require_whole(path))
 
 
 def show_suspicion(run: Run, cells: pd.DataFrame, table: pd.DataFrame, row: int) -> None:

@@ -16,7 +16,8 @@ from labeltransfer.results.scores.evaluate import METHODS
 from labeltransfer.results.tile import groups
 from labeltransfer.results.tile.markers import FOLD_OFFSET, LEAST_CELLS
 from labeltransfer.runs.records.run import Run
-from pages.shared import cached, cached_pairs
+from pages.compare_parts.tile_readers import genes_of, pair_of
+from pages.shared import cached
 from pages.shared.cell_list import cell_list
 from pages.shared.edit_view import edit_form
 from pages.shared.trust_view import OLD_RUN
@@ -60,7 +61,7 @@ def show_pair(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicte
     low, median, high = np.quantile(cells["confidence"].to_numpy()[rows], [0.25, 0.5, 0.75])
     st.caption(f"Median confidence {median:.2f}; half of them lie between {low:.2f} and {high:.2f}.")
     source = choose_source(run, cells, side, observed, predicted)
-    found = cached_pairs.pair_of(run, side, observed, predicted, source)
+    found = pair_of(run, side, observed, predicted, source)
     left, right = st.columns([2, 3])
     with left:
         show_on_map(run, cells, found, observed, predicted)
@@ -179,7 +180,7 @@ def show_numbers(cells: pd.DataFrame, found: groups.Pair) -> None:
 def show_genes(run: Run, found: groups.Pair, side: Side, observed: str, predicted: str, source: groups.Source) -> None:
     """Genes that tell these cells from each parent: one dot plot, and a table a parent."""
     try:
-        genes = cached_pairs.genes_of(run, side, observed, predicted, source)
+        genes = genes_of(run, side, observed, predicted, source)
     except RunError:
         st.caption("This run was kept without its counts, so genes cannot be compared.")
         return

@@ -11,6 +11,7 @@ from labeltransfer.results.ontology.term_overrides import mend_terms, mended_ter
 from labeltransfer.results.ontology.terms import Term, find_terms, search_texts, term_name
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
+from pages.shared.cached import cells_file, reader
 from pages.shared.frame import catching
 from pages.shared.visible_runs import changeable, whose_to_change
 from pages.shared.words import plain
@@ -29,22 +30,18 @@ MEANINGS = {
 
 def terms_of(run: Run) -> dict[str, Term]:
     """What a run's labels mean, mended ones as they were mended."""
-    return _terms(cached.cells(run), run.id, _stamp(run), mended_terms(run.folder))
+    return _terms(run, mended_terms(run.folder))
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def _terms(_cells: pd.DataFrame, run_id: str, stamp: int, by_hand: Mapping[str, str]) -> dict[str, Term]:
-    return find_terms(_cells, by_hand=by_hand)
+@reader(cells_file, max_entries=32)
+def _terms(run: Run, by_hand: Mapping[str, str]) -> dict[str, Term]:
+    return find_terms(cached.cells(run), by_hand=by_hand)
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def _pairs(_cells: pd.DataFrame, run_id: str, stamp: int, by_hand: Mapping[str, str]) -> pd.DataFrame:
-    terms = _terms(_cells, run_id, stamp, by_hand)
-    return relations.pair_verdicts(_cells[["side", "observed_label", "predicted_label"]], terms)
-
-
-def _stamp(run: Run) -> int:
-    return run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns
+@reader(cells_file, max_entries=32)
+def _pairs(run: Run, by_hand: Mapping[str, str]) -> pd.DataFrame:
+    labels = cached.cells(run)[["side", "observed_label", "predicted_label"]]
+    return relations.pair_verdicts(labels, _terms(run, by_hand))
 
 
 def tile_verdicts(run: Run, table: pd.DataFrame) -> list[str]:
@@ -63,7 +60,7 @@ def verdict_section(run: Run, known: list[str]) -> None:
     )
     with catching():  # what cannot be read here takes nothing else off the page
         terms = terms_of(run)
-        pairs = _pairs(cached.cells(run), run.id, _stamp(run), mended_terms(run.folder))
+        pairs = _pairs(run, mended_terms(run.folder))
         level = choose_level(run, terms)
         judged = levels.at_level(pairs, terms, known, level) if level else (pairs, terms, known)
         show_scores(relations.ontology_scores(*judged))

@@ -14,6 +14,7 @@ from labeltransfer.data.catalogue.remote_table import Table, read_source, read_t
 from labeltransfer.params import Side
 from pages.data_parts.filters import filter_boxes
 from pages.shared import words
+from pages.shared.cached import reader, the_path
 from pages.shared.draft import Draft
 from pages.shared.frame import catching
 
@@ -69,7 +70,7 @@ def _chosen_cells(
     """Filters over the table of cells, what they would cost, and the cells once they are here."""
     order = cells(wanted)
     path = target(entry, order)
-    table = _table(str(target(entry, TABLE)), target(entry, TABLE).stat().st_mtime_ns)
+    table = _table(target(entry, TABLE))
     if path.exists() and not held.notes.get(f"{side}_choosing"):
         _say_what_was_saved(path, table)
         if st.button("Fetch other cells", icon=":material/tune:", key=f"other-{side}"):
@@ -101,9 +102,9 @@ def _chosen_cells(
     return None
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the table of cells.")
-def _table(path: str, mtime_ns: int) -> Table:
-    return read_table(Path(path))
+@reader(the_path, max_entries=4, shared=True, spinner="Reading the table of cells.")
+def _table(path: Path) -> Table:
+    return read_table(path)
 
 
 def _say_what_it_costs(entry: CatalogueEntry, table: Table, mask: np.ndarray) -> int:
@@ -122,7 +123,7 @@ def _say_what_it_costs(entry: CatalogueEntry, table: Table, mask: np.ndarray) ->
 
 
 def _say_what_was_saved(path: Path, table: Table) -> None:
-    source = _source(str(path), path.stat().st_mtime_ns)
+    source = _source(path)
     if not source:
         return
     n_received, n_bytes = int(source["n_received"]), int(source["n_bytes"])
@@ -133,9 +134,9 @@ def _say_what_was_saved(path: Path, table: Table) -> None:
     )
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _source(path: str, mtime_ns: int) -> dict[str, Any]:
-    return read_source(Path(path))
+@reader(the_path, max_entries=16)
+def _source(path: Path) -> dict[str, Any]:
+    return read_source(path)
 
 
 def _whole(entry: CatalogueEntry) -> str:

@@ -1,6 +1,6 @@
 """What the tests on demand found, as tables and a map."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from labeltransfer.results.trust.rejection import FARTHEST, Rule
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
+from pages.shared.cached import cells_file, reader
 from pages.shared.words import plain
 
 RULE_NAMES = {
@@ -30,40 +31,36 @@ NOT_SAID = (
 FEW, SOME = "#b40f2d", "#e69f00"
 """Colours of cells whose label no other seed gives, and that some do: apart from each other and from grey for all."""
 
-Table = tuple[str, int]
-"""Path of a table of cells, and when it was last changed."""
 
-
-def table_of(run: Run) -> Table:
-    """The table of cells of a finished run."""
-    path = run.artefact("evaluate", "cells.parquet")
-    return str(path), path.stat().st_mtime_ns
-
-
-@st.cache_data(max_entries=128, show_spinner="Looking at the hidden cells …")
-def hidden_report(path: str, mtime: int, label: str, confidence: float, distance: float) -> dict[str, Any]:
-    """The test of a run that hid a label, see :func:`.hidden.hidden_report`, with one rule more if it is active."""
+@reader(cells_file, max_entries=128, spinner="Looking at the hidden cells …")
+def hidden_report(run: Run, label: str, confidence: float, distance: float) -> dict[str, Any]:
+    """The test of a run that hid a label, see :func:`.hidden_label.hidden_report`; one rule more if it is active."""
     rule = Rule(confidence, distance)
-    cells = pd.read_parquet(require_whole(Path(path)), columns=list(hidden_label.COLUMNS))
+    cells = pd.read_parquet(require_whole(cells_file(run)), columns=list(hidden_label.COLUMNS))
     return hidden_label.hidden_report(cells, label, {"set": rule} if rule.active else None)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Comparing the seeds …")
-def seeds_compared(tables: tuple[Table, ...]) -> stability.Stability:
-    """A run, the first of the tables, against its sisters."""
-    own, *others = (pd.read_parquet(require_whole(Path(path)), columns=list(stability.COLUMNS)) for path, _ in tables)
+def cells_files(runs: Sequence[Run]) -> list[Path]:
+    """The tables of cells of several runs."""
+    return [cells_file(run) for run in runs]
+
+
+@reader(cells_files, max_entries=8, shared=True, spinner="Comparing the seeds …")
+def seeds_compared(runs: Sequence[Run]) -> stability.Stability:
+    """A run, the first of all, against the runs that differ from it by their seed alone."""
+    own, *others = (pd.read_parquet(require_whole(cells_file(run)), columns=list(stability.COLUMNS)) for run in runs)
     return stability.compare_seeds(own, others)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Drawing the map …")
-def stability_map(_run: Run, tables: tuple[Table, ...], *, dark: bool) -> tuple[go.Figure, int]:
-    """The query's cells by the number of seeds that agree, and how many are drawn."""
-    found = seeds_compared(tables)
-    drawn = cached.drawn_rows(_run, ["query"], "predicted_label")
+@reader(cells_files, max_entries=8, shared=True, spinner="Drawing the map …")
+def stability_map(runs: Sequence[Run], *, dark: bool) -> tuple[go.Figure, int]:
+    """The query's cells of the first run by the number of seeds that agree, and how many are drawn."""
+    run, found = runs[0], seeds_compared(runs)
+    drawn = cached.drawn_rows(run, ["query"], "predicted_label")
     colours = {f"{n} of {found.n_seeds} seeds": SOME for n in range(2, found.n_seeds)}
     colours |= {f"{found.n_seeds} of {found.n_seeds} seeds": GREY, f"1 of {found.n_seeds} seeds": FEW}
     figure = scatter.scatter(
-        cached.cells(_run).iloc[drawn],
+        cached.cells(run).iloc[drawn],
         stability.in_words(found).iloc[drawn].rename("Seeds that agree"),
         split=(),
         colours=colours,
@@ -78,7 +75,7 @@ def show_tested(finished: Mapping[str, Run]) -> None:
     """Every label that was hidden so far, in a line each."""
     rows = []
     for label, run in finished.items():
-        report = hidden_report(*table_of(run), label, 0.0, FARTHEST)
+        report = hidden_report(run, label, 0.0, FARTHEST)
         most, n_hidden = report["swallowed_by"][0], report["rules"]["both"]["n_hidden"]
         caught = {kind: report["rules"][kind]["caught"] for kind in ("confidence", "distance", "both")}
         called = {"swallowed_by": most["predicted_label"], "share": most["share"]}
@@ -105,7 +102,7 @@ def show_tested(finished: Mapping[str, Run]) -> None:
 
 def show_hidden(run: Run, label: str, rule: Rule) -> None:
     """What became of the cells of the label that a finished run hid."""
-    report = hidden_report(*table_of(run), label, rule.confidence, rule.distance)
+    report = hidden_report(run, label, rule.confidence, rule.distance)
     n_hidden = report["rules"]["both"]["n_hidden"]
     left, right = st.columns(2)
     with left:
@@ -156,8 +153,8 @@ def _of(n: int, total: int) -> str:
 
 def show_stability(run: Run, others: Iterable[Run]) -> None:
     """How many labels change with the seed: in all, by label, and where on the map."""
-    tables = tuple(table_of(one) for one in (run, *others))
-    found, cells = seeds_compared(tables), cached.cells(run)
+    runs = (run, *others)
+    found, cells = seeds_compared(runs), cached.cells(run)
     n_changed, n_cells = stability.changed_overall(cells, found)
     st.metric(
         f"Labels that change under {found.n_seeds} seeds, of {n_cells:,} query cells",
@@ -178,7 +175,7 @@ def show_stability(run: Run, others: Iterable[Run]) -> None:
         alt="Query cells whose label changes with the seed, by predicted label",
     )
     if st.toggle("Show them on the map", key=f"stability-map-{run.id}"):
-        figure, n_drawn = stability_map(run, tables, dark=st.context.theme.type == "dark")
+        figure, n_drawn = stability_map(runs, dark=st.context.theme.type == "dark")
         st.plotly_chart(
             figure,
             key=f"stability-figure-{run.id}",

@@ -9,6 +9,7 @@ import streamlit as st
 
 from labeltransfer.data.prepare import prepared
 from labeltransfer.results.figures import charts
+from pages.shared.cached import reader, the_path
 from pages.shared.words import plain, read_counts
 
 LOSSES = (
@@ -26,7 +27,7 @@ def show_previews(folder: Path) -> None:
     if counts:
         _numbers(counts)
     if (folder / "prepared.h5ad").exists():
-        counts_chart, genes = _drawn(str(folder / "prepared.h5ad"), (folder / "prepared.h5ad").stat().st_mtime_ns)
+        counts_chart, genes = _drawn(folder / "prepared.h5ad")
         left, right = st.columns(2, gap="large")
         with left:
             st.subheader(
@@ -64,11 +65,11 @@ def show_previews(folder: Path) -> None:
             st.markdown("\n".join(f"{i}. {plain(step)}" for i, step in enumerate(counts["steps"], 1)))
 
 
-@st.cache_data(max_entries=4, show_spinner="Reading cells and genes.")
-def _drawn(path: str, mtime_ns: int) -> tuple[alt.Chart, pd.DataFrame]:
+@reader(the_path, max_entries=4, spinner="Reading cells and genes.")
+def _drawn(path: Path) -> tuple[alt.Chart, pd.DataFrame]:
     """Chart of the counts of all cells, which are not kept, and the table of genes."""
-    cells = prepared.read_columns(Path(path), ["side", "n_counts_raw", "n_counts"])
-    return charts.counts_figure(cells), prepared.read_genes(Path(path))
+    cells = prepared.read_columns(path, ["side", "n_counts_raw", "n_counts"])
+    return charts.counts_figure(cells), prepared.read_genes(path)
 
 
 def _numbers(counts: dict[str, Any]) -> None:

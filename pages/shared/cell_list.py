@@ -9,7 +9,7 @@ from labeltransfer.results.export.safe_csv import to_csv
 from labeltransfer.results.scores.evaluate import OBS_PREFIX
 from labeltransfer.results.scores.final_labels import deciding, final_labels
 from labeltransfer.runs.records.run import Run
-from pages.shared import cached_pairs
+from pages.shared import cached
 
 ROW_LIMIT = 5_000
 """Rows that travel to the browser; the CSV has all."""
@@ -45,7 +45,7 @@ def cell_list(run: Run, cells: pd.DataFrame, rows: np.ndarray, *, key: str, file
     surest = np.argsort(-cells["confidence"].to_numpy()[rows], kind="stable")[:ROW_LIMIT]
     inputs = [name for name in cells.columns if name.startswith(OBS_PREFIX)]
     shown = cells[[*_COLUMNS, *inputs]].iloc[rows[surest]]
-    edits = cached_pairs.edits(run)
+    edits = cached.edits(run)
     if edits:
         decided = deciding(edits, len(cells))[rows[surest]]
         shown = pd.concat([shown, final_labels(shown["predicted_label"], edits, decided)], axis=1)

@@ -11,7 +11,7 @@ from labeltransfer.params import Side
 from labeltransfer.results.scores.final_labels import LONGEST, Action, Edit, deciding
 from labeltransfer.runs.records.edits import add_edit, can_edit, undo_edit
 from labeltransfer.runs.records.run import Run
-from pages.shared import cached, cached_pairs
+from pages.shared import cached
 from pages.shared.sign_in import visitor
 from pages.shared.visible_runs import may_undo
 from pages.shared.words import plain, when
@@ -87,7 +87,7 @@ def edit_form(run: Run, cells: pd.DataFrame, rows: np.ndarray, side: Side, obser
 
 def show_edits(run: Run, n_cells: int) -> None:
     """All edits of a run in order, each with its way back; nothing where there is none."""
-    edits = cached_pairs.edits(run)
+    edits = cached.edits(run)
     if not edits:
         return
     st.subheader(

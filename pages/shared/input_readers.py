@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import streamlit as st
 
 from labeltransfer.data import intake
 from labeltransfer.data.catalogue.background import CATALOGUE, CatalogueEntry, check_tutorial_subset, local_path
 from labeltransfer.data.catalogue.fetch_request import cells, target
 from labeltransfer.params import Side
+from pages.shared.cached import reader, the_path
 from pages.shared.draft import Draft
 
 MOST_VALUES = 500
@@ -17,25 +17,23 @@ MOST_VALUES = 500
 
 def load_summary(path: str, counts: str = "auto") -> intake.Summary:
     """What intake reads of a file, kept while the file stays the same; never change it."""
-    facts = Path(path).stat() if Path(path).exists() else None
-    return _summary(path, counts, facts.st_mtime_ns if facts else 0, facts.st_size if facts else 0)
+    return _summary(Path(path), counts)
 
 
-@st.cache_resource(max_entries=6, show_spinner=False)
-def _summary(path: str, counts: str, mtime_ns: int, n_bytes: int) -> intake.Summary:
-    return intake.read_summary(Path(path), counts=counts)
+@reader(the_path, max_entries=6, shared=True)
+def _summary(path: Path, counts: str) -> intake.Summary:
+    return intake.read_summary(path, counts=counts)
 
 
 def report(path: str, side: Side, settings: str) -> list[intake.Finding]:
     """The input report of one side for its settings, which come as JSON."""
-    facts = Path(path).stat()
-    return _report(path, side, settings, facts.st_mtime_ns, facts.st_size)
+    return _report(Path(path), side, settings)
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _report(path: str, side: Side, settings: str, mtime_ns: int, n_bytes: int) -> list[intake.Finding]:
+@reader(the_path, max_entries=64)
+def _report(path: Path, side: Side, settings: str) -> list[intake.Finding]:
     asked = json.loads(settings)
-    summary = load_summary(path, asked.get("counts", "auto"))
+    summary = _summary(path, asked.get("counts", "auto"))
     rows = intake.filter_rows(summary.obs, asked.get("filters", {}))
     found = intake.inspect(summary, side=side, labels_key=asked.get("labels_key"), rows=rows)
     return _published(summary) + found

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.results.figures import charts
-from labeltransfer.results.scores.evaluate import CONSENSUS, METHODS, reference_labels
+from labeltransfer.results.scores.evaluate import CONSENSUS, METHODS
 from labeltransfer.results.trust.rejection import FARTHEST, Readout, Rule, readout, rejected
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
@@ -94,7 +94,7 @@ def show_rejection(run: Run, cells: pd.DataFrame) -> None:
     rule = rejection_rule(run)
     needed = [name for name in JUDGED if name in cells]  # not all columns: a million rows take long to copy
     query = cells[needed].iloc[cached.side_rows(run, ["query"])]
-    found = readout(query, rule, reference_labels_of(run))
+    found = readout(query, rule, cached.reference_labels(run))
     show_readout(found)
     if not rule.active:
         st.caption("No cell is rejected yet. What is set here holds for the download of predictions on Export too.")
@@ -225,16 +225,6 @@ def agreement_columns(cells: pd.DataFrame) -> dict[str, str]:
         **{f"{METHODS[name]}": f"{name}_label" for name in METHODS if name != "scanvi"},
     }
     return {title: column for title, column in columns.items() if column in cells}
-
-
-def reference_labels_of(run: Run) -> list[str]:
-    """Labels that can be predicted, kept by run."""
-    return _reference_labels(cached.cells(run), run.id, run.artefact("evaluate", "cells.parquet").stat().st_mtime_ns)
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def _reference_labels(_cells: pd.DataFrame, run_id: str, stamp: int) -> list[str]:
-    return reference_labels(_cells)
 
 
 def per_cent(value: float) -> str:

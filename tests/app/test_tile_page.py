@@ -15,7 +15,7 @@ from labeltransfer.runs.output.supplement import write_supplement
 from labeltransfer.runs.records.edits import edits_file, read_edits
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import find_run
-from pages.shared import cached_pairs
+from pages.compare_parts import tile_readers
 from pages.shared.edit_view import DEMO_STAYS
 from tests.support.pages import finished_run, page, pick_control, said
 
@@ -230,7 +230,7 @@ def test_counts_are_read_before_the_first_click(run: Run, monkeypatch: pytest.Mo
     def never(*_: object) -> None:
         raise AssertionError("counts were read again")
 
-    monkeypatch.setattr(cached_pairs.prepared, "chosen_expression", never)
+    monkeypatch.setattr(tile_readers.prepared, "chosen_expression", never)
     at = opened(run)
     assert [frame for frame in at.dataframe if "auroc" in frame.value]
 
