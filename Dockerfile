@@ -3,7 +3,7 @@
 #
 # Add --gpus all where the machine has NVIDIA GPUs. A folder of the host in place of the named volume has to be
 # writable for user 1000, or for the one given with --user. --target ray builds the image for the machines of a Ray
-# cluster, with the same code under the same path. README.md has more, sign-in and Docker compose included.
+# cluster, with the same code under the same path. docs/server.md has more, sign-in and Docker compose included.
 FROM python:3.13-slim-bookworm AS base
 
 # Address of a package index with CPU-only PyTorch builds, for an image several GB smaller.

@@ -9,7 +9,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11; do \
 endif
 VENV ?= .venv
 PORT ?= 8501
-# Address of a package index with CPU-only PyTorch builds, for a smaller download; see README.
+# Address of a package index with CPU-only PyTorch builds, for a smaller download; see docs/index.md.
 TORCH_INDEX ?=
 
 BIN := $(VENV)/bin

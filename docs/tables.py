@@ -7,10 +7,12 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from labeltransfer.cli.main import _parser
+from labeltransfer.config import Group, variables
 from labeltransfer.params import RunParams
 from labeltransfer.presets import PRESETS
 
@@ -90,6 +92,16 @@ def presets() -> str:
     return table(["setting", *(f"`{name}`" for name in PRESETS)], rows)
 
 
+def variables_of(*groups: Group) -> str:
+    """The environment variables of these groups."""
+    rows = [[f"`{v.name}`", v.description, _code(v.default)] for v in variables() if v.group in groups]
+    return table(["variable", "meaning", "default"], rows)
+
+
+def _code(default: str) -> str:
+    return default if default == "none" else f"`{default}`"
+
+
 def options() -> str:
     """The options of every command, as the parser has them."""
     parts = []
@@ -123,6 +135,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "params": params,
     "presets": presets,
     "options": options,
+    "variables": partial(variables_of, "app", "machine"),
+    "limits": partial(variables_of, "limits"),
+    "ray": partial(variables_of, "ray"),
 }
 
 
