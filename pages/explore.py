@@ -11,7 +11,7 @@ import streamlit as st
 
 from labeltransfer.errors import RunError
 from labeltransfer.results.figures import scatter
-from labeltransfer.results.scores.evaluate import OBS_PREFIX
+from labeltransfer.results.scores.cells import OBS_PREFIX
 from labeltransfer.runs.records.run import Run
 from pages.explore_parts.on_demand import on_demand_section
 from pages.shared import cached

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from labeltransfer.data.demo.states import PROGRAMMES, STATES
 from labeltransfer.params import UNKNOWN, RunParams, SideParams
 from labeltransfer.results.scores import evaluate
+from labeltransfer.results.scores.cells import CONSENSUS, METHODS, cell_table
 from labeltransfer.results.trust.consensus import consensus_soft, opinion_table
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
@@ -48,7 +49,7 @@ def finished_run(store: Store, n_cells: int, *, n_genes: int = 300, seed: int = 
     obs = _obs(state, counts, rng)
     soft = _soft(state, obs, rng)
     maps = [rng.normal(size=(len(STATES), 2))[state] + 0.12 * rng.normal(size=(n_cells, 2)) for _ in range(2)]
-    cells = evaluate.cell_table(obs, soft, _opinions(soft, rng), mde_scvi=maps[0], mde_scanvi=maps[1])
+    cells = cell_table(obs, soft, _opinions(soft, rng), mde_scvi=maps[0], mde_scanvi=maps[1])
     for stage in ("prepare", "evaluate"):
         store.claim_stage(run, stage, run.id)
         with store.build_stage(run, stage, run.id) as folder:
@@ -68,11 +69,11 @@ def _opinions(soft: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Opinions that often differ from scANVI's, and distances of no meaning."""
     noisy = {
         name: soft if name == "scanvi" else soft * rng.uniform(0.2, 1, soft.shape).astype(np.float32)
-        for name in evaluate.METHODS
+        for name in METHODS
     }
     softs = {name: s.div(s.sum(axis=1), axis=0) for name, s in noisy.items()}
     consensus = consensus_soft(softs, dict.fromkeys(softs))
-    table = opinion_table(softs["scanvi"], softs | {evaluate.CONSENSUS: consensus})
+    table = opinion_table(softs["scanvi"], softs | {CONSENSUS: consensus})
     table["held_out"] = rng.random(len(soft)) < 0.1
     table["distance_percentile"] = rng.uniform(0, 100, len(soft)).astype(np.float32)
     return table

@@ -26,7 +26,7 @@ from benchmarks.tables import keep, table
 from labeltransfer.data.demo.simulate import demo_params, simulate
 from labeltransfer.params import IntegrateParams
 from labeltransfer.results.scores import evaluate
-from labeltransfer.results.scores.read_cells import read_cells
+from labeltransfer.results.scores.cells import read_cells
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.start import executors

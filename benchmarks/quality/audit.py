@@ -26,7 +26,7 @@ from labeltransfer.data.prepare.prepared import all_counts, read_genes
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results.audit.audit import Audit, audit
 from labeltransfer.results.audit.evidence import FEWEST_CELLS
-from labeltransfer.results.scores.read_cells import read_cells
+from labeltransfer.results.scores.cells import read_cells
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
 

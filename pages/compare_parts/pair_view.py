@@ -12,7 +12,7 @@ from labeltransfer.results.export.safe_csv import to_csv
 from labeltransfer.results.figures import charts, dot_plot
 from labeltransfer.results.figures.colours import INK, INK_ON_DARK, LABEL_COLOURS
 from labeltransfer.results.maps import sampling
-from labeltransfer.results.scores.evaluate import METHODS
+from labeltransfer.results.scores.cells import METHODS
 from labeltransfer.results.tile import groups
 from labeltransfer.results.tile.markers import FOLD_OFFSET, LEAST_CELLS
 from labeltransfer.runs.records.run import Run

@@ -20,9 +20,9 @@ from labeltransfer.params import Side
 from labeltransfer.results.figures import charts
 from labeltransfer.results.maps import sampling
 from labeltransfer.results.scores import evaluate
+from labeltransfer.results.scores.cells import read_cells
 from labeltransfer.results.scores.evaluate import Normalize
 from labeltransfer.results.scores.final_labels import Edit
-from labeltransfer.results.scores.read_cells import read_cells
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.runs.records.edits import edits_file, read_edits
 from labeltransfer.runs.records.run import Run

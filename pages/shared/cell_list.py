@@ -6,7 +6,7 @@ import streamlit as st
 
 from labeltransfer.results.export import predictions
 from labeltransfer.results.export.safe_csv import to_csv
-from labeltransfer.results.scores.evaluate import OBS_PREFIX
+from labeltransfer.results.scores.cells import OBS_PREFIX
 from labeltransfer.results.scores.final_labels import deciding, final_labels
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached

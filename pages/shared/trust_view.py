@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.results.figures import charts
-from labeltransfer.results.scores.evaluate import CONSENSUS, METHODS
+from labeltransfer.results.scores.cells import CONSENSUS, METHODS
 from labeltransfer.results.trust.rejection import FARTHEST, Readout, Rule, readout, rejected
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached

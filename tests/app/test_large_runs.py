@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from labeltransfer.results.maps import sampling
 from labeltransfer.results.scores import evaluate
-from labeltransfer.results.scores.read_cells import read_cells
+from labeltransfer.results.scores.cells import read_cells
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 from tests.support.pages import N_QUERY, N_REFERENCE, finished_run, page, said

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.params import RunParams, run_params
-from labeltransfer.results.scores.evaluate import CONSENSUS, METHODS, method_scores
+from labeltransfer.results.scores.cells import CONSENSUS, METHODS
+from labeltransfer.results.scores.evaluate import method_scores
 from labeltransfer.results.trust.alarm import judge
 from labeltransfer.results.trust.consensus import best_method, consensus_soft, held_out_report, opinion_table
 from labeltransfer.runs.library.reference_card import Card, mapping_params

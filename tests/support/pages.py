@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from labeltransfer.params import RunParams, SideParams
 from labeltransfer.results.scores import evaluate
+from labeltransfer.results.scores.cells import cell_table
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.storage import files
@@ -79,7 +80,7 @@ def finished_run(*, labelled: bool = True, counts: bool = True) -> Run:
     calls_t = is_t & ~is_query
     soft = pd.DataFrame({"B cell": np.where(calls_t, 0.1, 0.8), "T cell": np.where(calls_t, 0.9, 0.2)}, index=obs.index)
     points = np.random.default_rng(1).normal(size=(n_cells, 2))
-    cells = evaluate.cell_table(obs, soft, opinions_of(soft), mde_scvi=points, mde_scanvi=points)
+    cells = cell_table(obs, soft, opinions_of(soft), mde_scvi=points, mde_scanvi=points)
     for stage in ("prepare", "integrate", "transfer", "evaluate"):
         if stage != "evaluate" and not counts:
             continue

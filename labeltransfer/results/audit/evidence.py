@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from labeltransfer.neighbours import nearest_labelled
 from labeltransfer.results.audit.profiles import Profiles, profiles
-from labeltransfer.results.scores.evaluate import codes_among
+from labeltransfer.results.scores.cells import codes_among
 from labeltransfer.strata import stratified
 
 LATENT_METHODS = ("predicted_label", "knn_label", "forest_label")

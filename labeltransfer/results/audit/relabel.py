@@ -14,6 +14,7 @@ import pandas as pd
 from labeltransfer.errors import RunError, SettingsError
 from labeltransfer.results.export.safe_csv import to_csv
 from labeltransfer.results.scores import evaluate
+from labeltransfer.results.scores.cells import as_categorical
 from labeltransfer.storage import files
 
 FILE = "relabelling.json"
@@ -89,7 +90,7 @@ def relabelled(cells: pd.DataFrame, table: pd.DataFrame, rows: Sequence[int]) ->
     for row in rows:
         chosen = cells_of(cells, table, row)
         labels[chosen] = cells["audited_label"].astype(object)[chosen]
-    return evaluate.as_categorical(labels).rename("audited_label")
+    return as_categorical(labels).rename("audited_label")
 
 
 def rows_of(layer: Layer, table: pd.DataFrame) -> list[int]:

@@ -18,7 +18,7 @@ from labeltransfer.results.audit.evidence import (
     telling_genes,
 )
 from labeltransfer.results.audit.profiles import log_odds, profiles
-from labeltransfer.results.scores.evaluate import codes_among
+from labeltransfer.results.scores.cells import codes_among
 from labeltransfer.storage.sparse import log_normalised
 
 FEWEST_OF_A_PART = 10

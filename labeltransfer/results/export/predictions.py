@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import Side
-from labeltransfer.results.scores.evaluate import OBS_PREFIX
+from labeltransfer.results.scores.cells import OBS_PREFIX
 from labeltransfer.results.scores.final_labels import Edit, deciding, final_labels
 from labeltransfer.results.trust.rejection import KEEP_ALL, Rule, rejected, with_unknown
 from labeltransfer.storage.h5ad import new_h5ad, write_table

@@ -17,7 +17,7 @@ from labeltransfer.presets import PRESETS
 from labeltransfer.results.figures.colours import label_colours
 from labeltransfer.results.report.methods_text import methods
 from labeltransfer.results.report.svg_figures import CURVE, SIDE, curve_points, label_scores, maps, matrix
-from labeltransfer.results.scores.evaluate import CONSENSUS, METHODS
+from labeltransfer.results.scores.cells import CONSENSUS, METHODS
 
 TEMPLATE = "report.html.j2"
 METHOD_NAMES = METHODS | {CONSENSUS: "Consensus of all"}

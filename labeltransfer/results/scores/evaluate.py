@@ -1,105 +1,14 @@
-"""Predictions against observed labels: the table of cells, scores and the confusion matrix."""
+"""Predictions against observed labels: scores and the confusion matrix."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from labeltransfer.params import Side
+from labeltransfer.results.scores.cells import CONSENSUS, METHODS
 
 Normalize = Literal["observed", "predicted", "none"]
-
-OBS_PREFIX = "obs."
-"""How columns of the input files are called in the table of cells."""
-
-METHODS = {
-    "scanvi": "scANVI",
-    "knn": "kNN on the latent",
-    "forest": "Random forest on the latent",
-    "regression": "Logistic regression on the genes",
-}
-"""What says which label a cell has, by the beginning of its columns; scANVI's is ``predicted_label``."""
-
-CONSENSUS = "consensus"
-
-_KEPT = ["cell_id", "side", "technology", "batch", "observed_label"]
-
-
-def cell_table(
-    obs: pd.DataFrame,
-    soft: pd.DataFrame,
-    opinions: pd.DataFrame,
-    *,
-    mde_scvi: np.ndarray | None,
-    mde_scanvi: np.ndarray,
-) -> pd.DataFrame:
-    """Put together everything that a page or a CSV shows of a cell.
-
-    Parameters
-    ----------
-    obs
-        Cells of the prepared table, n_cells rows, index of unique cell names.
-    soft
-        Soft predictions of shape (n_cells, n_labels), columns are labels, rows in the order of ``obs``.
-    opinions
-        What other classifiers say and how far scANVI can be believed, n_cells rows; see
-        :func:`.opinions.opinion_table`.
-    mde_scvi, mde_scanvi
-        Maps of the two latents, each of shape (n_cells, 2); a run that was mapped has none of scVI's.
-
-    Returns
-    -------
-    One row a cell, in the order of ``obs``: what was known, the label predicted, the runner-up, ``opinions``, counts,
-    whether the models were trained on the cell (``trained_on``), the coordinates of both maps, and the columns of the
-    input files as ``obs.NAME``.
-    """
-    n_cells = len(obs)
-    maps = {name: mde for name, mde in (("scvi", mde_scvi), ("scanvi", mde_scanvi)) if mde is not None}
-    if {len(soft), len(opinions)} != {n_cells} or {mde.shape for mde in maps.values()} != {(n_cells, 2)}:
-        raise ValueError(
-            f"{n_cells} cells, but soft predictions of shape {soft.shape}, {len(opinions)} opinions and maps of shapes "
-            f"{' and '.join(str(mde.shape) for mde in maps.values())}"
-        )
-    labels = [str(label) for label in soft.columns]
-    probability = soft.to_numpy(dtype=np.float32)
-    order = np.argsort(-probability, axis=1, kind="stable")
-    cells = obs[_KEPT].copy()
-    cells["observed_label"] = as_categorical(obs["observed_label"])
-    cells["predicted_label"] = _labels_of(order[:, 0], labels)
-    second = order[:, 1] if len(labels) > 1 else np.full(n_cells, -1)
-    cells["second_label"] = _labels_of(second, labels)
-    for name in opinions.columns:  # by position: the index of one is names, of the other numbers
-        cells[name] = opinions[name].array
-    cells["n_counts"] = obs["n_counts"]
-    cells["n_genes"] = obs["n_genes"]
-    cells["trained_on"] = obs["trained_on"].to_numpy(bool) if "trained_on" in obs else True
-    for name, mde in maps.items():
-        cells[f"{name}_1"], cells[f"{name}_2"] = mde[:, 0].astype(np.float32), mde[:, 1].astype(np.float32)
-    inputs = [column for column in obs.columns if column.startswith(OBS_PREFIX)]
-    return pd.concat([cells, obs[inputs]], axis=1)
-
-
-def _labels_of(codes: np.ndarray, labels: list[str]) -> pd.Categorical:
-    """Categories from their places in ``labels``; -1 is none."""
-    return pd.Categorical.from_codes(codes.tolist(), pd.Index(labels))
-
-
-def as_categorical(labels: pd.Series) -> pd.Series:
-    """Labels as categories of text in alphabetical order, without those that no cell has."""
-    text = labels.astype(object).where(labels.notna())
-    text = text.map(lambda label: str(label), na_action="ignore")
-    return pd.Series(pd.Categorical(text, sorted(text.dropna().unique())), index=labels.index, name=labels.name)
-
-
-def codes_among(labels: pd.Series, names: Sequence[str]) -> np.ndarray:
-    """Place of each label in ``names``, array of shape (n_cells,); -1 where it has none.
-
-    Categories are looked up, not cells: a million take milliseconds.
-    """
-    text = labels.astype("category").cat
-    place = np.append(pd.Index(names).get_indexer(pd.Index(text.categories.astype(str))), -1)
-    return place[text.codes.to_numpy()]
 
 
 def reference_labels(cells: pd.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.params import Side
-from labeltransfer.results.scores.evaluate import METHODS
+from labeltransfer.results.scores.cells import METHODS
 from labeltransfer.strata import stratified
 
 Source = Literal["same", "reference"]
@@ -141,7 +141,7 @@ def said(cells: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     One row a label that any method gives them, the commonest first: ``label`` and the number of cells by name of the
-    method (:data:`.evaluate.METHODS`; those alone that the run has).
+    method (:data:`.cells.METHODS`; those alone that the run has).
     """
     columns = {"predicted_label" if key == "scanvi" else f"{key}_label": name for key, name in METHODS.items()}
     columns = {column: name for column, name in columns.items() if column in cells}

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import f1_score
 
-from labeltransfer.results.scores.evaluate import CONSENSUS
+from labeltransfer.results.scores.cells import CONSENSUS
 from labeltransfer.results.trust.confidence import (
     Reliability,
     cross_calibrated,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.params import UNKNOWN
-from labeltransfer.results.scores.evaluate import codes_among
+from labeltransfer.results.scores.cells import codes_among
 
 FARTHEST = 100.0
 """Percentile that no cell lies beyond."""

@@ -16,7 +16,7 @@ from labeltransfer.results.export import predictions
 from labeltransfer.results.export.safe_csv import csv_blocks
 from labeltransfer.results.report.render import Material, render
 from labeltransfer.results.report.script import script_text
-from labeltransfer.results.scores.read_cells import read_cells
+from labeltransfer.results.scores.cells import read_cells
 from labeltransfer.results.trust.rejection import Rule
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.runs.records.edits import read_edits

@@ -12,7 +12,8 @@ from labeltransfer.results.audit.audit import audit
 from labeltransfer.results.audit.relabel import write_audit
 from labeltransfer.results.ontology import relations
 from labeltransfer.results.ontology.terms import find_terms
-from labeltransfer.results.scores.evaluate import cell_table, method_scores, metrics, reference_labels
+from labeltransfer.results.scores.cells import cell_table
+from labeltransfer.results.scores.evaluate import method_scores, metrics, reference_labels
 from labeltransfer.runs.records.run import Run
 from labeltransfer.storage import files
 from labeltransfer.training_labels import hidden_cells
@@ -21,7 +22,7 @@ from labeltransfer.training_labels import hidden_cells
 def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str], None]) -> None:
     """Put the table of cells together, and score and audit it.
 
-    Writes ``cells.parquet`` (:func:`.evaluate.cell_table` with ``ontology_verdict``, ``audited_label`` and
+    Writes ``cells.parquet`` (:func:`.cells.cell_table` with ``ontology_verdict``, ``audited_label`` and
     ``audit_score``, and ``hidden`` where a label was), ``metrics.json``, ``terms.json`` (what the labels mean in the
     Cell Ontology), ``audit.parquet`` and ``audit.csv``, and ``trust.json``: that of the stage before, with scores of
     the methods on the query and of the Cell Ontology.

@@ -11,7 +11,7 @@ from labeltransfer.classifiers import second_opinion
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
 from labeltransfer.neighbours import nearest_labelled
 from labeltransfer.params import UNKNOWN
-from labeltransfer.results.scores.evaluate import CONSENSUS
+from labeltransfer.results.scores.cells import CONSENSUS
 from labeltransfer.results.trust import alarm, distance
 from labeltransfer.results.trust import consensus as opinions
 from labeltransfer.results.trust.confidence import calibrated

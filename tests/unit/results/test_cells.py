@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labeltransfer.results.scores.read_cells import TEXT, read_cells
+from labeltransfer.results.scores.cells import TEXT, read_cells
 
 
 @pytest.fixture

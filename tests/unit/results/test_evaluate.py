@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from labeltransfer.results.scores import evaluate
+from labeltransfer.results.scores.cells import cell_table
 from tests.support.builders import opinions_of
 
 QUERY = [  # observed, predicted
@@ -44,7 +45,7 @@ def make_cells(query: list[tuple[str | None, str]]) -> pd.DataFrame:
         soft.iloc[row, labels.index(predicted)] = 0.7
         soft.iloc[row, (labels.index(predicted) + 1) % 3] = 0.2
     points = np.arange(2 * n_cells, dtype=float).reshape(n_cells, 2)
-    return evaluate.cell_table(obs, soft, opinions_of(soft), mde_scvi=points, mde_scanvi=-points)
+    return cell_table(obs, soft, opinions_of(soft), mde_scvi=points, mde_scanvi=-points)
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_cell_table_has_no_category_without_cells(cells: pd.DataFrame) -> None:
 
 def test_cell_table_refuses_tables_of_other_lengths(cells: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="10 cells"):
-        evaluate.cell_table(
+        cell_table(
             cells,
             pd.DataFrame({"B": [1.0]}),
             pd.DataFrame({"agreement": [1]}),

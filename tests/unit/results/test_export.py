@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from labeltransfer.errors import RunError
 from labeltransfer.results.export import predictions, safe_csv
 from labeltransfer.results.export.safe_csv import to_csv
-from labeltransfer.results.scores import evaluate
+from labeltransfer.results.scores.cells import cell_table
 from labeltransfer.storage import sparse
 from tests.support.builders import opinions_of
 
@@ -60,7 +60,7 @@ def soft() -> pd.DataFrame:
 def cells(prepared: Path, soft: pd.DataFrame) -> pd.DataFrame:
     obs = ad.read_h5ad(prepared).obs
     points = np.arange(12.0).reshape(6, 2)
-    return evaluate.cell_table(obs, soft, opinions_of(soft), mde_scvi=points, mde_scanvi=-points)
+    return cell_table(obs, soft, opinions_of(soft), mde_scvi=points, mde_scanvi=-points)
 
 
 def write(target: Path, prepared: Path, cells: pd.DataFrame, soft: pd.DataFrame) -> ad.AnnData:

@@ -14,6 +14,7 @@ from labeltransfer.results.report.methods_text import CITATIONS, methods
 from labeltransfer.results.report.render import Material, render, settings_beside_preset, share
 from labeltransfer.results.report.svg_figures import MOST_CELLS, label_scores, maps
 from labeltransfer.results.scores import evaluate
+from labeltransfer.results.scores.cells import cell_table
 from labeltransfer.runs.output.supplement import report_html
 from labeltransfer.runs.records.store import find_run
 from tests.support.builders import opinions_of, trust_of
@@ -70,7 +71,7 @@ def a_table(labels: tuple[str, str] = ("B cell", "T cell"), *, labelled: bool = 
     points = np.random.default_rng(0).normal(size=(n_cells, 2))
     opinions = opinions_of(soft)
     opinions["held_out"] = np.arange(n_cells) % 2 == 1
-    cells = evaluate.cell_table(obs, soft, opinions, mde_scvi=points, mde_scanvi=points)
+    cells = cell_table(obs, soft, opinions, mde_scvi=points, mde_scanvi=points)
     return cells, trust_of(cells, soft)
 
 

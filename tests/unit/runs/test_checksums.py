@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
-from labeltransfer.results.scores.read_cells import read_cells
+from labeltransfer.results.scores.cells import read_cells
 from labeltransfer.runs.records import checksums
 from labeltransfer.runs.records.checksums import damaged_files, require_whole, seal
 from labeltransfer.runs.records.run import Run, Status
