@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.params import Side
-from labeltransfer.results.figures import charts, confusion
+from labeltransfer.results.figures import charts, confusion_matrix
 from labeltransfer.results.scores.evaluate import Normalize
 from labeltransfer.runs.records.run import Run
 from pages.compare_parts.audit_view import audit_section
@@ -183,7 +183,7 @@ with catching():
         "saves it as PNG.",
     )
     what = {"observed": "per cent of a row's cells", "predicted": "per cent of a column's cells", "none": "cells"}
-    written = table["predicted_label"].nunique() <= confusion.MOST_COLUMNS_WITH_TEXT
+    written = table["predicted_label"].nunique() <= confusion_matrix.MOST_COLUMNS_WITH_TEXT
     st.caption(
         f"Rows: observed label. Columns: predicted label. {'Numbers' if written else 'On hover'}: {what[normalize]}. "
         "Click a tile to see its cells."

@@ -8,8 +8,8 @@ import streamlit as st
 from labeltransfer.errors import RunError
 from labeltransfer.results.export import predictions
 from labeltransfer.results.export.safe_csv import to_csv
-from labeltransfer.results.figures import charts
-from labeltransfer.results.figures.scatter import Basis
+from labeltransfer.results.figures.confusion_matrix import confusion_heatmap
+from labeltransfer.results.figures.scatter import Basis, scatter
 from labeltransfer.results.trust.rejection import FARTHEST
 from labeltransfer.runs.output.supplement import ANNOTATED, report_html, run_models, script_of
 from labeltransfer.runs.records.run import Run
@@ -193,14 +193,14 @@ def show_figures(run: Run) -> None:
 def map_html(run: Run, basis: Basis, column: str) -> str:
     """Both sides' map as one HTML page."""
     cells = cached.cells(run)
-    figure = charts.scatter(cells, cells[column], basis=basis, colours=cached.colours(run), names=cells[column])
+    figure = scatter(cells, cells[column], basis=basis, colours=cached.colours(run), names=cells[column])
     return figure.to_html(include_plotlyjs=True)
 
 
 def confusion_html(run: Run) -> str:
     """The query's confusion matrix as one HTML page."""
     table = cached.confusion(run, side="query", normalize="observed")
-    return charts.confusion_heatmap(table, title=f"Query cells, run {run.id}").to_html(include_plotlyjs=True)
+    return confusion_heatmap(table, title=f"Query cells, run {run.id}").to_html(include_plotlyjs=True)
 
 
 guard()

@@ -10,7 +10,7 @@ import streamlit as st
 from labeltransfer.errors import RunError
 from labeltransfer.results.audit import relabel
 from labeltransfer.results.export.safe_csv import to_csv
-from labeltransfer.results.figures import charts
+from labeltransfer.results.figures.scatter import highlight
 from labeltransfer.results.maps import sampling
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.runs.records.run import Run
@@ -123,7 +123,7 @@ def show_suspicion(run: Run, cells: pd.DataFrame, table: pd.DataFrame, row: int)
         drawn = sampling.around(cached.drawn_rows(run, ["query", "reference"]), chosen, n_most=sampling.MOST_DRAWN // 2)
         part = cells.iloc[drawn]
         st.plotly_chart(
-            charts.highlight(
+            highlight(
                 part,
                 chosen[drawn],
                 part["audited_label"],

@@ -9,8 +9,9 @@ import streamlit as st
 from labeltransfer.errors import RunError
 from labeltransfer.params import Side
 from labeltransfer.results.export.safe_csv import to_csv
-from labeltransfer.results.figures import charts, dot_plot
+from labeltransfer.results.figures import dot_plot
 from labeltransfer.results.figures.colours import INK, INK_ON_DARK, LABEL_COLOURS
+from labeltransfer.results.figures.scatter import highlight
 from labeltransfer.results.maps import sampling
 from labeltransfer.results.scores.cells import METHODS
 from labeltransfer.results.tile import groups
@@ -120,7 +121,7 @@ def show_on_map(run: Run, cells: pd.DataFrame, found: groups.Pair, observed: str
     names = pd.Series(pd.Categorical.from_codes(codes, pd.Index([g.name for g in shown])), index=part.index)
     n_others = int((group < 0).sum())
     n_these, n_drawn = len(found.these), int((codes == 0).sum())
-    figure = charts.highlight(
+    figure = highlight(
         part, codes >= 0, names, colours=group_colours(run, found, observed, predicted), n_others=n_others
     )
     # On top, and of another shape: no colour alone says which they are.

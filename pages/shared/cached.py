@@ -17,7 +17,8 @@ import streamlit as st
 from labeltransfer.data.prepare import prepared
 from labeltransfer.errors import RunError
 from labeltransfer.params import Side
-from labeltransfer.results.figures import charts
+from labeltransfer.results.figures import confusion_matrix
+from labeltransfer.results.figures.colours import label_colours
 from labeltransfer.results.maps import sampling
 from labeltransfer.results.scores import evaluate
 from labeltransfer.results.scores.cells import read_cells
@@ -140,12 +141,12 @@ def confusion(run: Run, *, side: Side, normalize: Normalize) -> pd.DataFrame:
 
 @reader(cells_file, max_entries=32, shared=True)
 def confusion_chart(run: Run, *, side: Side, normalize: Normalize, dark: bool, verdicts: Sequence[str] = ()) -> Any:
-    """The matrix as a clickable chart, see :func:`.charts.confusion_chart`; to build it takes as long as a page.
+    """The clickable matrix of :func:`.confusion_matrix.confusion_chart`; to build it takes as long as a page.
 
     ``verdicts`` of the rows of :func:`confusion` colour the tiles, where any are given.
     """
     table = confusion(run, side=side, normalize=normalize)
-    return charts.confusion_chart(
+    return confusion_matrix.confusion_chart(
         table.assign(verdict=list(verdicts)) if verdicts else table, normalize=normalize, dark=dark
     )
 
@@ -161,7 +162,7 @@ def colours(run: Run) -> dict[str, str]:
     """Colour of every label of a run, observed or predicted."""
     table = _cells(run)
     labels = pd.concat([pd.Series(table[name].unique()) for name in ("observed_label", "predicted_label")])
-    return charts.label_colours(labels.dropna())
+    return label_colours(labels.dropna())
 
 
 @reader(cells_file, max_entries=32)

@@ -9,7 +9,7 @@ import streamlit as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from labeltransfer.results.figures.confusion import label_axis
+from labeltransfer.results.figures.confusion_matrix import label_axis
 from pages.shared.words import plain
 
 SEVERITY_ICONS = {"error": ":material/error:", "warning": ":material/warning:", "note": ":material/info:"}

@@ -1,4 +1,4 @@
-"""Charts from data frames; the maps of the cells are in :mod:`.maps`, the confusion matrix in :mod:`.matrix`."""
+"""Charts: composition, confidence, losses and counts; maps are in scatter.py, matrices in confusion_matrix.py."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,23 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from labeltransfer.results.figures.colours import FAINT, SIDE_COLOURS, label_colours
-from labeltransfer.results.figures.confusion import confusion_chart, confusion_heatmap, label_axis
-from labeltransfer.results.figures.scatter import highlight, scatter
-
-__all__ = [
-    "composition_chart",
-    "confidence_chart",
-    "confusion_chart",
-    "confusion_heatmap",
-    "counts_figure",
-    "highlight",
-    "label_colours",
-    "loss_chart",
-    "mean_variance_figure",
-    "reliability_chart",
-    "scatter",
-]
+from labeltransfer.results.figures.colours import FAINT, SIDE_COLOURS
+from labeltransfer.results.figures.confusion_matrix import label_axis
 
 
 def composition_chart(cells: pd.DataFrame, colours: Mapping[str, str]) -> alt.Chart:
@@ -75,9 +60,9 @@ def confidence_chart(cells: pd.DataFrame) -> alt.Chart:
 
 
 def reliability_chart(before: Mapping[str, Any], after: Mapping[str, Any]) -> alt.LayerChart:
-    """Share of right labels against confidence, before and after calibration, with the diagonal of perfect honesty.
+    """Share of right labels against confidence, before and after calibration, with the diagonal of perfect calibration.
 
-    Both are curves as :func:`.opinions.curve` makes them.
+    Both are curves as :func:`.consensus.curve` makes them.
     """
     names = {"as scANVI gave it": before, "calibrated": after}
     points = pd.concat(

@@ -8,7 +8,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from labeltransfer.results.figures.colours import SCALE, SCALE_ON_DARK
-from labeltransfer.results.figures.confusion import label_axis
+from labeltransfer.results.figures.confusion_matrix import label_axis
 from labeltransfer.results.tile.markers import means, shares
 
 

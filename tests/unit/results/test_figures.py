@@ -10,6 +10,7 @@ import pytest
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results.figures import charts, scatter
 from labeltransfer.results.figures.colours import GREY, LABEL_COLOURS, NO_LABEL, label_colours
+from labeltransfer.results.figures.confusion_matrix import confusion_chart, confusion_heatmap
 from labeltransfer.results.figures.hover_text import short
 from labeltransfer.results.scores.evaluate import confusion
 
@@ -129,26 +130,26 @@ def test_highlighted_cells_stand_out_from_all_others(cells: pd.DataFrame) -> Non
 
 
 def test_the_confusion_chart_can_be_clicked_by_pair_of_labels(cells: pd.DataFrame) -> None:
-    spec = charts.confusion_chart(confusion(cells)).to_dict()
+    spec = confusion_chart(confusion(cells)).to_dict()
     click = next(param for param in spec["params"] if param["name"] == "cell")
     assert click["select"]["fields"] == ["observed_label", "predicted_label"]
 
 
 def test_the_confusion_chart_lists_labels_that_the_reference_lacks_last_and_named(cells: pd.DataFrame) -> None:
-    spec = charts.confusion_chart(confusion(cells)).to_dict()
+    spec = confusion_chart(confusion(cells)).to_dict()
     assert spec["layer"][0]["encoding"]["y"]["sort"] == ["B", "T", "NK (not in reference)"]
     assert spec["layer"][0]["encoding"]["x"]["sort"] == ["B", "T"]
 
 
 def test_the_confusion_figure_is_one_file_that_needs_no_network(cells: pd.DataFrame) -> None:
-    page = charts.confusion_heatmap(confusion(cells)).to_html(include_plotlyjs=True)
+    page = confusion_heatmap(confusion(cells)).to_html(include_plotlyjs=True)
     assert "NK (not in reference)" in page
     assert '<script src="http' not in page
     assert "<script charset" in page or "plotly.js v" in page
 
 
 def test_the_confusion_figure_holds_the_counts_of_the_matrix(cells: pd.DataFrame) -> None:
-    heat = charts.confusion_heatmap(confusion(cells)).data[0]
+    heat = confusion_heatmap(confusion(cells)).data[0]
     assert list(heat.y) == ["B", "T", "NK (not in reference)"]
     assert np.asarray(heat.customdata).tolist() == [[2, 0], [1, 0], [0, 1]]
 

@@ -12,7 +12,7 @@ import pytest
 from anndata.io import read_elem
 
 from labeltransfer.errors import InputError, RunError
-from labeltransfer.results.figures.confusion import VERDICT_MARKS, confusion_chart
+from labeltransfer.results.figures.confusion_matrix import VERDICT_MARKS, confusion_chart
 from labeltransfer.results.ontology import levels, relations
 from labeltransfer.results.ontology.relations import verdict, verdict_column
 from labeltransfer.results.ontology.term_overrides import BY_HAND, mend_terms, mended_terms, undo_mending
