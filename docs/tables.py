@@ -6,6 +6,7 @@ Each table is between ``<!-- table: NAME -->`` and ``<!-- end of table -->`` in 
 import argparse
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from labeltransfer.config import Group, variables
 from labeltransfer.params import RunParams
 from labeltransfer.presets import PRESETS
 
-FOLDER = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 SECTIONS = ("reference", "prepare", "integrate", "transfer", "embed", "mapping")
 """Sections of ``RunParams`` that have a table each; the query takes what the reference takes."""
 
@@ -131,10 +132,18 @@ def _help(action: argparse.Action) -> str:
     return (action.help or "") % (vars(action) | {"prog": "labeltransfer"})
 
 
+def markers() -> str:
+    """The markers of tests, as ``pyproject.toml`` has them."""
+    pytest = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+    rows = [marker.split(": ", maxsplit=1) for marker in pytest["markers"]]
+    return table(["marker", "a test with it"], [[f"`{name}`", about] for name, about in rows])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "params": params,
     "presets": presets,
     "options": options,
+    "markers": markers,
     "variables": partial(variables_of, "app", "machine"),
     "limits": partial(variables_of, "limits"),
     "ray": partial(variables_of, "ray"),
@@ -148,7 +157,7 @@ def updated(page: str) -> str:
 
 def main() -> None:
     """Write the tables of every page."""
-    for path in sorted(FOLDER.glob("*.md")):
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]):
         before = path.read_text(encoding="utf-8")
         after = updated(before)
         if after != before:
