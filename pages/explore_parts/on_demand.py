@@ -18,7 +18,7 @@ from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.worker import pipeline
 from labeltransfer.runs.worker.stages import STAGES, stage_titles
-from pages.explore_parts import on_demand_results as results
+from pages.explore_parts import on_demand_results
 from pages.shared.frame import catching, go, has_stage, open_run
 from pages.shared.queue_words import before_next
 from pages.shared.start import queue_run, start_button
@@ -70,7 +70,7 @@ def hide_section(run: Run, cells: pd.DataFrame, everything: list[Run]) -> None:
         return
     if own is not None:
         st.caption(f"This run hides {plain(own)} itself: none of its classifiers was taught that label.")
-        results.show_hidden(run, own, rejection_rule(run))
+        on_demand_results.show_hidden(run, own, rejection_rule(run))
         return
     st.caption(WHY_HIDE)
     counts = cells.loc[cells["side"] == "reference", "observed_label"].value_counts()
@@ -81,7 +81,7 @@ def hide_section(run: Run, cells: pd.DataFrame, everything: list[Run]) -> None:
     hiding = related_runs.hiding_runs(run, everything)
     finished = {label: sister for label, sister in hiding.items() if is_finished(sister)}
     if finished:
-        results.show_tested(finished)
+        on_demand_results.show_tested(finished)
     label = st.selectbox(
         "Label to hide",
         list(counts.index),
@@ -92,7 +92,7 @@ def hide_section(run: Run, cells: pd.DataFrame, everything: list[Run]) -> None:
     )
     if label in finished:
         st.markdown(f"**{plain(label)}**, hidden")
-        results.show_hidden(finished[label], label, rejection_rule(run))
+        on_demand_results.show_hidden(finished[label], label, rejection_rule(run))
         open_button(finished[label])
         return
     if label in hiding:
@@ -114,7 +114,7 @@ def stability_section(run: Run, everything: list[Run]) -> None:
         numbers = " and ".join(map(str, missing))
         offer(run, wanted, f"Run under {'seed' if len(missing) == 1 else 'seeds'} {numbers}", key="seeds")
     if finished:
-        results.show_stability(run, finished)
+        on_demand_results.show_stability(run, finished)
         with st.container(horizontal=True):
             for sister in finished:
                 open_button(sister)

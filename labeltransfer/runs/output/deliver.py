@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.params import UNKNOWN
-from labeltransfer.results.export import predictions as export
+from labeltransfer.results.export.predictions import predictions, write_annotated
 from labeltransfer.results.export.safe_csv import to_csv
 from labeltransfer.results.ontology.relations import label_table
 from labeltransfer.results.ontology.terms import Term
@@ -48,8 +48,8 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     cells_file = run.whole_artefact("evaluate", "cells.parquet")
     cells = pd.read_parquet(cells_file)
     rule = Rule(confidence=run.params.reject_below or 0.0)
-    predictions = export.predictions(cells, run.id, rule=rule, edits=read_edits(run))
-    files.write_atomic(folder / "predictions.csv", to_csv(predictions))
+    table = predictions(cells, run.id, rule=rule, edits=read_edits(run))
+    files.write_atomic(folder / "predictions.csv", to_csv(table))
     metrics = run_metrics(run)
     files.write_json(folder / "metrics.json", metrics)
     files.write_atomic(folder / "per_label.csv", to_csv(label_table(cells, run_terms(run))))
@@ -70,9 +70,9 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
         files.write_atomic(folder / "script.py", script_of(run))
 
     query = metrics["query"]
-    yield f"{len(predictions):,} query cells labelled: {folder / 'predictions.csv'}"
+    yield f"{len(table):,} query cells labelled: {folder / 'predictions.csv'}"
     n_trained_on = int(cells.loc[cells["side"] == "query", "trained_on"].sum())
-    if n_trained_on < len(predictions):
+    if n_trained_on < len(table):
         yield f"the models were trained on {n_trained_on:,} of them, drawn from every batch and every kind of cell"
     if query["n_scored"]:
         yield (
@@ -80,7 +80,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
             f"{query['n_cells']:,} query cells, those whose observed label the reference has"
         )
     if rule.active:
-        n_rejected = int((predictions["predicted_label"] == UNKNOWN).sum())
+        n_rejected = int((table["predicted_label"] == UNKNOWN).sum())
         yield f"{n_rejected:,} of them are Unknown: their confidence is below {rule.confidence:g}"
     if report:
         yield from _hidden_lines(report)
@@ -113,7 +113,7 @@ def annotated(run: Run, path: Path) -> None:
     if edits:
         decided = deciding(edits, len(cells))
         cells = pd.concat([cells, final_labels(cells["predicted_label"], edits, decided)], axis=1)
-    export.write_annotated(
+    write_annotated(
         path,
         prepared=run.whole_artefact("prepare", "prepared.h5ad"),
         cells=cells,

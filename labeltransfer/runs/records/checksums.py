@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from labeltransfer.errors import RunError
-from labeltransfer.storage import files as home
+from labeltransfer.storage import files
 
 FILE = "checksums.json"
 ALGORITHM = "sha256"
@@ -25,7 +25,7 @@ def seal(folder: Path) -> None:
     """Write the checksums of every file below a folder, in place of those that are there."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / FILE)
     found = {path.relative_to(folder).as_posix(): _facts(path) for path in files}
-    home.write_json(folder / FILE, {"algorithm": ALGORITHM, "files": found})
+    files.write_json(folder / FILE, {"algorithm": ALGORITHM, "files": found})
 
 
 def damaged_files(folder: Path, *, only: Collection[str] | None = None, quick: bool = False) -> list[str]:
@@ -63,7 +63,7 @@ def require_whole(path: Path) -> Path:
     if folder is not None:
         damaged = damaged_files(folder, only=[path.relative_to(folder).as_posix()])
         if damaged:
-            raise RunError(home.damage_words(folder / damaged[0], "its checksum is not the one that was kept"))
+            raise RunError(files.damage_words(folder / damaged[0], "its checksum is not the one that was kept"))
     return path
 
 

@@ -12,8 +12,7 @@ from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_gen
 from labeltransfer.neighbours import nearest_labelled
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results.scores.cells import CONSENSUS
-from labeltransfer.results.trust import alarm, distance
-from labeltransfer.results.trust import consensus as opinions
+from labeltransfer.results.trust import alarm, consensus, distance
 from labeltransfer.results.trust.confidence import calibrated
 from labeltransfer.runs.records.run import Run
 from labeltransfer.storage import files
@@ -31,8 +30,8 @@ def ask_others(
 ) -> None:
     """Teach the second opinions on the reference, ask them of every cell, and weigh all by held-out reference cells.
 
-    Writes ``opinions.parquet``, a row a cell as :func:`.opinions.opinion_table` makes it with ``held_out`` and
-    ``distance_percentile``, and ``trust.json`` with ``methods`` (:func:`.opinions.held_out_report` of each),
+    Writes ``opinions.parquet``, a row a cell as :func:`.consensus.opinion_table` makes it with ``held_out`` and
+    ``distance_percentile``, and ``trust.json`` with ``methods`` (:func:`.consensus.held_out_report` of each),
     ``best_method`` and ``alarm``.
 
     Parameters
@@ -53,7 +52,7 @@ def ask_others(
     latent = np.load(run.artefact(run.params.latent_stage, "latent.npy"))
     scanvi = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
     held_out = np.load(run.artefact("transfer", "held_out.npy"))
-    labels, names = training_labels(obs, hidden).to_numpy(dtype=object), list(opinions.names(scanvi))
+    labels, names = training_labels(obs, hidden).to_numpy(dtype=object), list(consensus.names(scanvi))
     everyone, labelled = np.arange(len(obs)), np.flatnonzero(labels != UNKNOWN)
     taught = second_opinion.taught_on(labels, np.setdiff1d(labelled, held_out), seed=seed)
 
@@ -61,7 +60,7 @@ def ask_others(
     near = nearest_labelled(latent, taught, seed=seed)
     progress(0.1)
     say(f"Asking other classifiers, taught on {len(taught):,} reference cells")
-    softs = {opinions.SCANVI: scanvi, "knn": second_opinion.knn_soft(near.rows, near.distances, labels, names)}
+    softs = {consensus.SCANVI: scanvi, "knn": second_opinion.knn_soft(near.rows, near.distances, labels, names)}
     softs["forest"] = second_opinion.forest_soft(latent, labels, taught, names, seed=seed)
     progress(0.4)
     counts, _ = all_counts(prepared)
@@ -73,23 +72,23 @@ def ask_others(
     )
 
     def report(soft: pd.DataFrame) -> dict[str, Any]:
-        return opinions.held_out_report(soft.iloc[held_out], labels[held_out], seed=seed)
+        return consensus.held_out_report(soft.iloc[held_out], labels[held_out], seed=seed)
 
     reports = {name: report(soft) for name, soft in softs.items()}
     trusted = {name: calibrated(soft, reports[name]["temperature"]) for name, soft in softs.items()}
-    consensus = opinions.consensus_soft(trusted, {name: found["accuracy"] for name, found in reports.items()})
-    reports[CONSENSUS] = report(consensus)
-    trusted[CONSENSUS] = calibrated(consensus, reports[CONSENSUS]["temperature"])
-    table = opinions.opinion_table(scanvi, trusted)
+    combined = consensus.consensus_soft(trusted, {name: found["accuracy"] for name, found in reports.items()})
+    reports[CONSENSUS] = report(combined)
+    trusted[CONSENSUS] = calibrated(combined, reports[CONSENSUS]["temperature"])
+    table = consensus.opinion_table(scanvi, trusted)
     table["held_out"] = np.isin(everyone, held_out)
     table["distance_percentile"] = distance.distance_percentile(near, np.isin(everyone, taught))
     is_query = (obs["side"] == "query").to_numpy()
     verdict = alarm.judge(
-        table.assign(predicted_label=opinions.names(scanvi)[scanvi.to_numpy().argmax(axis=1)]),
+        table.assign(predicted_label=consensus.names(scanvi)[scanvi.to_numpy().argmax(axis=1)]),
         is_query,
         table["held_out"].to_numpy(),
         mixed=alarm.mixing(latent, is_query, seed=seed),
     )
     table.to_parquet(folder / "opinions.parquet")
-    found = {"methods": reports, "best_method": opinions.best_method(reports), "alarm": verdict.as_dict()}
+    found = {"methods": reports, "best_method": consensus.best_method(reports), "alarm": verdict.as_dict()}
     files.write_json(folder / "trust.json", found)

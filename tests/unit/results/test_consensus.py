@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 from labeltransfer.classifiers import second_opinion
 from labeltransfer.neighbours import Neighbours, nearest_labelled
-from labeltransfer.results.trust import consensus as opinions
+from labeltransfer.results.trust import consensus
 from labeltransfer.results.trust.confidence import calibrated
 from labeltransfer.results.trust.distance import distance_percentile
 
@@ -68,7 +68,7 @@ def test_methods_on_the_latent_learn_the_labels(method: str) -> None:
         soft = second_opinion.forest_soft(latent, labels, rows, NAMES)
     assert soft.shape == (180, 2) and np.allclose(soft.sum(axis=1), 1, atol=1e-5)
     unseen = np.setdiff1d(taught, rows)
-    assert (opinions.names(soft)[soft.to_numpy().argmax(axis=1)][unseen] == labels[unseen]).mean() > 0.95
+    assert (consensus.names(soft)[soft.to_numpy().argmax(axis=1)][unseen] == labels[unseen]).mean() > 0.95
 
 
 def marker_counts(n_each: int, *, depth: float, seed: int) -> sp.csr_matrix:
@@ -110,8 +110,8 @@ def soft_of(*rows: tuple[float, float]) -> pd.DataFrame:
 
 def table_of(softs: dict[str, pd.DataFrame], **temperatures: float) -> pd.DataFrame:
     trusted = {name: calibrated(soft, temperatures.get(name, 1.0)) for name, soft in softs.items()}
-    consensus = opinions.consensus_soft(trusted, dict.fromkeys(softs))
-    return opinions.opinion_table(softs["scanvi"], trusted | {"consensus": consensus})
+    combined = consensus.consensus_soft(trusted, dict.fromkeys(softs))
+    return consensus.opinion_table(softs["scanvi"], trusted | {"consensus": combined})
 
 
 def test_the_table_counts_who_agrees_and_takes_the_mean() -> None:
@@ -133,8 +133,8 @@ def test_the_table_counts_who_agrees_and_takes_the_mean() -> None:
 
 def test_a_method_that_fails_on_held_out_cells_hardly_counts() -> None:
     softs = {"scanvi": soft_of((0.9, 0.1)), "regression": soft_of((0.3, 0.7))}
-    equal = opinions.consensus_soft(softs, {"scanvi": 0.9, "regression": 0.9})
-    unequal = opinions.consensus_soft(softs, {"scanvi": 0.5, "regression": 0.95})
+    equal = consensus.consensus_soft(softs, {"scanvi": 0.9, "regression": 0.9})
+    unequal = consensus.consensus_soft(softs, {"scanvi": 0.5, "regression": 0.95})
     assert equal["B"].iat[0] == pytest.approx(0.6)
     assert unequal["B"].iat[0] < 0.31
 
@@ -147,15 +147,15 @@ def test_calibration_stands_beside_the_confidence_as_it_came() -> None:
 
 
 def test_a_report_without_held_out_cells_says_nothing() -> None:
-    report = opinions.held_out_report(soft_of((0.9, 0.1)).iloc[:0], np.array([], dtype=object))
+    report = consensus.held_out_report(soft_of((0.9, 0.1)).iloc[:0], np.array([], dtype=object))
     assert (report["n_cells"], report["accuracy"], report["temperature"]) == (0, None, 1.0)
-    assert opinions.best_method({"scanvi": report}) is None
+    assert consensus.best_method({"scanvi": report}) is None
 
 
 def test_the_best_method_is_told_by_macro_f1_on_held_out_cells() -> None:
     labels = np.array(["B"] * 30 + ["T"] * 3, dtype=object)
     always_b = soft_of(*[(0.9, 0.1)] * 33)
     better = soft_of(*[(0.9, 0.1)] * 28, *[(0.2, 0.8)] * 5)
-    reports = {"scanvi": opinions.held_out_report(always_b, labels), "knn": opinions.held_out_report(better, labels)}
+    reports = {"scanvi": consensus.held_out_report(always_b, labels), "knn": consensus.held_out_report(better, labels)}
     assert reports["scanvi"]["accuracy"] == pytest.approx(30 / 33)
-    assert opinions.best_method(reports) == "knn"
+    assert consensus.best_method(reports) == "knn"

@@ -19,7 +19,7 @@ from labeltransfer.runs.records.store import SHIPPED, Store, default_store
 from labeltransfer.runs.worker.pipeline import reusable_stages, stage_keys
 from labeltransfer.runs.worker.stages import STAGES
 from labeltransfer.runs.worker.work import work
-from labeltransfer.storage import files as home
+from labeltransfer.storage import files
 from labeltransfer.training_labels import hidden_cells, training_labels
 
 N_OTHERS, N_HIDDEN = 100, 10
@@ -172,7 +172,7 @@ def test_a_run_that_hides_a_label_reuses_scvi_and_teaches_it_to_nobody(
 ) -> None:
     run = store.create(small_params)
     assert work(run).state == "done", run.status().error
-    summary = home.read_json(run.artefact("prepare", "summary.json"))["reference"]["labels"]
+    summary = files.read_json(run.artefact("prepare", "summary.json"))["reference"]["labels"]
     label = max(summary, key=lambda name: summary[name])
     params = hiding_params(small_params, label)
     assert reusable_stages(store, params) == ["prepare", "integrate", "embed_scvi"]
@@ -198,7 +198,7 @@ def test_a_run_that_hides_a_label_reuses_scvi_and_teaches_it_to_nobody(
 
     lines = list(deliver(sister, tmp_path))
     assert any(f"the {summary[label]:,} reference cells of the hidden label {label}" in line for line in lines)
-    assert home.read_json(tmp_path / "hidden.json")["rules"]["both"]["n_hidden"] == summary[label]
+    assert files.read_json(tmp_path / "hidden.json")["rules"]["both"]["n_hidden"] == summary[label]
     assert hiding_runs(run, store.runs()) == {label: sister}
 
     import scvi

@@ -23,7 +23,7 @@ from labeltransfer.runs.output.supplement import report_html
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.worker.work import work
-from labeltransfer.storage import files as home
+from labeltransfer.storage import files
 from tests.support.builders import mapped_params
 
 
@@ -59,7 +59,7 @@ def test_missing_genes_are_counted_told_and_stand_as_zeros(published: Card, prep
     # what is there is what the file holds, cell by cell and gene by gene
     raw = ad.read_h5ad(demo_pair / QUERY)[cells.loc[is_query, "cell_id"], genes[~dropped]]
     np.testing.assert_array_equal(counts[is_query][:, ~dropped].toarray(), raw.X.toarray())
-    summary = home.read_json(folder / "summary.json")
+    summary = files.read_json(folder / "summary.json")
     assert summary["genes"]["n_padded"] == n_padded and summary["genes"]["n_chosen"] == 300
     assert summary["query"]["n_cells"] == is_query.sum() and summary["reference"]["n_cells"] == 300
 
@@ -151,7 +151,7 @@ def test_a_mapped_run_has_what_every_run_has(
     soft = pd.read_parquet(mapped_run.artefact("transfer", "soft.parquet"))
     np.testing.assert_array_equal(soft.iloc[:300].to_numpy(), kept.to_numpy())
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-5)
-    trust = home.read_json(mapped_run.artefact("evaluate", "trust.json"))
+    trust = files.read_json(mapped_run.artefact("evaluate", "trust.json"))
     assert trust["methods"]["scanvi"]["temperature"] == published.scores["temperature"]
     assert trust["methods"]["scanvi"]["accuracy"] == published.scores["accuracy"]
     calibrated = confidence.calibrated(soft, published.scores["temperature"]).max(axis=1)
