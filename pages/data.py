@@ -3,11 +3,11 @@
 import streamlit as st
 
 from pages.data_parts.choose_file import start_with_demo
+from pages.data_parts.input_readers import gene_report, shared_cells
+from pages.data_parts.published_reference import mapped_genes
 from pages.data_parts.side_panel import side_panel
 from pages.shared.draft import draft, draft_from_run
 from pages.shared.frame import catching, context_line, current_run, go, guard, open_run, page_header
-from pages.shared.input_readers import gene_report, shared_cells
-from pages.shared.library_view import mapped_genes
 from pages.shared.visible_runs import visible_runs
 from pages.shared.widgets import show_findings
 

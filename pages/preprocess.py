@@ -5,7 +5,7 @@ import streamlit as st
 from labeltransfer.params import PrepareParams, RunParams
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.worker import pipeline
-from pages.preprocess_parts.lengths import choose_lengths
+from pages.preprocess_parts.gene_length_table import choose_lengths
 from pages.preprocess_parts.previews import show_previews
 from pages.shared.draft import draft
 from pages.shared.frame import catching, current_run, go, guard, has_stage, page_header

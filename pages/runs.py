@@ -2,44 +2,15 @@
 
 import streamlit as st
 
-from labeltransfer.runs.records.run import Run
-from pages.runs_parts.space import keep_button, space
+from pages.runs_parts.disk_space import keep_button, space
+from pages.runs_parts.runs_table import listing, shipped_demo
 from pages.shared.frame import catching, go, guard, has_stage, open_run, page_header
-from pages.shared.queue_words import places
-from pages.shared.run_facts import runs_table, shipped_demo
-from pages.shared.sign_in import sign_in_is_on
 from pages.shared.start import confirm_cancel, confirm_delete
 from pages.shared.visible_runs import changeable, visible_runs, whose_to_change
 from pages.shared.words import plain, run_title
 
 guard()
 page_header("Runs")
-
-
-def listing(runs: list[Run]) -> list[Run]:
-    """Show the table and return the chosen runs."""
-    event = st.dataframe(
-        runs_table(runs, places(), owners=sign_in_is_on()),
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="multi-row",
-        key=f"runs-{'-'.join(run.id for run in runs)}",  # another list starts without a choice: rows are told by number
-        column_config={
-            "Cells": st.column_config.TextColumn(width=130, help="Reference → query."),
-            "Duration": st.column_config.TextColumn(width=95),
-            "Accuracy": st.column_config.TextColumn(
-                width=130,
-                help="Correct predictions of the query cells that can be scored: those with an observed label that the "
-                "reference has.",
-            ),
-            "Name": st.column_config.TextColumn(width=280),
-            "Owner": st.column_config.TextColumn(
-                help="Who started the run, and with the admins may cancel and delete it."
-            ),
-        },
-        alt="List of runs",
-    )
-    return [runs[i] for i in event["selection"]["rows"] if i < len(runs)]
 
 
 with catching():

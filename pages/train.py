@@ -5,10 +5,10 @@ import streamlit as st
 from pages.shared.draft import draft, draft_from_run
 from pages.shared.frame import catching, current_run, go, guard, has_stage, open_run, page_header
 from pages.shared.live import watch
-from pages.shared.run_facts import settings_table
 from pages.shared.start import confirm_cancel, start_button, start_run
 from pages.shared.visible_runs import changeable, whose_to_change
 from pages.shared.words import plain
+from pages.train_parts.settings_table import settings_table
 from pages.train_parts.training_form import expectations, mapping_form, training_form
 
 guard()

@@ -17,10 +17,10 @@ from labeltransfer.results.scores.cells import METHODS
 from labeltransfer.results.tile import groups
 from labeltransfer.results.tile.markers import FOLD_OFFSET, LEAST_CELLS
 from labeltransfer.runs.records.run import Run
+from pages.compare_parts.edit_view import edit_form
 from pages.compare_parts.tile_readers import genes_of, pair_of
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
-from pages.shared.edit_view import edit_form
 from pages.shared.trust_view import OLD_RUN
 from pages.shared.words import plain
 

@@ -10,10 +10,10 @@ from labeltransfer.data.intake.probe import probe
 from labeltransfer.params import PrepareParams, Side
 from labeltransfer.storage.files import data_dir
 from pages.data_parts.choose_catalogue import choose_catalogue
+from pages.data_parts.published_reference import choose_reference, drop_card
 from pages.shared import words
 from pages.shared.draft import Draft, draft, replace_draft
 from pages.shared.frame import catching
-from pages.shared.library_view import choose_reference, drop_card
 from pages.uploads import sources
 from pages.uploads.inbox import upload
 

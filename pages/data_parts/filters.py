@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from pages.shared.input_readers import value_columns
+from pages.data_parts.input_readers import value_columns
 from pages.shared.words import plain
 
 

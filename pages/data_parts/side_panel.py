@@ -12,11 +12,11 @@ from labeltransfer.params import Side
 from labeltransfer.results.figures.colours import SIDE_COLOURS
 from pages.data_parts.choose_file import choose_file
 from pages.data_parts.filters import filter_boxes
+from pages.data_parts.input_readers import load_summary, report, value_columns
+from pages.data_parts.published_reference import published_panel
 from pages.data_parts.side_settings import about, more_settings
 from pages.shared.draft import Draft, draft
 from pages.shared.frame import catching
-from pages.shared.input_readers import load_summary, report, value_columns
-from pages.shared.library_view import published_panel
 from pages.shared.widgets import composition_chart, optional_select, show_findings
 from pages.shared.words import plain
 

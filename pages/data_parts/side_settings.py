@@ -5,9 +5,9 @@ import streamlit as st
 
 from labeltransfer.data import intake
 from labeltransfer.params import Side, SideParams
+from pages.data_parts.input_readers import value_columns
 from pages.shared import words
 from pages.shared.draft import Draft
-from pages.shared.input_readers import value_columns
 from pages.shared.widgets import optional_select, setting_input
 
 

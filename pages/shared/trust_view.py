@@ -1,14 +1,9 @@
-"""How far a run's labels can be believed: the alarm, the rejection rule, calibration and the methods side by side."""
+"""Whether a run's labels can be trusted: the alarm, the rejection rule that was set, and the methods' names."""
 
-from typing import Any
-
-import numpy as np
-import pandas as pd
 import streamlit as st
 
-from labeltransfer.results.figures import charts
 from labeltransfer.results.scores.cells import CONSENSUS, METHODS
-from labeltransfer.results.trust.rejection import FARTHEST, Readout, Rule, readout, rejected
+from labeltransfer.results.trust.rejection import FARTHEST, Rule
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 
@@ -18,7 +13,6 @@ WHAT_TO_TRY = (
     "check under Data that both sides hold raw counts; normalise full-length data by gene length; take more genes; "
     "choose a reference of the same tissue and of a technology nearer to the query's."
 )
-JUDGED = ("observed_label", "predicted_label", "confidence", "distance_percentile")
 METHOD_NAMES = METHODS | {CONSENSUS: "Consensus of all"}
 
 
@@ -35,28 +29,6 @@ def alarm_banner(run: Run) -> None:
         st.warning(f"**Look twice at these labels.** {reasons}", icon=":material/warning:")
 
 
-def trust_section(run: Run, cells: pd.DataFrame) -> None:
-    """The section of Explore: leave doubtful cells out, see what confidence is worth, compare the methods."""
-    st.subheader(
-        "How far can a label be believed?",
-        anchor=False,
-        help="Confidence is calibrated on reference cells that no method was trained on, all of the reference's "
-        "technology. It says how often such cells are right, not how often query cells are.",
-    )
-    trust = cached.trust(run)
-    if not trust:
-        st.caption(OLD_RUN)
-        return
-    titles = ["Leave doubtful cells out", "What confidence is worth", "Second opinions"]
-    rejection, calibration, methods = st.tabs(titles)
-    with rejection:
-        show_rejection(run, cells)
-    with calibration:
-        show_calibration(trust["methods"])
-    with methods:
-        show_methods(trust)
-
-
 def rejection_rule(run: Run) -> Rule:
     """The rule that was set for a run in this session; at first that of its settings."""
     held = st.session_state
@@ -64,169 +36,3 @@ def rejection_rule(run: Run) -> Rule:
         held.get(f"reject-confidence-{run.id}", run.params.reject_below or 0.0),
         held.get(f"reject-distance-{run.id}", FARTHEST),
     )
-
-
-def show_rejection(run: Run, cells: pd.DataFrame) -> None:
-    """Both thresholds, and what they leave."""
-    with st.container(horizontal=True):
-        st.slider(
-            "Reject below a confidence of",
-            0.0,
-            1.0,
-            run.params.reject_below or 0.0,
-            0.01,
-            key=f"reject-confidence-{run.id}",
-            persist_state="session",
-            help="Calibrated probability of the predicted label.",
-        )
-        st.slider(
-            "Reject beyond a distance percentile of",
-            50.0,
-            FARTHEST,
-            FARTHEST,
-            0.5,
-            key=f"reject-distance-{run.id}",
-            persist_state="session",
-            help="How far a cell lies from labelled reference cells in the latent, as a percentile of the "
-            "reference cells' own distances: 99 means farther than 99 % of them. Kinds of cells that the reference "
-            "lacks lie far, however confident a classifier is. So does a whole query that was not well integrated.",
-        )
-    rule = rejection_rule(run)
-    needed = [name for name in JUDGED if name in cells]  # not all columns: a million rows take long to copy
-    query = cells[needed].iloc[cached.side_rows(run, ["query"])]
-    found = readout(query, rule, cached.reference_labels(run))
-    show_readout(found)
-    if not rule.active:
-        st.caption("No cell is rejected yet. What is set here holds for the download of predictions on Export too.")
-        return
-    out = rejected(query, rule)
-    table = query.assign(out=out).groupby("predicted_label", observed=True)["out"].agg(["size", "sum", "mean"])
-    st.dataframe(
-        table.reset_index().sort_values("sum", ascending=False),
-        hide_index=True,
-        column_config={
-            "predicted_label": st.column_config.TextColumn("Predicted label", pinned=True),
-            "size": st.column_config.NumberColumn("Query cells", format="localized"),
-            "sum": st.column_config.NumberColumn("Rejected", format="localized"),
-            "mean": st.column_config.NumberColumn("Share rejected", format="percent"),
-        },
-        alt="Rejected query cells by predicted label",
-    )
-    st.caption("Rejected cells are handed over as Unknown; the table of the run keeps what they were.")
-
-
-def show_readout(found: Readout) -> None:
-    """Coverage, expected error and, where labels were observed, the error."""
-    with st.container(horizontal=True):
-        st.metric(
-            f"Coverage: {found.n_kept:,} of {found.n_cells:,} query cells",
-            f"{found.coverage:.1%}",
-            help="Query cells that keep their label.",
-            border=True,
-        )
-        st.metric(
-            "Expected error of those kept",
-            per_cent(found.expected_error),
-            help="One less their mean calibrated confidence. It holds as far as the query resembles the reference: "
-            "labels that the reference lacks are not in it.",
-            border=True,
-        )
-        if found.n_scored:
-            st.metric(
-                f"Observed to differ, of {found.n_scored:,} scored",
-                per_cent(found.error),
-                help="Kept cells whose observed label the reference has, and whose predicted label is another.",
-                border=True,
-            )
-
-
-def show_calibration(methods: dict[str, Any]) -> None:
-    """Reliability of scANVI before and after calibration."""
-    own = methods["scanvi"]
-    if not own["n_cells"]:
-        st.caption("No labelled reference cell was held out, so nothing tells what a confidence is worth.")
-        return
-    left, right = st.columns([3, 2])
-    with left:
-        st.altair_chart(
-            charts.reliability_chart(own["before"], own["after"]),
-            alt="Share of right labels against confidence, before and after calibration, with the diagonal",
-        )
-    with right:
-        st.metric(
-            f"Calibration error on {own['n_cells']:,} held-out reference cells",
-            f"{own['after']['ece']:.3f}",
-            delta=f"{own['after']['ece'] - own['before']['ece']:+.3f} by calibration",
-            delta_color="inverse",
-            help="Expected calibration error: mean gap between confidence and share of right labels. After is judged "
-            "on cells that the temperature was not fitted on.",
-            border=True,
-        )
-        words = "less sure" if own["temperature"] > 1 else "surer"
-        st.caption(
-            f"A temperature of {own['temperature']:.2f} makes scANVI {words}; no label changes by it. It was fitted on "
-            "the reference's technology: labels of a query of another one may be less sure than they say."
-        )
-
-
-def show_methods(trust: dict[str, Any]) -> None:
-    """Each method's scores on held-out reference cells and, where labels were observed, on the query."""
-    rows = []
-    for name, title in METHOD_NAMES.items():
-        held_out, query = trust["methods"].get(name, {}), trust["query"].get(name, {})
-        rows.append(
-            {
-                "method": title,
-                "held_out": held_out.get("macro_f1"),
-                "ece": (held_out.get("after") or {}).get("ece"),
-                "accuracy": query.get("accuracy"),
-                "macro_f1": query.get("macro_f1"),
-            }
-        )
-    n_held_out = trust["methods"]["scanvi"]["n_cells"]
-    n_scored = trust["query"]["scanvi"]["n_scored"]
-    table = pd.DataFrame(rows)
-    st.dataframe(
-        table if n_scored else table.drop(columns=["accuracy", "macro_f1"]),
-        hide_index=True,
-        placeholder="–",
-        column_config={
-            "method": st.column_config.TextColumn("Method", pinned=True),
-            "held_out": st.column_config.NumberColumn(
-                "Macro-F1, held-out reference",
-                format="%.3f",
-                help=f"Over {n_held_out:,} cells that none was taught on.",
-            ),
-            "ece": st.column_config.NumberColumn("Calibration error", format="%.3f", help="There, after calibration."),
-            "accuracy": st.column_config.NumberColumn(
-                "Accuracy, query", format="%.3f", help=f"Over {n_scored:,} scored query cells."
-            ),
-            "macro_f1": st.column_config.NumberColumn(
-                "Macro-F1, query", format="%.3f", help=f"Over the labels of {n_scored:,} scored query cells."
-            ),
-        },
-        alt="Scores of the methods",
-    )
-    if best := trust.get("best_method"):
-        st.caption(
-            f"On held-out reference cells {METHOD_NAMES[best]} does best. These are of the reference's technology: the "
-            "query can be another matter, and where the methods differ there, none should be trusted blindly. The "
-            "consensus takes the label with the highest mean calibrated probability; any of them can be handed over "
-            "on Export."
-        )
-
-
-def agreement_columns(cells: pd.DataFrame) -> dict[str, str]:
-    """Names in a list of colours to columns, of what this module is about, where the run has them."""
-    columns = {
-        "Methods that agree": "agreement",
-        "Distance percentile": "distance_percentile",
-        "Consensus label": "consensus_label",
-        **{f"{METHODS[name]}": f"{name}_label" for name in METHODS if name != "scanvi"},
-    }
-    return {title: column for title, column in columns.items() if column in cells}
-
-
-def per_cent(value: float) -> str:
-    """A share in per cent; a dash where it is not known."""
-    return "–" if np.isnan(value) else f"{value:.1%}"

@@ -17,13 +17,6 @@ STATE_BADGES: dict[State, str] = {
     "failed": ":red-badge[:material/error: failed]",
     "cancelled": ":orange-badge[:material/block: cancelled]",
 }
-STATE_ICONS: dict[State, str] = {
-    "queued": ":material/schedule:",
-    "running": ":material/pending:",
-    "done": ":material/check_circle:",
-    "failed": ":material/error:",
-    "cancelled": ":material/block:",
-}
 
 
 def plain(text: str) -> str:

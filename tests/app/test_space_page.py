@@ -50,7 +50,7 @@ def form() -> AppTest:
     """What stands in the dialog, by itself: AppTest closes a dialog at the next click."""
 
     def script() -> None:
-        from pages.runs_parts.space import cleaning_form
+        from pages.runs_parts.disk_space import cleaning_form
 
         cleaning_form()
 
@@ -85,7 +85,7 @@ def test_a_younger_age_shows_more(lt_home: Path) -> None:
 
 def test_who_is_no_admin_cleans_their_own(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended(100)
-    monkeypatch.setattr("pages.runs_parts.space.visitor", lambda: Person("ada", admin=False))
+    monkeypatch.setattr("pages.runs_parts.disk_space.visitor", lambda: Person("ada", admin=False))
     at = form()
     assert "nothing to clean" in said(at)
     assert [number.label for number in at.number_input] == ["Older than, days"]

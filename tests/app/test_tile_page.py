@@ -16,7 +16,7 @@ from labeltransfer.runs.records.edits import edits_file, read_edits
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import find_run
 from pages.compare_parts import tile_readers
-from pages.shared.edit_view import DEMO_STAYS
+from pages.compare_parts.edit_view import DEMO_STAYS
 from tests.support.pages import finished_run, page, pick_control, said
 
 NEW_COLUMNS = [

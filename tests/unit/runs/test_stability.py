@@ -20,7 +20,7 @@ from labeltransfer.runs.start import executors
 from labeltransfer.runs.worker import pipeline
 from labeltransfer.storage import files
 from labeltransfer.training_labels import hidden_cells
-from pages.shared.run_facts import _rows
+from pages.train_parts.settings_table import _rows
 from tests.support import ROOT
 from tests.support.pages import finished_run, said
 

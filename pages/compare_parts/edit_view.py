@@ -1,6 +1,5 @@
-"""Edits of labels by hand: the form behind a tile, and the list with its way back."""
+"""Edits of labels by hand: the form for the cells of a tile, and the list with its undo."""
 
-from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
@@ -112,14 +111,3 @@ def edit_words(edit: Edit, n_decided: int) -> str:
     later = f" ({over:,} of them decided anew by a later edit)" if over else ""
     who = f" by {plain(edit.who)}" if edit.who else ""
     return f"{len(edit.rows):,} {edit.side} cells {done}{later}{who}, {when(edit.when)}"
-
-
-def edits_caption(edits: Sequence[Edit], n_cells: int) -> None:
-    """Say beside a download what edits do to it."""
-    if edits:
-        n_edited = int((deciding(edits, n_cells) >= 0).sum())
-        st.caption(
-            f"{len(edits)} {'edit decides' if len(edits) == 1 else 'edits decide'} about {n_edited:,} of {n_cells:,} "
-            "cells of both sides: the column final_label has the outcome; edit, edit_action and edited_by say whose "
-            "it is. They are listed, and undone, on Compare."
-        )

@@ -1,22 +1,46 @@
-"""Facts of runs for tables: the list of runs and the settings of one."""
+"""The table of runs."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 import pandas as pd
 import streamlit as st
-from pydantic import BaseModel
 
 from labeltransfer.errors import LabelTransferError
-from labeltransfer.params import Params, RunParams
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import find_run
 from labeltransfer.runs.worker.stages import STAGE_TITLES
 from labeltransfer.storage.files import read_json
 from pages.shared import words
-from pages.shared.queue_words import Place
+from pages.shared.queue_words import Place, places
+from pages.shared.sign_in import sign_in_is_on
+
+
+def listing(runs: list[Run]) -> list[Run]:
+    """Show the table and return the chosen runs."""
+    event = st.dataframe(
+        runs_table(runs, places(), owners=sign_in_is_on()),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=f"runs-{'-'.join(run.id for run in runs)}",  # another list starts without a choice: rows are told by number
+        column_config={
+            "Cells": st.column_config.TextColumn(width=130, help="Reference → query."),
+            "Duration": st.column_config.TextColumn(width=95),
+            "Accuracy": st.column_config.TextColumn(
+                width=130,
+                help="Correct predictions of the query cells that can be scored: those with an observed label that the "
+                "reference has.",
+            ),
+            "Name": st.column_config.TextColumn(width=280),
+            "Owner": st.column_config.TextColumn(
+                help="Who started the run, and with the admins may cancel and delete it."
+            ),
+        },
+        alt="List of runs",
+    )
+    return [runs[i] for i in event["selection"]["rows"] if i < len(runs)]
 
 
 def shipped_demo() -> list[Run]:
@@ -77,25 +101,3 @@ def _result(run: Run) -> tuple[str, str]:
             return cells, "no labels to compare"
         return cells, f"{query['accuracy']:.1%} of {query['n_scored']:,}"
     return "", ""
-
-
-def settings_table(params: RunParams) -> None:
-    """Show every setting of a run by its plain name."""
-    table = pd.DataFrame(_rows(params, "run"), columns=["Of", "Setting", "Value"])
-    st.dataframe(table, hide_index=True, height=360, alt="Table: every setting of the run.")
-
-
-def _rows(settings: BaseModel, section: str) -> Iterator[tuple[str, str, str]]:
-    for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
-        if isinstance(value, Params):
-            yield from _rows(value, name)
-        else:
-            off = value is None and section == "run"  # those of a single stage are chosen by it, these do nothing
-            yield section, field.title or name, "none" if off else _words(value)
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return "; ".join(f"{k} = {', '.join(v)}" for k, v in value.items()) or "none"
-    return "automatic" if value is None else "yes" if value is True else "no" if value is False else str(value)

@@ -1,0 +1,1 @@
+"""What References alone shows."""
