@@ -20,6 +20,7 @@ from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.storage import files
 from tests.support.pages import N_QUERY, N_REFERENCE, finished_run, page, pick_control, said
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -168,10 +169,8 @@ def test_export_writes_the_annotated_file_in_a_process_of_its_own(run: Run) -> N
     at = page("export", run)
     next(button for button in at.button if button.label == "Write the file").click().run()
     target = run.folder / "exports" / "annotated.h5ad"
-    deadline = time.monotonic() + 120
     assert "Writing the file" in said(at)
-    while not target.exists() and time.monotonic() < deadline:
-        time.sleep(0.5)
+    wait_for(target.exists)
     assert ad.read_h5ad(target).obs["C_scANVI"].value_counts()["B cell"] == 43
     assert "Download" in "".join(button.label for button in at.run().get("download_button"))
 
@@ -187,9 +186,7 @@ def test_export_offers_report_script_and_everything_as_one_zip(run: Run) -> None
     next(button for button in at.button if button.label == "Make the zip").click().run()
     assert "Leaving is safe" in said(at)
     target = run.folder / "exports" / "everything.zip"
-    deadline = time.monotonic() + 60
-    while not target.exists() and time.monotonic() < deadline:
-        time.sleep(0.5)
+    wait_for(target.exists)
     with zipfile.ZipFile(target) as archive:
         names = set(archive.namelist())
         assert archive.testzip() is None
@@ -203,10 +200,8 @@ def test_a_zip_that_cannot_be_made_says_why(run: Run) -> None:
     (run.artefact("evaluate") / "audit.parquet").write_text("damaged")
     at = page("export", run)
     next(button for button in at.button if button.label == "Make the zip").click().run()
-    deadline = time.monotonic() + 60
-    while not (text := said(at.run())).count("could not be written") and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert "The file could not be written" in text and "Parquet" in text
+    wait_for(lambda: "The file could not be written" in said(at.run()), pause=0.5)
+    assert "Parquet" in said(at)
     assert not (run.folder / "exports" / "everything.zip").exists()
 
 

@@ -33,8 +33,8 @@ from tests.support.browser import (
     settle,
     step,
     too_wide,
-    wait_until,
 )
+from tests.support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.browser,
@@ -57,7 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         finally:
             for run in Store(app.home).runs():
                 run.request_cancel()
-                wait_until(lambda run=run: run.status().over)
+                wait_for(lambda run=run: run.status().over)
 
 
 @pytest.fixture(scope="module")
@@ -202,12 +202,12 @@ def test_a_run_survives_its_viewers_and_the_app_until_it_is_cancelled(
     server.start()
     other.goto(f"{server.url}/train?run={run.id}")
     expect(other.get_by_text(progress)).to_be_visible()
-    wait_until(lambda: epoch_shown(other) > before)
+    wait_for(lambda: epoch_shown(other) > before)
 
     other.context.close()
     page.goto("about:blank")
     before = run.status().epoch
-    wait_until(lambda: run.status().epoch > before)
+    wait_for(lambda: run.status().epoch > before)
 
     page.goto(address)
     settle(page)
@@ -231,7 +231,7 @@ def test_the_map_is_drawn_and_takes_the_colour_of_a_gene(finished: Page) -> None
     expect(heading(finished, "Explore")).to_be_visible()
     chart = finished.get_by_test_id("stPlotlyChart")
     expect(chart.locator("canvas").first).to_be_visible()
-    wait_until(lambda: colourful(chart) > 500)
+    wait_for(lambda: colourful(chart) > 500)
     choose(finished, "Colour", "Gene expression")
     choose(finished, "^Gene", "Cd79a")
     expect(chart.locator("text").filter(has_text="Cd79a").first).to_be_visible()

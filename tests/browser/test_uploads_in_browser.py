@@ -13,7 +13,8 @@ pytest.importorskip("playwright", reason="playwright, which drives the browser, 
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import Server, chromium_path, open_page, serving, settle, wait_until
+from tests.support.browser import Server, chromium_path, open_page, serving, settle
+from tests.support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.browser,
@@ -102,4 +103,4 @@ def test_what_no_page_took_goes_when_the_tab_closes(page: Page, server: Server, 
     arriving = server.home / "uploads" / ".arriving"
     assert status == 204 and 1_000_000 in [file.stat().st_size for file in arriving.iterdir()]
     page.close()
-    wait_until(lambda: not list(arriving.iterdir()), seconds=20)
+    wait_for(lambda: not list(arriving.iterdir()))

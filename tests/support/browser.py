@@ -7,9 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from playwright.sync_api import Browser, Locator, Page, TimeoutError, expect, sync_playwright
 
 from tests.support import ROOT
+from tests.support.waiting import wait_for
 
 PAGES = ("data", "preprocess", "train", "explore", "compare", "export", "runs")
 FLAGS = [
@@ -85,16 +85,16 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=kept | places | self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        end = time.monotonic() + PATIENCE / 1000
-        while True:
-            try:
-                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=5) as answer:
-                    if answer.status == 200:
-                        return self
-            except OSError:
-                if time.monotonic() > end or self.process.poll() is not None:
-                    raise RuntimeError(f"The app did not start:\n{self.log.read_text()}") from None
-                time.sleep(0.1)
+        wait_for(lambda: self.answers() or self.process.poll() is not None, seconds=PATIENCE / 1000, pause=0.1)
+        if self.process.poll() is not None:
+            raise RuntimeError(f"The app did not start:\n{self.log.read_text()}")
+        return self
+
+    def answers(self) -> bool:
+        """Whether the app says that it is well."""
+        with suppress(OSError), urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=5) as answer:
+            return answer.status == 200
+        return False
 
     def stop(self, *, kill: bool = False) -> None:
         """End the app's process, and no other: workers go on."""
@@ -232,14 +232,6 @@ def click_a_tile(page: Page, *, at_least: int = 2, differing: bool = False) -> t
 def prose(page: Page) -> str:
     """All that a page says."""
     return page.locator("body").inner_text()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE / 1000) -> None:
-    """Look again and again until it is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not so after {seconds:.0f} s"
-        time.sleep(0.2)
 
 
 def too_wide(page: Page) -> int:

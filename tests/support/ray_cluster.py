@@ -6,11 +6,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+from tests.support.waiting import wait_for
 
 RAY = Path(sys.executable).with_name("ray")
 
@@ -28,8 +29,7 @@ class LoopbackCluster:
     def start(self) -> None:
         """Start the head and a node beside it."""
         head = self._begin_head()
-        while head.poll() is None and not _listens(self._port):
-            time.sleep(0.1)
+        wait_for(lambda: head.poll() is not None or _listens(self._port), pause=0.1)
         node = self._begin(f"--address=127.0.0.1:{self._port}")
         self.head, self.node = self._wait(head), self._wait(node)
 

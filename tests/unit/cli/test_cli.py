@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +15,7 @@ from labeltransfer.data.demo.simulate import LENGTHS, QUERY, REFERENCE
 from labeltransfer.params import IntegrateParams, RunParams
 from labeltransfer.presets import PRESETS
 from labeltransfer.runs.records.store import default_store
+from tests.support.waiting import wait_for
 
 SETTINGS = {
     "prepare": {"n_top_genes": 300},
@@ -124,12 +124,9 @@ def test_ctrl_c_ends_with_130_and_keeps_finished_stages(demo_pair: Path, lt_home
     arguments = options(demo_pair, tmp_path / "out")
     arguments[arguments.index("--scvi-epochs") + 1] = "2000"
     process = subprocess.Popen([sys.executable, "-m", "labeltransfer", *arguments], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (list(lt_home.glob("runs/*/events.jsonl")) and default_store().runs()[0].events("epoch")):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(lambda: list(lt_home.glob("runs/*/events.jsonl")) and default_store().runs()[0].events("epoch"))
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
+    assert process.wait(timeout=120) == 130
     assert process.stderr and "finished stages are kept" in process.stderr.read()
     assert [folder.name.split("-")[0] for folder in (lt_home / "stages").iterdir()] == ["prepare"]
 

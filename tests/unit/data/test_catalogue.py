@@ -4,8 +4,7 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from labeltransfer.storage import download as download_module
 from labeltransfer.storage.parts import part_path, part_size
 from tests.support.file_server import serve
 from tests.support.senis import senis_obs, write_h5ad, write_old_h5ad, zeros
+from tests.support.waiting import wait_for
 
 FACS = CATALOGUE["tms-facs"]
 DROPLET = CATALOGUE["tms-droplet"]
@@ -58,13 +58,6 @@ def small() -> CatalogueEntry:
 @pytest.fixture
 def small_bytes(tmp_path: Path) -> bytes:
     return write_h5ad(tmp_path / "small.h5ad", obs := senis_obs(FACS).iloc[:40], zeros(obs, 12)).read_bytes()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import errno
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from labeltransfer.storage.download import DownloadCancelled
 from labeltransfer.storage.ranges import RangeFile
 from tests.support.file_server import FileServer, serve
 from tests.support.senis import few_obs, random_counts, senis_obs, write_h5ad, write_old_h5ad
+from tests.support.waiting import wait_for
 
 FACS = CATALOGUE["tms-facs"]
 N_CELLS, N_GENES = 6_000, 1_000
@@ -390,13 +390,6 @@ def facs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     obs = senis_obs(FACS)
     path = tmp_path_factory.mktemp("senis") / "facs.h5ad"
     return write_h5ad(path, obs, random_counts(obs, FACS.shape[1], 0.001))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_a_process_fetches_while_pages_look_on_and_a_kill_leaves_nothing_half(

@@ -20,6 +20,7 @@ from labeltransfer.runs.queue.devices import Device, device_turn, devices, gpu_u
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.worker import work as worker
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -171,8 +172,7 @@ class Crew:
         threads = [threading.Thread(target=self.work, args=[run]) for run in runs]
         for thread in threads:
             thread.start()
-        while not all(run.status().heartbeat for run in runs):
-            time.sleep(0.01)
+        wait_for(lambda: all(run.status().heartbeat for run in runs), pause=0.01)
         for lock in locks:
             lock.release()
         for thread in threads:

