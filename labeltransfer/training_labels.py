@@ -1,4 +1,4 @@
-"""Which labels the models are taught: the reference's, less one that is hidden to see what becomes of its cells."""
+"""Which labels the models are trained on: the reference's, less one that is hidden to see what becomes of its cells."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from labeltransfer.params import UNKNOWN
 
 
 def training_labels(obs: pd.DataFrame, hidden: str | None = None) -> pd.Series:
-    """Label of each cell as scANVI and the second opinions are taught it.
+    """Label of each cell that scANVI and the panel are trained on.
 
     Parameters
     ----------

@@ -52,3 +52,12 @@ def mapped_params(card: Card, query: Path, **changes: object) -> RunParams:
         "filters": {"tissue": ["Marrow"], "sex": ["female"]},
     }
     return run_params(settings | {"query": side} | changes)
+
+
+def clouds(n_each: int = 60, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Latent of two clouds and a third far off, labels of the first two, and the rows that may be trained on."""
+    rng = np.random.default_rng(seed)
+    centres = np.repeat([[0.0, 0, 0], [8, 0, 0], [0, 50, 0]], n_each, axis=0)
+    latent = (centres + rng.normal(size=centres.shape)).astype(np.float32)
+    labels = np.repeat(np.array(["B", "T", "Unknown"], dtype=object), n_each)
+    return latent, labels, np.flatnonzero(labels != "Unknown")

@@ -31,10 +31,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models.progress": set(),  # both loops report through it
     "classifiers": {"neighbours", "storage"},
     # From predictions to answers: pure.
-    "results.scores": {"storage"},
+    "results.scores": {"classifiers", "storage"},  # names of the panel
     "results.ontology": {"results.scores"},
     "results.maps": {"neighbours"},
-    "results.trust": {"neighbours", "results.maps", "results.scores"},
+    "results.trust": {"classifiers", "neighbours", "results.maps", "results.scores"},
     "results.tile": {"results.scores"},
     "results.figures": {"results.scores", "results.tile"},
     "results.audit": {"neighbours", "results.export", "results.scores", "results.trust", "storage"},

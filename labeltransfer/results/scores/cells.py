@@ -12,17 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from labeltransfer.classifiers import VOTERS
 from labeltransfer.storage import files
 
 OBS_PREFIX = "obs."
 """Prefix of the columns that come from the input files."""
 
-METHODS = {
-    "scanvi": "scANVI",
-    "knn": "kNN on the latent",
-    "forest": "Random forest on the latent",
-    "regression": "Logistic regression on the genes",
-}
+METHODS = {"scanvi": "scANVI"} | {voter.name: voter.title for voter in VOTERS}
 """Names of the methods that label cells, by the prefix of their columns; scANVI's label is ``predicted_label``."""
 
 CONSENSUS = "consensus"

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import f1_score
 
+from labeltransfer.classifiers import VOTERS
 from labeltransfer.results.scores.cells import CONSENSUS
 from labeltransfer.results.trust.confidence import (
     Reliability,
@@ -17,8 +18,8 @@ from labeltransfer.results.trust.confidence import (
 
 SCANVI = "scanvi"
 
-VOTES = {SCANVI: 1.0, "knn": 0.5, "forest": 0.5, "regression": 1.0}
-"""Votes in the consensus: kNN and the forest look at the same latent and share one."""
+VOTES = {SCANVI: 1.0} | {voter.name: voter.vote for voter in VOTERS}
+"""Votes in the consensus, before accuracy counts."""
 
 EMPHASIS = 8
 """Power of a method's held-out accuracy that its vote is weighed by: at 0.9 it keeps 0.43 of it, at 0.5 next to

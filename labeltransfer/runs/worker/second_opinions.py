@@ -1,13 +1,15 @@
 """The stage between training and scoring: what else could be said of each cell, and how far to believe any of it."""
 
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
-from labeltransfer.classifiers import second_opinion
+from labeltransfer.classifiers import VOTERS, PanelData, training_rows
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
 from labeltransfer.neighbours import nearest_labelled
 from labeltransfer.params import UNKNOWN
@@ -28,7 +30,7 @@ def ask_others(
     say: Callable[[str], None],
     progress: Callable[[float], None],
 ) -> None:
-    """Teach the second opinions on the reference, ask them of every cell, and weigh all by held-out reference cells.
+    """Train the panel on the reference, ask it about every cell, and weigh all by held-out reference cells.
 
     Writes ``opinions.parquet``, a row a cell as :func:`.consensus.opinion_table` makes it with ``held_out`` and
     ``distance_percentile``, and ``trust.json`` with ``methods`` (:func:`.consensus.held_out_report` of each),
@@ -41,11 +43,11 @@ def ask_others(
     folder
         Where to write.
     hidden
-        A label that none is taught, see :func:`.training_labels.training_labels`.
+        A label that no classifier is trained on, see :func:`.training_labels.training_labels`.
     seed
         Seed of samples, trees and folds.
     say, progress
-        Told what is being done, and the share of it that is.
+        Called with what is being done, and with the share of it that is done.
     """
     prepared = run.artefact("prepare", "prepared.h5ad")
     obs = read_cells(prepared)
@@ -53,23 +55,16 @@ def ask_others(
     scanvi = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
     held_out = np.load(run.artefact("transfer", "held_out.npy"))
     labels, names = training_labels(obs, hidden).to_numpy(dtype=object), list(consensus.names(scanvi))
-    everyone, labelled = np.arange(len(obs)), np.flatnonzero(labels != UNKNOWN)
-    taught = second_opinion.taught_on(labels, np.setdiff1d(labelled, held_out), seed=seed)
+    trainable = np.setdiff1d(np.flatnonzero(labels != UNKNOWN), held_out)
+    training = training_rows(labels, trainable, seed=seed)
 
     say("Looking for each cell's nearest labelled cells")
-    near = nearest_labelled(latent, taught, seed=seed)
+    near = nearest_labelled(latent, training, seed=seed)
     progress(0.1)
-    say(f"Asking other classifiers, taught on {len(taught):,} reference cells")
-    softs = {consensus.SCANVI: scanvi, "knn": second_opinion.knn_soft(near.rows, near.distances, labels, names)}
-    softs["forest"] = second_opinion.forest_soft(latent, labels, taught, names, seed=seed)
-    progress(0.4)
-    counts, _ = all_counts(prepared)
-    genes = read_genes(prepared)
-    if "padded" in genes:  # what a mapped query lacks would testify as if it were not expressed
-        counts = counts[:, ~genes.loc[genes["highly_variable"], "padded"].to_numpy()]
-    softs["regression"] = second_opinion.regression_soft(
-        counts, obs["n_counts"].to_numpy(), labels, taught, names, progress=lambda share: progress(0.4 + share / 2)
-    )
+    say(f"Asking other classifiers, trained on {len(training):,} reference cells")
+    n_counts = obs["n_counts"].to_numpy()
+    data = PanelData(labels, training, names, latent, near, cache(partial(_known_counts, prepared)), n_counts)
+    softs = {consensus.SCANVI: scanvi, **_ask(data, seed=seed, progress=lambda share: progress(0.1 + 0.8 * share))}
 
     def report(soft: pd.DataFrame) -> dict[str, Any]:
         return consensus.held_out_report(soft.iloc[held_out], labels[held_out], seed=seed)
@@ -80,8 +75,8 @@ def ask_others(
     reports[CONSENSUS] = report(combined)
     trusted[CONSENSUS] = calibrated(combined, reports[CONSENSUS]["temperature"])
     table = consensus.opinion_table(scanvi, trusted)
-    table["held_out"] = np.isin(everyone, held_out)
-    table["distance_percentile"] = distance.distance_percentile(near, np.isin(everyone, taught))
+    table["held_out"] = _mask(held_out, len(obs))
+    table["distance_percentile"] = distance.distance_percentile(near, _mask(training, len(obs)))
     is_query = (obs["side"] == "query").to_numpy()
     verdict = alarm.judge(
         table.assign(predicted_label=consensus.names(scanvi)[scanvi.to_numpy().argmax(axis=1)]),
@@ -92,3 +87,36 @@ def ask_others(
     table.to_parquet(folder / "opinions.parquet")
     found = {"methods": reports, "best_method": consensus.best_method(reports), "alarm": verdict.as_dict()}
     files.write_json(folder / "trust.json", found)
+
+
+def _ask(data: PanelData, *, seed: int, progress: Callable[[float], None]) -> dict[str, pd.DataFrame]:
+    """Probabilities by each voter of the panel, by its name, frames of shape (n_cells, n_labels)."""
+    softs: dict[str, pd.DataFrame] = {}
+    total, done = sum(voter.effort for voter in VOTERS), 0.0
+    for kind in VOTERS:
+        voter = kind(seed=seed)
+        voter.fit(data)
+        report = partial(_report_share, progress, done / total, voter.effort / total)
+        softs[voter.name] = voter.probabilities(data, progress=report)
+        done += voter.effort
+        progress(done / total)
+    return softs
+
+
+def _report_share(progress: Callable[[float], None], before: float, part: float, share: float) -> None:
+    """Report the share of the whole that is done when ``share`` of a part is, which begins at ``before``."""
+    progress(before + part * share)
+
+
+def _known_counts(prepared: Path) -> sp.csr_matrix:
+    """Counts of the chosen genes, without those that a mapped query lacks: they would count as not expressed."""
+    counts, _ = all_counts(prepared)
+    genes = read_genes(prepared)
+    if "padded" in genes:
+        counts = counts[:, ~genes.loc[genes["highly_variable"], "padded"].to_numpy()]
+    return counts
+
+
+def _mask(rows: np.ndarray, n_cells: int) -> np.ndarray:
+    """Which cells are among ``rows``, shape (n_cells,)."""
+    return np.isin(np.arange(n_cells), rows)
