@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 from labeltransfer.runs.worker import work
-from labeltransfer.runs.worker.stages import STAGES, Job, Stage
+from labeltransfer.runs.worker.job import Job
+from labeltransfer.runs.worker.registry import MAKERS
+from labeltransfer.runs.worker.stages import STAGES, Stage
 
 
 def _at_once(job: Job, folder: Path) -> None:
@@ -24,6 +26,7 @@ def _patiently(job: Job, folder: Path) -> None:
 
 if __name__ == "__main__":
     STAGES.clear()
-    STAGES["prepare"] = Stage("First", _at_once, (), ("prepare",))
-    STAGES["evaluate"] = Stage("Last", _patiently, ("prepare",), ("seed",))
+    STAGES["prepare"] = Stage("First", (), ("prepare",))
+    STAGES["evaluate"] = Stage("Last", ("prepare",), ("seed",))
+    MAKERS.update(prepare=_at_once, evaluate=_patiently)
     sys.exit(work.main())

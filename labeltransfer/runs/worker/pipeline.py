@@ -16,10 +16,11 @@ from labeltransfer.processes import n_cores
 from labeltransfer.runs.queue.devices import Device
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
+from labeltransfer.runs.worker.job import Job
 from labeltransfer.runs.worker.provenance import make_recorded
 from labeltransfer.runs.worker.reporter import Reporter
 from labeltransfer.runs.worker.side_process import SecondProcess
-from labeltransfer.runs.worker.stages import STAGES, Job, stage_titles
+from labeltransfer.runs.worker.stages import STAGES, stage_titles
 
 FORMAT = 2
 """Raised whenever an artefact's content changes its meaning, so that older ones are made anew."""
@@ -47,7 +48,7 @@ def stage_keys(params: RunParams) -> dict[str, str]:
     asked = params.model_dump(mode="json")
     keys: dict[str, str] = {}
     for name, stage in STAGES.items():
-        settings = _told({s: asked[s] for s in stage.settings})
+        settings = _told({s: asked[s] for s in stage.params})
         content: list[Any] = [FORMAT, name, settings, [keys[i] for i in stage.inputs]]
         if name == "prepare":
             # What a query is mapped onto stands with its digest in ``mapping``; its file may have gone since.
@@ -83,7 +84,7 @@ def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
             for made in [m for m in beside if m in STAGES[name].inputs or beside[m].done()]:
                 beside.pop(made).result()
             there = Store(run.root).claim_stage(run, name, keys[name])
-            if second and STAGES[name].beside:
+            if second and STAGES[name].side_process:
                 beside[name] = other.submit(_make, job, name, keys[name], there, second.make)
                 continue
             reporter.update(stage=name, epoch=0, n_epochs=0, fraction=0.0, message="")
@@ -96,7 +97,9 @@ def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
 def _second_process(job: Job, keys: dict[str, str]) -> Iterator[SecondProcess | None]:
     """A second process where there is a core and work for it."""
     store = Store(job.run.root)
-    wanted = [name for name in stages_of(job.params) if STAGES[name].beside and not store.has_stage(name, keys[name])]
+    wanted = [
+        name for name in stages_of(job.params) if STAGES[name].side_process and not store.has_stage(name, keys[name])
+    ]
     second = SecondProcess(job) if wanted and n_cores() > 1 else None
     try:
         yield second

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from labeltransfer.runs.queue.devices import Device, peak_memory, reset_peak_memory
-from labeltransfer.runs.worker.stages import STAGES, Job, maker
+from labeltransfer.runs.worker.job import Job
+from labeltransfer.runs.worker.registry import maker
+from labeltransfer.runs.worker.stages import STAGES
 from labeltransfer.storage import files
 
 PACKAGES = ("scvi-tools", "torch", "scanpy", "anndata", "pymde", "numpy")
@@ -30,7 +32,7 @@ def make_recorded(job: Job, stage: str, folder: Path, damaged: Sequence[str]) ->
     began = time.perf_counter()
     own_peak = reset_peak_memory()
     maker(stage, job.params)(job, folder)
-    settings = {name: job.params.model_dump(mode="json")[name] for name in STAGES[stage].settings}
+    settings = {name: job.params.model_dump(mode="json")[name] for name in STAGES[stage].params}
     facts = record(stage, settings, job.device, time.perf_counter() - began, own_peak=own_peak)
     if damaged:
         facts["made_anew"] = {"time": time.time(), "damaged": list(damaged)}

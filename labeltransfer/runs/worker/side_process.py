@@ -18,9 +18,9 @@ from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.processes import keep_to_cores, rare_collections
 from labeltransfer.runs.queue.devices import Device
 from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.worker.job import Job
 from labeltransfer.runs.worker.provenance import make_recorded
 from labeltransfer.runs.worker.reporter import Reporter
-from labeltransfer.runs.worker.stages import Job
 
 
 class SecondProcess:

@@ -18,7 +18,7 @@ from labeltransfer.results.maps import embed, layout
 from labeltransfer.results.maps.embed import MIN_CELLS, mde
 from labeltransfer.results.maps.layout import neighbour_map
 from labeltransfer.results.maps.placement import place
-from labeltransfer.runs.worker.stages import embed_latent
+from labeltransfer.runs.worker.makers import embed as embed_maker
 
 
 def groups(n_cells: int, *, n_groups: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -257,7 +257,7 @@ def test_the_stage_passes_batch_and_label_as_strata_and_says_what_it_does(few_em
         params=SimpleNamespace(embed=EmbedParams(), seed=0),
         reporter=SimpleNamespace(say=said.append),
     )
-    embed_latent("integrate")(job, tmp_path)
+    embed_maker.make(job, tmp_path, latent_of="integrate")
     assert said == ["Mapping 1,000 cells: 400 are laid out, the others placed among their nearest"]
     strata = np.array([f"{row.batch} {row.training_label}" for row in cells.itertuples()])
     assert np.array_equal(np.load(tmp_path / "mde.npy"), mde(latent, strata=np.unique(strata, return_inverse=True)[1]))

@@ -16,12 +16,13 @@ from labeltransfer.processes import CORES, module_environment
 from labeltransfer.runs.queue.devices import devices
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
+from labeltransfer.runs.worker.job import Job
 from labeltransfer.runs.worker.reporter import Reporter
 from labeltransfer.runs.worker.side_process import SecondProcess
-from labeltransfer.runs.worker.stages import STAGES, Job
+from labeltransfer.runs.worker.stages import STAGES
 from tests.support.waiting import wait_for
 
-BESIDE = [name for name, stage in STAGES.items() if stage.beside]
+BESIDE = [name for name, stage in STAGES.items() if stage.side_process]
 
 
 def worker(run: Run, *, n_cores: int) -> subprocess.Popen[bytes]:

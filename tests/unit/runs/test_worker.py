@@ -80,9 +80,9 @@ def test_cancel_stops_a_training_at_the_next_batch_and_keeps_what_is_finished(
 def test_a_worker_that_does_not_listen_ends_itself(store: Store, prepare_only: RunParams) -> None:
     run = store.create(prepare_only)
     code = (
-        "import sys, time; from labeltransfer.runs import reporter, worker; "
+        "import sys, time; from labeltransfer.runs.worker import reporter, work; "
         "reporter.CANCEL_GRACE = 0.5; reporter.HEARTBEAT = 0.1; "
-        "worker.carry_out = lambda *_: time.sleep(60); sys.exit(worker.main())"
+        "work.carry_out = lambda *_: time.sleep(60); sys.exit(work.main())"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(run.folder)])
     wait_for(lambda: run.status().state == "running")

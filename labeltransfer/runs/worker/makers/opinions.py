@@ -16,44 +16,25 @@ from labeltransfer.params import UNKNOWN
 from labeltransfer.results.scores.cells import CONSENSUS
 from labeltransfer.results.trust import alarm, consensus, distance
 from labeltransfer.results.trust.confidence import calibrated
-from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.worker.job import Job
 from labeltransfer.storage import files
 from labeltransfer.training_labels import training_labels
 
 
-def ask_others(
-    run: Run,
-    folder: Path,
-    *,
-    hidden: str | None = None,
-    seed: int,
-    say: Callable[[str], None],
-    progress: Callable[[float], None],
-) -> None:
+def make(job: Job, folder: Path) -> None:
     """Train the panel on the reference, ask it about every cell, and weigh all by held-out reference cells.
 
     Writes ``opinions.parquet``, a row a cell as :func:`.consensus.opinion_table` makes it with ``held_out`` and
     ``distance_percentile``, and ``trust.json`` with ``methods`` (:func:`.consensus.held_out_report` of each),
-    ``best_method`` and ``alarm``.
-
-    Parameters
-    ----------
-    run
-        A run whose counts are prepared and whose models are trained.
-    folder
-        Where to write.
-    hidden
-        A label that no classifier is trained on, see :func:`.training_labels.training_labels`.
-    seed
-        Seed of samples, trees and folds.
-    say, progress
-        Called with what is being done, and with the share of it that is done.
+    ``best_method`` and ``alarm``. No classifier is trained on the label that the run hides.
     """
+    run, seed, say, progress = job.run, job.params.seed, job.reporter.say, job.progress
     prepared = run.artefact("prepare", "prepared.h5ad")
     obs = read_cells(prepared)
     latent = np.load(run.artefact(run.params.latent_stage, "latent.npy"))
     scanvi = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
     held_out = np.load(run.artefact("transfer", "held_out.npy"))
+    hidden = job.params.hidden_label
     labels, names = training_labels(obs, hidden).to_numpy(dtype=object), list(consensus.names(scanvi))
     trainable = np.setdiff1d(np.flatnonzero(labels != UNKNOWN), held_out)
     training = training_rows(labels, trainable, seed=seed)

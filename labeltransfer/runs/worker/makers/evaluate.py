@@ -1,6 +1,5 @@
 """The last stage: everything that pages and files show, put together, scored and audited."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,30 +13,20 @@ from labeltransfer.results.ontology import relations
 from labeltransfer.results.ontology.terms import find_terms
 from labeltransfer.results.scores.cells import cell_table
 from labeltransfer.results.scores.evaluate import method_scores, metrics, reference_labels
-from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.worker.job import Job
 from labeltransfer.storage import files
 from labeltransfer.training_labels import hidden_cells
 
 
-def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str], None]) -> None:
+def make(job: Job, folder: Path) -> None:
     """Put the table of cells together, and score and audit it.
 
     Writes ``cells.parquet`` (:func:`.cells.cell_table` with ``ontology_verdict``, ``audited_label`` and
     ``audit_score``, and ``hidden`` where a label was), ``metrics.json``, ``terms.json`` (what the labels mean in the
     Cell Ontology), ``audit.parquet`` and ``audit.csv``, and ``trust.json``: that of the stage before, with scores of
     the methods on the query and of the Cell Ontology.
-
-    Parameters
-    ----------
-    run
-        A run all of whose other stages are finished.
-    folder
-        Where to write.
-    seed
-        Seed of the audit's samples.
-    say
-        Told what is being done.
     """
+    run = job.run
     prepared = run.artefact("prepare", "prepared.h5ad")
     cells = cell_table(
         read_cells(prepared),
@@ -50,7 +39,7 @@ def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str],
         cells["hidden"] = hidden_cells(cells, run.params.hidden_label)
     terms = find_terms(cells)
     cells["ontology_verdict"] = relations.verdict_column(cells, terms)
-    say("Auditing the observed labels")
+    job.reporter.say("Auditing the observed labels")
     counts, _ = all_counts(prepared)
     genes = read_genes(prepared)
     audited = audit(
@@ -59,7 +48,7 @@ def score_and_collect(run: Run, folder: Path, *, seed: int, say: Callable[[str],
         counts,
         relations=lambda observed, predicted: relations.pair_verdict(terms, observed, predicted),
         genes=genes.index[genes["highly_variable"]].astype(str).to_list(),
-        seed=seed,
+        seed=job.params.seed,
     )
     cells = pd.concat([cells, audited.cells], axis=1)
     cells.to_parquet(folder / "cells.parquet")
