@@ -23,8 +23,8 @@ ALGORITHM = "sha256"
 
 def seal(folder: Path) -> None:
     """Write the checksums of every file below a folder, in place of those that are there."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / FILE)
-    found = {path.relative_to(folder).as_posix(): _facts(path) for path in files}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / FILE)
+    found = {path.relative_to(folder).as_posix(): _facts(path) for path in paths}
     files.write_json(folder / FILE, {"algorithm": ALGORITHM, "files": found})
 
 
