@@ -8,7 +8,7 @@ import streamlit as st
 
 from labeltransfer.params import RunParams
 from labeltransfer.runs.queue.devices import devices, devices_of
-from labeltransfer.runs.queue.order import Claim, claims, in_turn
+from labeltransfer.runs.queue.order import Claim, claims, in_turn, waiting_runs
 from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.start.forecast import expected_starts
 from pages.shared.sign_in import visitor
@@ -38,7 +38,7 @@ def places() -> dict[str, Place]:
 @st.cache_data(ttl=2, max_entries=4, show_spinner=False)  # many may watch, each of them every second
 def _places(root: Path, ids: tuple[str, ...]) -> dict[str, Place]:
     store = Store(root)
-    line = store.queue()
+    line = waiting_runs(store)
     starts = expected_starts(store.runs(), line) if line else {}
     found = {}
     for run in line:

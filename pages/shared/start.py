@@ -11,6 +11,7 @@ from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.space import quotas
 from labeltransfer.runs.start import executors
+from labeltransfer.runs.start.admission import admit, check_run
 from pages.shared.frame import catching, open_run
 from pages.shared.sign_in import visitor
 from pages.shared.visible_runs import require_change
@@ -38,7 +39,7 @@ def start_button(label: str, *, key: str | None = None, primary: bool = True, n_
 def _refusal(root: Path, limits: quotas.Quotas, owner: str, n_runs: int) -> str:
     """Why a person may start no more runs under these limits, at most three seconds old; empty where they may."""
     try:
-        quotas.check_run(Store(root), owner, n_wanted=n_runs)
+        check_run(Store(root), owner, n_wanted=n_runs)
     except RunError as error:
         return str(error)
     return ""
@@ -46,7 +47,7 @@ def _refusal(root: Path, limits: quotas.Quotas, owner: str, n_runs: int) -> str:
 
 def queue_run(params: RunParams) -> Run:
     """Queue a run of the visitor and start its worker, and keep open what is; raises RunError."""
-    run = default_store().create(params, visitor().name)
+    run = admit(default_store(), params, visitor().name)
     executors.start(run)
     return run
 

@@ -20,6 +20,7 @@ from filelock import Timeout
 
 from labeltransfer.config import config
 from labeltransfer.errors import SettingsError
+from labeltransfer.runs.queue.order import waiting_runs
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
 
@@ -173,7 +174,7 @@ def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> I
 
 
 def _is_next(run: Run, store: Store, choice: tuple[Device, ...]) -> bool:
-    return next((other.id for other in store.queue() if devices_of(other) == choice), run.id) == run.id
+    return next((other.id for other in waiting_runs(store) if devices_of(other) == choice), run.id) == run.id
 
 
 def _processor() -> str:

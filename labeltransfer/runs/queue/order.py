@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import Store
 
 SILENCE = 60.0
 """Seconds without a sign of life after which a waiting run no longer keeps others from their turn."""
@@ -63,9 +64,9 @@ def in_turn(claims: Iterable[Claim]) -> list[Claim]:
     return order
 
 
-def line(runs: Iterable[Run]) -> list[Run]:
-    """Of runs on disk, those that wait for a device, in the order in which they get one."""
-    known = {run.id: run for run in runs}
+def waiting_runs(store: Store) -> list[Run]:
+    """Runs that wait for a device of this machine, in the order in which they get one; a cluster keeps its own."""
+    known = {run.id: run for run in store.runs() if not run.on_cluster}
     return [known[claim.id] for claim in in_turn(claims(known.values()))]
 
 

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,8 @@ from filelock import FileLock
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
-from labeltransfer.runs.queue import order
 from labeltransfer.runs.records import checksums
 from labeltransfer.runs.records.run import Run, Status
-from labeltransfer.runs.space import quotas
 from labeltransfer.storage import files
 
 SHIPPED = Path(__file__).parents[2] / "data" / "demo" / "shipped"
@@ -46,20 +44,30 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{name}.lock")
 
-    def create(self, params: RunParams, owner: str = "") -> Run:
-        """Make the directory of a new, queued run that belongs to ``owner``, or to nobody in particular.
+    def create(self, params: RunParams, owner: str = "", *, check: Callable[[], None] | None = None) -> Run:
+        """Make the directory of a new, queued run.
+
+        Parameters
+        ----------
+        params
+            What is asked.
+        owner
+            Who asks; empty for nobody in particular.
+        check
+            Called first, while no other run can be made; raises to refuse this one.
 
         Raises
         ------
         RunError
-            The directory cannot be written, or the owner has no room for another run, see :mod:`.quotas`.
+            The directory cannot be written.
         """
         now = time.time()
         run_id = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now % 1 * 1e6):06d}{secrets.token_hex(2)}"
         run = Run(self.root / "runs" / run_id)
         try:
             with self.lock("runs"):  # two at once cannot both be the last that a quota allows
-                quotas.check_run(self, owner)
+                if check:
+                    check()
                 run.folder.mkdir(parents=True)
                 if owner:  # before params.json, with which the run comes into being: it is never seen without its owner
                     files.write_atomic(run.folder / "owner.txt", owner)
@@ -92,10 +100,6 @@ class Store:
             if (run.folder / "params.json").exists():
                 return run
         raise RunError(NO_SUCH_RUN)
-
-    def queue(self) -> list[Run]:
-        """Runs that wait for a device of this machine, in the order in which they get one; a cluster keeps its own."""
-        return order.line(run for run in self.runs() if not run.on_cluster)
 
     def delete(self, run: Run) -> None:
         """Delete a run and every artefact that no other run refers to.

@@ -11,14 +11,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from labeltransfer.errors import RunError
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import Store
 from labeltransfer.storage import uploads
-
-if TYPE_CHECKING:
-    from labeltransfer.runs.records.run import Run
-    from labeltransfer.runs.records.store import Store
 
 FOLDERS = ("runs", "stages", "downloads", "uploads", "demo", "references")
 """What stands in the app's own folder and counts."""
@@ -66,7 +63,7 @@ def disk_use(root: Path) -> dict[str, int]:
     return use
 
 
-def person_bytes(store: "Store", owner: str) -> int:
+def person_bytes(store: Store, owner: str) -> int:
     """Bytes that a person's runs and uploads take, each artefact of theirs counted once and in full."""
     own = [run for run in store.runs() if run.owner == owner]
     total = sum(bytes_of(run.folder) for run in own)
@@ -75,7 +72,7 @@ def person_bytes(store: "Store", owner: str) -> int:
     return total + sum(map(bytes_of, sent))
 
 
-def artefact_names(runs: "Iterable[Run]") -> set[str]:
+def artefact_names(runs: Iterable[Run]) -> set[str]:
     """Folder names of the artefacts that runs refer to; a run whose references are damaged counts as having none."""
     names: set[str] = set()
     for run in runs:

@@ -5,15 +5,12 @@ is Streamlit's own setting, ``server.maxUploadSize``.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from labeltransfer.config import config, variable
 from labeltransfer.errors import RunError
+from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.space import disk
 from labeltransfer.units import size
-
-if TYPE_CHECKING:
-    from labeltransfer.runs.records.store import Store
 
 
 @dataclass(frozen=True)
@@ -37,30 +34,7 @@ def quotas() -> Quotas:
     return Quotas(limits.runs_per_person, limits.disk_per_person, limits.disk_in_all)
 
 
-def check_run(store: "Store", owner: str, *, n_wanted: int = 1) -> None:
-    """Check that a person may start another run, or several.
-
-    Raises
-    ------
-    RunError
-        They would have more running and queued than one may, or there is no disk left for another.
-    SettingsError
-        See :func:`quotas`.
-    """
-    most = quotas().runs_per_person
-    if most is not None:
-        n_runs = sum(run.owner == owner and not run.status().over for run in store.runs())
-        if n_runs + n_wanted > most:
-            have = f"{'You have' if owner else 'There are'} {n_runs} {'run' if n_runs == 1 else 'runs'}"
-            asked = f" and ask for {n_wanted} more" if n_wanted > 1 else ""
-            raise RunError(
-                f"{have} at work or waiting{asked}, and {_may(owner)} have {most} at a time "
-                f"({variable('runs_per_person')}): wait until one has ended, or cancel one on the Runs page."
-            )
-    check_disk(store, owner)
-
-
-def check_disk(store: "Store", owner: str, *, arrived: int = 0) -> None:
+def check_disk(store: Store, owner: str, *, arrived: int = 0) -> None:
     """Check that a person has disk left, or room for an upload of ``arrived`` bytes that waits to be kept.
 
     Raises
@@ -74,7 +48,7 @@ def check_disk(store: "Store", owner: str, *, arrived: int = 0) -> None:
         raise RunError(reason)
 
 
-def no_room(store: "Store", owner: str, *, arrived: int = 0) -> str:
+def no_room(store: Store, owner: str, *, arrived: int = 0) -> str:
     """Why there is no disk left, see :func:`check_disk`, and the way out; empty where there is."""
     limits = quotas()
     spare = 0 if arrived else 1
@@ -83,7 +57,7 @@ def no_room(store: "Store", owner: str, *, arrived: int = 0) -> str:
         if used + arrived + spare > limits.disk_per_person:
             more = f" and the upload {size(arrived)} more" if arrived else ""
             return (
-                f"{'Your' if owner else 'The'} runs and uploads take {size(used)}{more}, and {_may(owner)} take "
+                f"{'Your' if owner else 'The'} runs and uploads take {size(used)}{more}, and {who_may(owner)} take "
                 f"{size(limits.disk_per_person)} ({variable('disk_per_person')}): delete or clean up runs on the "
                 "Runs page."
             )
@@ -98,7 +72,7 @@ def no_room(store: "Store", owner: str, *, arrived: int = 0) -> str:
     return ""
 
 
-def room(store: "Store", owner: str) -> int | None:
+def room(store: Store, owner: str) -> int | None:
     """Bytes that a person may still take, at least 0; None where nothing limits them."""
     limits = quotas()
     left = []
@@ -109,5 +83,6 @@ def room(store: "Store", owner: str) -> int | None:
     return max(0, min(left)) if left else None
 
 
-def _may(owner: str) -> str:
+def who_may(owner: str) -> str:
+    """Who has the share that a limit gives, in words."""
     return "a person may" if owner else "all together may"

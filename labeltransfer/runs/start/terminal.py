@@ -13,6 +13,7 @@ from labeltransfer.errors import RunCancelled, RunError
 from labeltransfer.params import RunParams
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.start.admission import admit
 from labeltransfer.runs.worker.stages import stage_titles
 from labeltransfer.runs.worker.work import work
 
@@ -60,7 +61,7 @@ def carry_out(params: RunParams) -> Run:
     RunError
         It failed; the message says why.
     """
-    run = default_store().create(params)
+    run = admit(default_store(), params)
 
     def stop(*_: object) -> None:
         # Not KeyboardInterrupt: Lightning would take it for itself and end the process its own way.

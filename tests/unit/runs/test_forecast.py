@@ -8,6 +8,7 @@ import pytest
 from labeltransfer.params import IntegrateParams, RunParams, run_params
 from labeltransfer.runs.queue import devices as devices_module
 from labeltransfer.runs.queue.devices import Device
+from labeltransfer.runs.queue.order import waiting_runs
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.start.forecast import expected_starts
@@ -70,7 +71,7 @@ def starts(store: Store, *at_work: Run) -> list[float | None]:
     locks = [run.worker_lock() for run in at_work]
     for lock in locks:
         lock.acquire()
-    line = store.queue()
+    line = waiting_runs(store)
     found = expected_starts(store.runs(), line)
     for lock in locks:
         lock.release()

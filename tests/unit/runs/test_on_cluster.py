@@ -18,6 +18,7 @@ from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.params import RunParams
 from labeltransfer.processes import PACKAGE_PARENT
 from labeltransfer.runs.queue.devices import device_turn, devices
+from labeltransfer.runs.queue.order import waiting_runs
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.start import executors, on_cluster, ray_jobs
@@ -324,7 +325,7 @@ def test_a_placed_worker_waits_for_no_device_and_nobody_waits_for_it(
 ) -> None:
     run = store.create(small_params)
     executors.start(run)
-    assert store.queue() == []
+    assert waiting_runs(store) == []
     monkeypatch.setenv(PLACED, "cpu")
     with store.lock(devices("cpu")[0].lock_name), device_turn(run, check=pytest.fail) as device:
         assert device.gpu is None

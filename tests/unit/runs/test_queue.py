@@ -9,7 +9,7 @@ import pytest
 
 from labeltransfer.params import RunParams, run_params
 from labeltransfer.runs.queue import order
-from labeltransfer.runs.queue.order import Claim, in_turn
+from labeltransfer.runs.queue.order import Claim, in_turn, waiting_runs
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
 
@@ -99,8 +99,8 @@ def test_the_queue_of_a_store_goes_by_owners_and_signs_of_life(tmp_path: Path, p
         killed = keep("eve", heartbeat=now)  # its worker had come, and is gone
         keep("eve", created=now - 2 * order.SILENCE)  # its worker never came
         keep("eve", created=now + 2 * order.SILENCE)  # nor did this one's, and the clock was put back since
-        assert store.queue() == [bob, ada]
+        assert waiting_runs(store) == [bob, ada]
         assert killed.status().state == "failed"
     with ada.worker_lock():  # a worker that hangs keeps its run from nothing but its turn
         ada.write_status(Status(created=now - 900, heartbeat=now - 2 * order.SILENCE))
-        assert ada.status().state == "queued" and store.queue() == [bob]
+        assert ada.status().state == "queued" and waiting_runs(store) == [bob]

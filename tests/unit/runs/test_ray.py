@@ -11,6 +11,7 @@ import pytest
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.runs.output.deliver import deliver
+from labeltransfer.runs.queue.order import waiting_runs
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.start import executors, on_cluster, ray_jobs
@@ -99,7 +100,7 @@ def test_more_runs_than_places_wait_in_the_clusters_queue_and_all_finish(
     waiting = [run for run in runs if run.status().state == "queued"]
     assert len(waiting) == 2, "the cluster has a place for each of the others, whatever devices are locked here"
     assert all("Waiting for its turn on the cluster" in run.status().notice for run in waiting)
-    assert store.queue() == [], "runs of a cluster hold up nobody here"
+    assert waiting_runs(store) == [], "runs of a cluster hold up nobody here"
 
     waiting[0].request_cancel()
     assert waiting[0].status().state == "cancelled", "a waiting run is cancelled at once"

@@ -17,6 +17,7 @@ from labeltransfer.runs.records.access import Person
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.space import cleaning, disk, quotas
+from labeltransfer.runs.start.admission import admit, check_run
 from labeltransfer.storage import uploads
 from labeltransfer.units import parse_age, parse_size, size
 
@@ -68,7 +69,7 @@ def ids(runs: list[Run]) -> set[str]:
 
 def test_without_settings_there_is_no_limit(store: Store) -> None:
     for _ in range(3):
-        store.create(params(), "ada")
+        admit(store, params(), "ada")
     assert quotas.quotas() == quotas.Quotas() and quotas.room(store, "ada") is None
 
 
@@ -87,22 +88,22 @@ def test_without_settings_there_is_no_limit(store: Store) -> None:
 def test_a_limit_that_is_none_is_said(store: Store, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name):
-        store.create(params())
+        admit(store, params())
     assert store.runs() == []
 
 
 def test_a_person_has_so_many_runs_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABELTRANSFER_RUNS_PER_PERSON", "2")
     made(store, "ada")  # over: does not count
-    first = store.create(params(), "ada")
-    store.create(params(), "ada")
-    store.create(params(), "bob")
-    with pytest.raises(RunError, match=r"You have 2 runs at work or waiting, and a person may have 2 at a time"):
-        store.create(params(), "ada")
+    first = admit(store, params(), "ada")
+    admit(store, params(), "ada")
+    admit(store, params(), "bob")
+    with pytest.raises(RunError, match=r"You have 2 runs running or waiting, and a person may have 2 at a time"):
+        admit(store, params(), "ada")
     with pytest.raises(RunError, match="and ask for 2 more"):
-        quotas.check_run(store, "bob", n_wanted=2)
+        check_run(store, "bob", n_wanted=2)
     first.write_status(Status(state="cancelled"))
-    store.create(params(), "ada")
+    admit(store, params(), "ada")
 
 
 def test_many_at_once_do_not_pass_the_limit_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +112,7 @@ def test_many_at_once_do_not_pass_the_limit_together(store: Store, monkeypatch: 
 
     def create() -> None:
         try:
-            store.create(params(), "ada")
+            admit(store, params(), "ada")
         except RunError as error:
             refused.append(error)
 
@@ -140,12 +141,12 @@ def test_disk_is_limited_for_each_and_for_all(store: Store, monkeypatch: pytest.
     made(store, "ada", p1=100_000)
     monkeypatch.setenv("LABELTRANSFER_DISK_PER_PERSON", "100kB")
     with pytest.raises(RunError, match=r"Your runs and uploads take 10\d kB, and a person may take 100 kB"):
-        store.create(params(), "ada")
-    store.create(params(), "bob")
+        admit(store, params(), "ada")
+    admit(store, params(), "bob")
     assert quotas.room(store, "ada") == 0 and 90_000 < (quotas.room(store, "bob") or 0) < 100_000
     monkeypatch.setenv("LABELTRANSFER_DISK_IN_ALL", "0.1MB")
     with pytest.raises(RunError, match="in all"):
-        store.create(params(), "bob")
+        admit(store, params(), "bob")
 
 
 def test_a_finished_artefact_is_measured_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

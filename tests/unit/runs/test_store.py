@@ -9,6 +9,7 @@ import pytest
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams, run_params
+from labeltransfer.runs.queue.order import waiting_runs
 from labeltransfer.runs.records import run as run_module
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store, default_store, find_run
@@ -52,7 +53,7 @@ def test_a_new_run_is_queued_and_found_by_its_id(store: Store, params: RunParams
 def test_runs_are_listed_newest_first(store: Store, params: RunParams) -> None:
     ids = [store.create(params).id for _ in range(5)]
     assert sorted(ids, reverse=True) == [run.id for run in store.runs()]
-    assert [run.id for run in store.queue()] == sorted(ids)
+    assert [run.id for run in waiting_runs(store)] == sorted(ids)
 
 
 @pytest.mark.parametrize(
