@@ -82,11 +82,11 @@ class Server:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LABELTRANSFER_", "STREAMLIT_"))}
         command = [sys.executable, "-m", "streamlit", "run", self.script, "--server.port", str(self.port)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            process = self.process = subprocess.Popen(
                 command, cwd=ROOT, env=kept | places | self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        wait_for(lambda: self.answers() or self.process.poll() is not None, seconds=PATIENCE / 1000, pause=0.1)
-        if self.process.poll() is not None:
+        wait_for(lambda: self.answers() or process.poll() is not None, seconds=PATIENCE / 1000, pause=0.1)
+        if process.poll() is not None:
             raise RuntimeError(f"The app did not start:\n{self.log.read_text()}")
         return self
 
