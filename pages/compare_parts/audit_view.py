@@ -120,7 +120,9 @@ def show_suspicion(run: Run, cells: pd.DataFrame, table: pd.DataFrame, row: int)
         return
     left, right = st.columns([2, 3])
     with left:
-        drawn = sampling.around(cached.drawn_rows(run, ["query", "reference"]), chosen, n_most=sampling.MOST_DRAWN // 2)
+        drawn = sampling.with_chosen(
+            cached.drawn_rows(run, ["query", "reference"]), chosen, n_most=sampling.MOST_DRAWN // 2
+        )
         part = cells.iloc[drawn]
         st.plotly_chart(
             highlight(

@@ -116,7 +116,9 @@ def show_on_map(run: Run, cells: pd.DataFrame, found: groups.Pair, observed: str
     for place, own in enumerate(shown):
         group[own.rows] = place
     group[found.these.rows] = 0
-    drawn = sampling.around(cached.drawn_rows(run, ["reference", "query"]), group == 0, n_most=sampling.MOST_DRAWN // 2)
+    drawn = sampling.with_chosen(
+        cached.drawn_rows(run, ["reference", "query"]), group == 0, n_most=sampling.MOST_DRAWN // 2
+    )
     part, codes = cells.iloc[drawn], group[drawn]
     names = pd.Series(pd.Categorical.from_codes(codes, pd.Index([g.name for g in shown])), index=part.index)
     n_others = int((group < 0).sum())
@@ -144,7 +146,7 @@ def show_on_map(run: Run, cells: pd.DataFrame, found: groups.Pair, observed: str
 
 def show_numbers(cells: pd.DataFrame, found: groups.Pair) -> None:
     """Medians of these cells beside those of both parents."""
-    table = groups.numbers(cells, found.groups)
+    table = groups.group_medians(cells, found.groups)
     st.dataframe(
         table,
         hide_index=True,
@@ -232,7 +234,7 @@ def show_genes(run: Run, found: groups.Pair, side: Side, observed: str, predicte
 
 def show_said(cells: pd.DataFrame, rows: np.ndarray) -> None:
     """What the other classifiers call these cells."""
-    table = groups.said(cells, rows)
+    table = groups.labels_by_method(cells, rows)
     methods = [name for name in METHODS.values() if name in table]
     if len(methods) < len(METHODS):
         missing = ", ".join(name for name in METHODS.values() if name not in table)

@@ -67,7 +67,7 @@ def genes_of(run: Run, side: Side, observed: str, predicted: str, source: groups
             markers.compare_groups(read.expression, read.genes, first=these, second=parent) if enough else None
         )
     shown = list(
-        dict.fromkeys(gene for table in tables if table is not None for gene in markers.telling(table, N_GENES))
+        dict.fromkeys(gene for table in tables if table is not None for gene in markers.top_markers(table, N_GENES))
     )
     named = {group.name: rows for group, rows in zip(found, (these, *parents), strict=True)}
     drawn = dot_plot.dot_table(read.expression, read.genes, shown=shown, groups=named) if shown else None

@@ -1,8 +1,8 @@
 """Observed labels of the query that their own cells contradict.
 
-Methods that never saw the query's labels, and genes compared within the query, must both speak against a label before
-it is suspected: scANVI alone confuses close relatives, and that is no error of the annotation. A label that the
-reference merely lacks, or that is only coarser or finer than its, is no error either.
+A label is suspected only where both methods that never saw the query's labels and genes compared within the query
+contradict it: scANVI alone confuses close relatives, and that is no error of the annotation. Nor is a label that the
+reference lacks, or that is only coarser or finer than the reference's.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,18 +18,18 @@ from labeltransfer.results.audit.single_cells import misplaced_cells, parts_of_c
 
 COLUMNS = ["observed_label", "kind", "partner_label", "score", "n_cells", "evidence"]
 SAME = ("exact", "more specific", "more general")
-"""Verdicts on an observed and a predicted label that make no error of a difference."""
+"""Verdicts with which a predicted label does not contradict the observed one."""
 
 Relations = Callable[[str, str], str | None] | pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found.
+    """Suspected labels, and what they change.
 
     ``table`` has one row a suspicion, the surest first, with ``COLUMNS``; ``cells`` one row a cell, in the order and
-    with the index of the table of cells: ``audited_label``, the observed label with every suspicion heeded, and
-    ``audit_score``, 0 where nothing speaks against the label, to 1; NaN for the reference and unlabelled cells.
+    with the index of the table of cells: ``audited_label``, the observed label with every suspicion applied, and
+    ``audit_score``, from 0 where nothing contradicts the label to 1; NaN for the reference and unlabelled cells.
     """
 
     table: pd.DataFrame
@@ -60,8 +60,8 @@ def audit(
     counts
         Counts of the chosen genes, CSR of shape (n_cells, n_genes).
     relations
-        How a predicted label stands to an observed one: a function of both that returns a verdict as in
-        :mod:`.ontology`, or a frame with the columns ``observed_label``, ``predicted_label`` and ``verdict``. Without
+        How a predicted label relates to an observed one: a function of both that returns a verdict as in
+        :mod:`.relations`, or a frame with the columns ``observed_label``, ``predicted_label`` and ``verdict``. Without
         it labels are the same where their names are.
     genes
         Names of the chosen genes, for the evidence.
@@ -71,7 +71,7 @@ def audit(
     Raises
     ------
     ValueError
-        The shapes do not fit one another.
+        The shapes do not match.
     """
     if not len(cells) == len(latent) == counts.shape[0]:
         raise ValueError(f"{len(cells)} cells, a latent of {latent.shape} and counts of {counts.shape}")
@@ -111,7 +111,7 @@ def _compatible(relations: Relations | None) -> Compatible:
 
 
 def _without_singles(found: list[Finding]) -> list[Finding]:
-    """Cells that are judged one by one leave the row of their class."""
+    """Remove cells with a finding of their own from the finding of their class."""
     singles = {label: rows for label, rows in ((f.observed, f.rows) for f in found if f.kind == "cells")}
     kept = []
     for finding in found:

@@ -10,17 +10,17 @@ from labeltransfer.results.audit.evidence import (
     Compatible,
     Evidence,
     Kind,
+    compare_markers,
     in_order,
-    stands_with,
-    telling_genes,
+    marker_genes,
 )
 
 REVERSED = 0.35
-"""Share of telling genes in the labels' own order, at most, for two classes to stand the other way round."""
+"""Share of marker genes in the labels' own order, at most, for two classes to be exchanged."""
 RIGHT_ORDER = 0.65
 """Share in the order of the corrected labels, at least."""
 CLEAR_ORDER = 0.85
-"""The same where the latent has little to say, of a label of which the reference has but a handful of cells."""
+"""The same where the latent knows little, for a label of which the reference has only a few cells."""
 CARRIED = 0.5
 """Share of a class's cells that both kinds of methods must give the other label, in one class of a swap at least."""
 CARRIED_ALONE = 0.6
@@ -28,9 +28,9 @@ CARRIED_ALONE = 0.6
 OWN_ALONE = 0.15
 """Share that may keep its own label there."""
 GENES_ALONE = 0.75
-"""Share of telling genes that must stand with the other label there."""
+"""Share of marker genes that must be nearer to the other label there."""
 DIFFERENT = 0.75
-"""Share of telling genes in order from which two classes of the query are as different as their labels say."""
+"""Share of marker genes in order from which two classes of the query are as different as their labels say."""
 
 Moved = dict[str, tuple[str, Kind, float, str]]
 
@@ -55,7 +55,7 @@ def whole_classes(evidence: Evidence, compatible: Compatible, genes: np.ndarray 
 
 
 def _cycles(evidence: Evidence, big: set[str]) -> list[list[str]]:
-    """Cycles of labels, each of whose cells are best told by the next label's votes and expression."""
+    """Cycles of labels, each of whose cells fit best to the next label's votes and expression."""
     labels = [name for name in evidence.votes.columns if name in big]
     if len(labels) < 2:
         return []
@@ -77,7 +77,7 @@ def _cycles(evidence: Evidence, big: set[str]) -> list[list[str]]:
 def _likeness(evidence: Evidence, labels: list[str]) -> np.ndarray:
     """Correlation of classes of the query with labels of the reference, both less their own side's mean of them all.
 
-    Swapping names leaves the mean as it is, so no label has to be believed for it.
+    Exchanging names leaves the mean unchanged, so it needs no label to be right.
     """
     sides = []
     for profiles in (evidence.query, evidence.reference):
@@ -90,28 +90,28 @@ def _likeness(evidence: Evidence, labels: list[str]) -> np.ndarray:
 def _judge_step(
     evidence: Evidence, steps: dict[str, str], label: str, genes: np.ndarray | None
 ) -> tuple[float, str] | None:
-    """Score and evidence of one label in a cycle; None where the genes or the methods do not bear it out."""
+    """Score and evidence of one label in a cycle; None where the genes or the methods do not support it."""
     partner = steps[label]
     before = next(name for name, following in steps.items() if following == label)
     known = set(evidence.reference.names)
-    if label not in known:  # the reference lacks it: what it is by votes is all that can be said
+    if label not in known:  # the reference lacks it: there are only the votes
         share = evidence.agree(label, partner)
         words = (
             f"{_votes(evidence, label, partner)} The reference lacks {label}; cells called {partner} are not {partner}."
         )
         return (share, words) if share >= CARRIED else None
     meant = partner if partner in known else _best_other(evidence, label)
-    # Cells under `before` carry this label: they and the class itself must stand the other way round.
+    # Cells under `before` carry this label: they and the class itself must be exchanged.
     named = in_order(evidence, label, before, meant, label)
     known_steps = [(a, b) for a, b in steps.items() if b in known]
     carried = max(evidence.agree(*step) for step in known_steps)
-    if named >= CLEAR_ORDER:  # of a rare label the latent may know nothing: then the genes alone, by either way
+    if named >= CLEAR_ORDER:  # the latent may know nothing of a rare label: then the genes alone
         carried = max(carried, *(cast(float, evidence.genes.at[step]) for step in known_steps))
     wrong = in_order(evidence, label, partner, label, partner) if partner in known and len(steps) == 2 else np.nan
     holds = evidence.voted(before, label) > evidence.voted(label, label)
     if carried < CARRIED or not holds or not named >= RIGHT_ORDER or wrong > REVERSED:
         return None
-    n_genes = sum(map(len, telling_genes(evidence, meant, label)))
+    n_genes = sum(map(len, marker_genes(evidence, meant, label)))
     words = (
         f"{_votes(evidence, label, meant)} Of {n_genes} genes that tell {label} from {meant} in the reference, "
         f"{round(named * n_genes)} are the other way round here: cells called {before} carry {label}'s."
@@ -136,7 +136,7 @@ def _votes(evidence: Evidence, label: str, other: str) -> str:
 def _named(evidence: Evidence, own: str, other: str, genes: np.ndarray | None) -> str:
     if genes is None:
         return ""
-    up, down = (", ".join(map(str, genes[part[:4]])) for part in telling_genes(evidence, own, other))
+    up, down = (", ".join(map(str, genes[part[:4]])) for part in marker_genes(evidence, own, other))
     return f" Such genes are {up} (of {other}) and {down} (of {own})."
 
 
@@ -158,7 +158,7 @@ def _most_agreed(evidence: Evidence, label: str, others: list[str]) -> str:
 
 
 def _one_way(evidence: Evidence, big: set[str], compatible: Compatible, genes: np.ndarray | None) -> Moved:
-    """Whole classes under another's name, without anything in return."""
+    """Whole classes under another's name, without an exchange."""
     moved: Moved = {}
     for label in sorted(big & set(evidence.reference.names)):
         others = [name for name in evidence.reference.names if not compatible(label, name)]
@@ -169,14 +169,14 @@ def _one_way(evidence: Evidence, big: set[str], compatible: Compatible, genes: n
         own = sum(evidence.voted(label, name) for name in evidence.reference.names if name not in others)
         if share < CARRIED_ALONE or own > OWN_ALONE:
             continue
-        pair = stands_with(evidence, label, label, other)
-        if not pair.share >= GENES_ALONE:
+        compared = compare_markers(evidence, label, label, other)
+        if not compared.share >= GENES_ALONE:
             continue
         if other in big and in_order(evidence, label, other, label, other) > DIFFERENT:
             continue  # the query itself tells the two apart as the reference does: the methods are confused
         words = (
-            f"{_votes(evidence, label, other)} {int(pair.other_side.sum())} of {len(pair.genes)} genes that tell the "
-            f"two apart in the reference stand with {other}."
+            f"{_votes(evidence, label, other)} {int(compared.other_side.sum())} of {len(compared.genes)} genes that "
+            f"tell the two apart in the reference stand with {other}."
         ) + _named(evidence, label, other, genes)
-        moved[label] = (other, "mislabelled", float(np.mean([share, pair.share])), words)
+        moved[label] = (other, "mislabelled", float(np.mean([share, compared.share])), words)
     return moved

@@ -1,6 +1,6 @@
-"""What speaks for and against each observed label: other methods' votes, neighbours, and genes of the reference.
+"""Evidence for and against each observed label: other methods' votes, neighbours, and genes of the reference.
 
-No method has seen an observed label of the query, so each is a witness. They are of two kinds, and an error needs both:
+No method was trained on an observed label of the query. The evidence is of two kinds, and an error needs both:
 methods trained on the reference (on the latent and on the genes) and plain expression, compared gene by gene.
 """
 
@@ -25,7 +25,7 @@ MOST_ANCHORS = 30_000
 """Labelled query cells that cells are compared with in the latent; a sample keeps some of every label."""
 N_NEIGHBOURS = 15
 N_GENES = 25
-"""Genes on each side that tell two labels apart."""
+"""Marker genes of either label, at most."""
 FEWEST_CELLS = 5
 """Cells that a group needs for its mean expression to be used."""
 
@@ -48,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of each observed label of the query.
+    """Evidence about each observed label of the query.
 
     ``latent`` and ``genes`` are the shares of a class's cells (rows, observed labels) that get each label of the
     reference (columns): the mean over scANVI, kNN and random forest on the latent, and logistic regression on the
@@ -67,35 +67,29 @@ class Evidence:
         """Mean of both kinds of methods."""
         return (self.latent + self.genes) / 2
 
-    @property
-    def agreed(self) -> pd.DataFrame:
-        """The weaker of both kinds of methods: what either of them denies is small."""
-        return self.latent.where(self.latent < self.genes, self.genes)
-
     def voted(self, label: str, other: str) -> float:
         """Share of a class's cells that get a label, by ``votes``."""
         return (cast(float, self.latent.at[label, other]) + cast(float, self.genes.at[label, other])) / 2
 
     def agree(self, label: str, other: str) -> float:
-        """Share of a class's cells that get a label, by ``agreed``."""
+        """Share of a class's cells that get a label by the weaker of both kinds of methods."""
         return min(cast(float, self.latent.at[label, other]), cast(float, self.genes.at[label, other]))
 
 
 @dataclass(frozen=True)
-class Pair:
-    """How a class stands to two labels, on the genes that tell these apart in the reference.
+class MarkerComparison:
+    """How a class compares with two labels, on the marker genes that separate these in the reference.
 
-    ``genes`` are columns, those of the other label first, ``other_side`` says of each whether the class's expression
-    is nearer to the other label's than to its own.
+    ``genes`` are columns; ``other_side`` is True where the class's expression is nearer to the other label's than to
+    its own. Both of shape (n_markers,).
     """
 
     genes: np.ndarray
-    n_of_other: int
     other_side: np.ndarray
 
     @property
     def share(self) -> float:
-        """Share of the genes that speak for the other label; NaN without genes."""
+        """Share of the genes that are nearer to the other label; NaN without genes."""
         return float(self.other_side.mean()) if len(self.other_side) else float("nan")
 
 
@@ -152,43 +146,43 @@ def _offset(alike: Profiles, reference: Profiles) -> np.ndarray:
     return (alike.mean[both] - reference.mean[both]).mean(axis=0)
 
 
-def telling_genes(evidence: Evidence, own: str, other: str) -> tuple[np.ndarray, np.ndarray]:
-    """Genes that tell two labels of the reference apart: those higher in ``other``, those higher in ``own``.
+def marker_genes(evidence: Evidence, own: str, other: str) -> tuple[np.ndarray, np.ndarray]:
+    """Marker genes between two labels of the reference: those higher in ``other``, those higher in ``own``.
 
-    By difference of means over the pooled standard deviation, at most ``N_GENES`` each, the most telling first.
+    By difference of means over the pooled standard deviation, at most ``N_GENES`` each, the largest effect first.
     """
     reference = evidence.reference
     a, b = reference.at(own), reference.at(other)
     difference = reference.mean[b] - reference.mean[a]
     pooled = np.sqrt((reference.variance[a] + reference.variance[b]) / 2)
     effect = difference / (pooled + 0.1)
-    effect[evidence.query.total.sum(axis=0) == 0] = 0  # a gene that the query never shows cannot testify
+    effect[evidence.query.total.sum(axis=0) == 0] = 0  # a gene without counts in the query is no evidence
     order = np.argsort(-effect, kind="stable")
     up, down = order[:N_GENES], order[::-1][:N_GENES]
     return up[effect[up] > 0.2], down[effect[down] < -0.2]
 
 
-def stands_with(evidence: Evidence, observed: str, own: str, other: str) -> Pair:
-    """Whether a class of the query stands with the label ``other`` rather than with ``own``, gene by gene.
+def compare_markers(evidence: Evidence, observed: str, own: str, other: str) -> MarkerComparison:
+    """Whether a class of the query is nearer to the label ``other`` than to ``own``, marker by marker.
 
     The reference's means are moved by what the technology does to each gene, see ``Evidence.offset``.
     """
-    up, down = telling_genes(evidence, own, other)
+    up, down = marker_genes(evidence, own, other)
     genes = np.concatenate([up, down])
     reference = evidence.reference
     a, b = (reference.mean[reference.at(label)][genes] + evidence.offset[genes] for label in (own, other))
     here = evidence.query.mean[evidence.query.at(observed)][genes]
-    return Pair(genes, len(up), np.abs(here - b) < np.abs(here - a))
+    return MarkerComparison(genes, np.abs(here - b) < np.abs(here - a))
 
 
 def in_order(evidence: Evidence, first: str, second: str, own: str, other: str) -> float:
-    """Share of the genes telling ``own`` from ``other`` that differ the same way between two classes of the query.
+    """Share of the marker genes of ``own`` and ``other`` that differ the same way between two classes of the query.
 
     Both classes are of one technology, so nothing has to be corrected for. Near 1, the class ``first`` is to ``second``
     as ``own`` is to ``other``; near 0 they are the other way round; about a half, they do not differ. NaN without
     genes.
     """
-    up, down = telling_genes(evidence, own, other)
+    up, down = marker_genes(evidence, own, other)
     query = evidence.query
     step = query.mean[query.at(second)] - query.mean[query.at(first)]
     right = np.concatenate([step[up] > 0, step[down] < 0])

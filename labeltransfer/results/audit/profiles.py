@@ -1,4 +1,4 @@
-"""Expression of groups of cells, and how well a cell's counts fit to one of them."""
+"""Expression of groups of cells, and how well a cell's counts fit one of them."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from labeltransfer.storage.sparse import log_normalised
 
 BLOCK = 50_000
-"""Cells whose counts are taken in at a time."""
+"""Cells whose counts are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def log_odds(
 ) -> np.ndarray:
     """How much likelier each cell's counts are in another class of the query than in its own, shape (n_rows,), nats.
 
-    Multinomial likelihood by the classes' total counts, smoothed: the query against itself, the reference has no say.
+    Multinomial likelihood by the classes' total counts, smoothed; the reference is not used.
     """
     total = query.total + query.total.sum(axis=0) / max(query.total.sum(), 1) * 100 + 1e-3
     log_share = np.log(total / total.sum(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Wrong labels within a class that is sound as a whole: a part of it, or single cells."""
+"""Wrong labels within a class that is right as a whole: a part of it, or single cells."""
 
 from collections.abc import Iterator
 
@@ -14,8 +14,8 @@ from labeltransfer.results.audit.evidence import (
     Evidence,
     Finding,
     Kind,
+    marker_genes,
     neighbour_shares,
-    telling_genes,
 )
 from labeltransfer.results.audit.profiles import log_odds, profiles
 from labeltransfer.results.scores.cells import codes_among
@@ -23,13 +23,13 @@ from labeltransfer.storage.sparse import log_normalised
 
 FEWEST_OF_A_PART = 10
 PART = 0.08
-"""Share of a class that a part of it must have to be told as one."""
+"""Share of a class that a part needs in order to be reported."""
 APART = 2.0
 """Pooled standard deviations between the means of two parts of a class, at least."""
 LIKELIER = 0.8
 """Share of a part's cells whose counts must be likelier in the other class of the query."""
 WITH_OTHER, WITH_REST = 0.7, 0.45
-"""Share of telling genes that must stand with the other label in a part, and that may in the rest."""
+"""Share of marker genes that must be nearer to the other label in a part, and that may be in the rest."""
 AMONG_OTHERS, AMONG_OWN = 0.6, 0.15
 """Share of a misplaced cell's neighbours that must have the other label, and that may have its own."""
 TYPICAL = 0.15
@@ -49,7 +49,7 @@ def parts_of_classes(
     known = evidence.reference.names
     is_query = (cells["side"] == "query").to_numpy()
     observed = cells["observed_label"].astype(object).to_numpy()
-    said = [cells[name].astype(object).to_numpy() for name in (*LATENT_METHODS, GENE_METHOD)]
+    predicted = [cells[name].astype(object).to_numpy() for name in (*LATENT_METHODS, GENE_METHOD)]
     n_counts = cells["n_counts"].to_numpy(dtype=float)
     query = evidence.query
     for label in (name for name in query.names if name in known and name not in skip):
@@ -57,8 +57,8 @@ def parts_of_classes(
         for other in known:
             if other in skip or compatible(label, other) or evidence.agree(label, other) < PART:
                 continue
-            agree = sum((method[own_rows] == other).astype(int) for method in said)
-            inside = (agree >= N_METHODS_AGREE) & (said[-1][own_rows] == other)
+            agree = sum((method[own_rows] == other).astype(int) for method in predicted)
+            inside = (agree >= N_METHODS_AGREE) & (predicted[-1][own_rows] == other)
             n_part, n_rest = int(inside.sum()), int((~inside).sum())
             if n_part < max(FEWEST_OF_A_PART, PART * len(own_rows)) or n_rest < FEWEST_CELLS:
                 continue
@@ -93,10 +93,10 @@ def _two_parts(
     label: str,
     other: str,
 ) -> tuple[float, float, float]:
-    """How far the parts of a class lie apart, in standard deviations of the cells' mean over the telling genes, and
-    the share of these genes that stand with ``other`` in either part.
+    """How far the parts of a class lie apart, in standard deviations of the cells' mean over the marker genes, and
+    the share of these genes that are nearer to ``other`` in either part.
     """
-    up, down = telling_genes(evidence, label, other)
+    up, down = marker_genes(evidence, label, other)
     both = np.concatenate([up, down])
     if not len(both):
         return 0.0, 0.0, 1.0

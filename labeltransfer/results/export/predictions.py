@@ -1,4 +1,4 @@
-"""What leaves the app: predictions as a table, the annotated AnnData, models as one zip."""
+"""Exports: predictions as a table, the annotated AnnData, models as one zip."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def predictions(
     label: str = "predicted_label",
     edits: Sequence[Edit] = (),
 ) -> pd.DataFrame:
-    """Predictions as they leave the app: a row a cell of one side (None: of both), the run's id in the last column.
+    """Predictions to export: a row a cell of one side (None: of both), the run's id in the last column.
 
     Columns that a run of an older version lacks are left out.
 
@@ -65,10 +65,10 @@ def predictions(
     rows
         Row numbers in ``cells``, shape (n_chosen,), where not all are wanted.
     rule
-        Cells that it rejects have the predicted label ``Unknown``; what it was stands in ``rejected_label``.
+        Cells that it rejects have the predicted label ``Unknown``; what it was is in ``rejected_label``.
     label
-        Column of the label to hand over as predicted: scANVI's, that of another method, or the consensus. Where it is
-        another, its name without ``_label`` stands in the column ``method``.
+        Column of the label to export as predicted: scANVI's, that of another method, or the consensus. Where it is
+        another, its name without ``_label`` is in the column ``method``.
     edits
         Where there are any, ``final_label`` is what they make of the predicted label, and ``edit``, ``edit_action`` and
         ``edited_by`` say which edit decided; the predicted label stays what it is.
@@ -112,7 +112,7 @@ def write_annotated(
 ) -> Path:
     """Write the annotated AnnData, which plain anndata reads.
 
-    Of the counts, some cells are in memory at a time; meanwhile they lie once more beside the file, in few bytes.
+    Of the counts, some cells are in memory at a time; meanwhile they are kept once more next to the file, in few bytes.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def write_annotated(
     settings
         What was asked of the run, kept as JSON in ``uns["labeltransfer"]``.
     run_id
-        Kept beside the settings.
+        Kept with the settings.
 
     Returns
     -------
@@ -142,8 +142,8 @@ def write_annotated(
     """
     with h5py.File(prepared) as source, built_aside(target) as building:
         stored = pd.DataFrame({"training_label": anndata.io.read_elem(source["obs/training_label"])})
-        taught = training_labels(stored, settings.get("hidden_label"))
-        obs = _annotated_obs(cells).assign(training_label=taught.array)  # the stored scANVI asks for it
+        trained = training_labels(stored, settings.get("hidden_label"))
+        obs = _annotated_obs(cells).assign(training_label=trained.array)  # the stored scANVI asks for it
         adata = anndata.AnnData(obs=obs, var=anndata.io.read_elem(source["var"]))
         if latent_scvi is not None:
             adata.obsm["X_scVI"] = np.asarray(latent_scvi)

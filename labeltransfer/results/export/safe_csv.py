@@ -22,7 +22,7 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 
 def csv_blocks(frame: pd.DataFrame) -> Iterator[str]:
-    """The CSV in pieces of ``BLOCK`` rows; the header stands in the first."""
+    """The CSV in pieces of ``BLOCK`` rows; the header is in the first."""
     for start in range(0, max(len(frame), 1), BLOCK):
         part = frame.iloc[start : start + BLOCK]
         safe = {_escape(name): _escape_column(part[name]) for name in part.columns}

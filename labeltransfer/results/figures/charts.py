@@ -185,7 +185,7 @@ def counts_figure(cells: pd.DataFrame) -> alt.Chart:
 
 
 def mean_variance_figure(genes: pd.DataFrame) -> go.Figure:
-    """Mean and variance of each shared gene's counts, on logarithmic axes, the chosen genes standing out.
+    """Mean and variance of each shared gene's counts, on logarithmic axes, the chosen genes in colour.
 
     Parameters
     ----------

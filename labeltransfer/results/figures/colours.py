@@ -8,7 +8,7 @@ GREY = "#9aa0a6"
 """Colour of cells without a label, readable on white and on black."""
 
 FAINT = "rgba(140, 146, 152, 0.28)"
-"""Colour of the cells that others stand out from."""
+"""Colour of the cells in the background."""
 
 NO_LABEL = "no label"
 """How a missing label is called in charts."""
@@ -30,7 +30,7 @@ colours of lightness 38 to 80 that are no grey.
 SIDE_COLOURS = {"reference": "#0072b2", "query": "#e69f00"}
 
 SCALE = [[0.0, "#ccd1d8"], [0.3, "#f0b068"], [0.65, "#d64f7a"], [1.0, "#6c2f96"]]
-"""Colours of a number from low to high on a light page: what is low stands back."""
+"""Colours of a number from low to high on a light page: low values are pale."""
 
 SCALE_ON_DARK = [[0.0, "#49525a"], [0.3, "#8a53ab"], [0.65, "#e5667f"], [1.0, "#fbd08a"]]
 """The same on a dark page, where what is low is dark."""

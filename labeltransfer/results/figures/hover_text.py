@@ -1,4 +1,4 @@
-"""What charts say of cells and labels."""
+"""Texts of cells and labels in charts."""
 
 import html
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Marks:
     rows: np.ndarray
 
     def of(self, points: np.ndarray, more: str = "") -> dict[str, object]:
-        """Settings of a trace with some of the points; ``more`` stands below their texts."""
+        """Settings of a trace with some of the points; ``more`` is below their texts."""
         return {
             "customdata": self.rows[points].astype(np.int32),
             "text": self.texts[points],
@@ -29,7 +29,7 @@ class Marks:
 
 
 def hover_texts(cells: pd.DataFrame) -> np.ndarray:
-    """What hover says of each cell, array of shape (n_cells,): its id, and while they are not too many, its labels."""
+    """Hover text of each cell, array of shape (n_cells,): its id, and while they are not too many, its labels."""
     ids = [html.escape(str(cell)) for cell in cells["cell_id"].to_numpy(dtype=object)]
     if len(cells) > HOVER_LIMIT:
         return np.array(ids, dtype=object)

@@ -88,7 +88,7 @@ def scatter(
             figure.add_trace(trace, row=1, col=place)
         if names is not None:
             written += _names(points, names, shown, place, INK_ON_DARK if dark else INK)
-    # All at once: each one that is added by itself costs a look at all before it.
+    # All at once: each one added singly makes plotly check all before it.
     figure.update_layout(annotations=[*figure.layout.annotations, *written])
     # A name at the edge needs room on both sides of its group.
     _lay_out(figure, points, n_cells=len(cells), height=height, margin=0.07 if names is None else 0.14)
@@ -143,7 +143,7 @@ def _categories(
     first: bool,
     size: float | None = None,
 ) -> list[go.Scattergl]:
-    """One trace a category, the largest at the bottom; in the legend they stand in alphabetical order."""
+    """One trace a category, the largest at the bottom; in the legend they are in alphabetical order."""
     codes, names = coded(colour)
     counts = np.bincount(codes, minlength=len(names))
     present = [code for code in np.argsort(-counts, kind="stable") if counts[code]]

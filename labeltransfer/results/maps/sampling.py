@@ -1,4 +1,4 @@
-"""Which cells a map draws where there are more than a browser can take: a sample that keeps every label."""
+"""Which cells a map draws where there are too many for a browser: a sample that keeps every label."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ MOST_DRAWN = 50_000
 """Cells that a map draws; of more, a sample."""
 
 LEAST_OF_SIDE = 0.2
-"""Share of the sample that each side gets, however small it is beside the other."""
+"""Share of the sample that each side gets, however small it is next to the other."""
 
 WHOLE_GROUP = 20
 """Cells of each group that are drawn before larger groups get their share; smaller groups are drawn whole."""
@@ -68,7 +68,7 @@ def with_every_category(rows: np.ndarray, colour: pd.Series, *, least: int = WHO
     return np.sort(np.concatenate([rows, *more]))
 
 
-def around(rows: np.ndarray, chosen: np.ndarray, *, n_most: int = MOST_DRAWN // 2, seed: int = 0) -> np.ndarray:
+def with_chosen(rows: np.ndarray, chosen: np.ndarray, *, n_most: int = MOST_DRAWN // 2, seed: int = 0) -> np.ndarray:
     """The sample with all chosen cells, or with ``n_most`` of them where they are more.
 
     Parameters

@@ -35,9 +35,10 @@ def level_sets(terms: Mapping[str, Term]) -> dict[str, list[str]]:
 
 
 def common_levels(terms: Mapping[str, Term], *, n_most: int = 12) -> dict[str, str]:
-    """Ancestors to roll labels up to, id to name: those that at least two labels share, the most telling first.
+    """Ancestors to roll labels up to, id to name: those that at least two labels share, the most informative first.
 
-    An ancestor tells most where it takes in about half of the labels; of those that take in the same, the narrowest.
+    An ancestor is most informative where it takes in about half of the labels; of those that take in the same, the
+    narrowest is kept.
     """
     taken, by_members = _taken_in(terms), dict[frozenset[str], str]()
     for ancestor in sorted(taken, key=lambda a: (n_kinds(a), a)):

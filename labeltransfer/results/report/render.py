@@ -1,6 +1,6 @@
 """A run as one HTML file for the supplement of a paper: it loads nothing, prints, and follows the reader's dark mode.
 
-Labels, genes and file names are text of strangers: the template escapes all of it, and none of it stands in a script or
+Labels, genes and file names are text of other people: the template escapes all of it, and none of it is in a script or
 a style.
 """
 
@@ -76,7 +76,7 @@ def _content(material: Material) -> dict[str, Any]:
         trust=trust,
         versions=material.versions,
     )
-    preset, changed, same = settings_beside_preset(params)
+    preset, changed, same = compare_with_preset(params)
     return {
         "m": material,
         "title": params.name or material.run_id,
@@ -108,13 +108,13 @@ def _content(material: Material) -> dict[str, Any]:
     }
 
 
-def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, ...]], list[tuple[str, ...]]]:
+def compare_with_preset(params: RunParams) -> tuple[str, list[tuple[str, ...]], list[tuple[str, ...]]]:
     """The preset that a run is nearest to, and its settings: those that differ from it, and the others.
 
     Returns
     -------
     The preset's name; rows of (section, setting, value, value of the preset) that differ; rows of (section, setting,
-    value) that are the same. What no preset sets is held against its default. The sides are told elsewhere.
+    value) that are the same. What no preset sets is compared with its default. The sides are reported elsewhere.
     """
     asked: dict[str, Params] = {"integrate": params.integrate, "transfer": params.transfer}
 
@@ -151,7 +151,7 @@ def settings_beside_preset(params: RunParams) -> tuple[str, list[tuple[str, ...]
 
 
 def _side(material: Material, side: str) -> dict[str, Any]:
-    """One input in words: a file by its name, since its folder concerns nobody else."""
+    """One input in words: a file by its name, because its folder is private."""
     asked = material.params.reference if side == "reference" else material.params.query
     counted = material.summary.get(side) or {}
     return {
@@ -181,7 +181,7 @@ def _n_sure(cells: pd.DataFrame) -> int:
     """Query cells that logistic regression is sure of: what the alarm's disagreement is a share of."""
     if "regression_confidence" not in cells:
         return 0
-    from labeltransfer.results.trust.alarm import SURE  # brings scikit-learn, which a page need not wait for
+    from labeltransfer.results.trust.alarm import SURE  # imports scikit-learn, which takes a page seconds
 
     return int(((cells["side"] == "query") & (cells["regression_confidence"] >= SURE)).sum())
 

@@ -13,16 +13,16 @@ Normalize = Literal["observed", "predicted", "none"]
 
 def reference_labels(cells: pd.DataFrame) -> list[str]:
     """Labels that reference cells have, in alphabetical order, less a hidden one: those that can be predicted."""
-    taught = cells["side"] == "reference"
+    trained_on = cells["side"] == "reference"
     if "hidden" in cells:  # in runs that hide a label
-        taught &= ~cells["hidden"]
-    return sorted(map(str, cells.loc[taught, "observed_label"].dropna().unique()))
+        trained_on &= ~cells["hidden"]
+    return sorted(map(str, cells.loc[trained_on, "observed_label"].dropna().unique()))
 
 
 def pair_counts(cells: pd.DataFrame, *, side: Side = "query") -> pd.DataFrame:
     """Cells of one side that have an observed label, by observed (rows) and predicted label (columns).
 
-    Labels stand in alphabetical order, those alone that such cells have. All scores are made from these few numbers:
+    Labels are in alphabetical order, only those that such cells have. All scores are made from these few numbers:
     counting categories takes milliseconds where comparing a million texts takes seconds.
     """
     own = cells.loc[cells["side"] == side, ["observed_label", "predicted_label"]].dropna(subset="observed_label")
@@ -40,7 +40,7 @@ def _given(cells: pd.DataFrame, side: Side) -> pd.Series:
 
 
 def _ratios(pairs: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
-    """Right, observed and predicted cells of each label, and what follows; NaN where nothing is in the denominator."""
+    """Right, observed and predicted cells of each label, and what follows; NaN where the denominator is 0."""
     square = pairs.reindex(index=labels, columns=labels, fill_value=0).to_numpy(dtype=float)
     right, support = np.diag(square), pairs.sum(axis=1).reindex(labels, fill_value=0).to_numpy(dtype=int)
     called = pairs.sum(axis=0).reindex(labels, fill_value=0).to_numpy(dtype=int)
@@ -89,8 +89,8 @@ def method_scores(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
     columns = [name for name in ("side", "observed_label", "hidden") if name in cells]
     found = {}
     for method in (*METHODS, CONSENSUS):
-        said = cells["predicted_label" if method == "scanvi" else f"{method}_label"]
-        scores = _scores(cells[columns].assign(predicted_label=said), "query")
+        labels = cells["predicted_label" if method == "scanvi" else f"{method}_label"]
+        scores = _scores(cells[columns].assign(predicted_label=labels), "query")
         found[method] = {key: scores[key] for key in kept}
     return found
 
@@ -146,8 +146,8 @@ def confusion(cells: pd.DataFrame, *, side: Side = "query", normalize: Normalize
     Returns
     -------
     One row for each pair of an observed label and a label that was predicted or observed and can be predicted, zeros
-    included: ``observed_label``, ``predicted_label``, ``n_cells``, ``share`` (0 where nothing stands in the
-    denominator), ``in_reference`` (whether the reference has the observed label). Empty where no cell has a label.
+    included: ``observed_label``, ``predicted_label``, ``n_cells``, ``share`` (0 where the denominator
+    is 0), ``in_reference`` (whether the reference has the observed label). Empty where no cell has a label.
     """
     pairs, known = pair_counts(cells, side=side), reference_labels(cells)
     rows = list(pairs.index)

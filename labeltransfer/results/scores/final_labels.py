@@ -1,4 +1,4 @@
-"""Edits of labels by hand: named, in order, undoable. Predictions stay as they are; edits stand beside them."""
+"""Edits of labels by hand: named, in order, undoable. Predictions are not changed; edits are kept separately."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ LONGEST = 120
 
 @dataclass(frozen=True)
 class Edit:
-    """What somebody decided about some cells.
+    """A decision of a person about some cells.
 
     ``label`` is what they are called now (none where they are excluded); ``side``, ``observed`` and ``predicted`` say
     by which tile they were chosen, and ``rows`` which they were: rows of the run's table of cells. ``when`` is in
-    seconds since the epoch, ``who`` an e-mail address, empty where nobody signs in.
+    seconds since the epoch, ``who`` an e-mail address, empty without sign-in.
     """
 
     id: str
@@ -80,7 +80,7 @@ def deciding(edits: Sequence[Edit], n_cells: int) -> np.ndarray:
 
 
 def final_labels(predicted: pd.Series, edits: Sequence[Edit], decided: np.ndarray) -> pd.DataFrame:
-    """The labels after all edits, and who said so.
+    """The labels after all edits, and which edit decided.
 
     Parameters
     ----------

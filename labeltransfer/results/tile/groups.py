@@ -1,4 +1,4 @@
-"""What lies behind a tile of the confusion matrix: its cells, what to hold them against, and what is known of each."""
+"""The cells of a tile of the confusion matrix, the groups to compare them with, and what is known of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ ENOUGH = 20
 """Cells of each parent on the tile's own side, below which the reference's are the better measure."""
 
 MOST_READ = 20_000
-"""Cells whose counts are held for comparing genes; of more, a sample that keeps some of every pair of labels."""
+"""Cells whose counts are kept in memory to compare genes; of more, a sample that keeps some of every pair of labels."""
 
 LEAST_OF_PAIR = 300
-"""Cells of each pair of labels that such a sample holds before larger pairs get their share."""
+"""Cells of each pair of labels that such a sample has before larger pairs get their share."""
 
 MOST_COMPARED = 300
 """Cells of a group whose genes are compared; of more, a sample."""
@@ -49,7 +49,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Pair:
-    """A tile's cells and the two groups to hold them against."""
+    """A tile's cells and the two groups to compare them with."""
 
     these: Group
     parents: tuple[Group, Group]
@@ -104,10 +104,10 @@ def pair_of(cells: pd.DataFrame, side: Side, observed: str, predicted: str, *, s
 
 
 def best_source(cells: pd.DataFrame, side: Side, observed: str, predicted: str) -> Source:
-    """Where to take a tile's parents from, unless somebody says otherwise.
+    """Where to take a tile's parents from, unless the user chooses.
 
-    The tile's own side where it has ``ENOUGH`` cells of both, for there no technology comes between, and where the
-    reference lacks one of the labels and the own side has cells to hold against.
+    The tile's own side where it has ``ENOUGH`` cells of both, because both are of one technology there, and where the
+    reference lacks one of the labels and the own side has cells to compare with.
     """
     if side == "reference" or observed == predicted:
         return "same"
@@ -122,7 +122,7 @@ def best_source(cells: pd.DataFrame, side: Side, observed: str, predicted: str) 
     return "same" if enough or (not known and any_there) else "reference"
 
 
-def numbers(cells: pd.DataFrame, groups: Sequence[Group]) -> pd.DataFrame:
+def group_medians(cells: pd.DataFrame, groups: Sequence[Group]) -> pd.DataFrame:
     """Medians of each group: a row a group with ``group``, ``n_cells`` and those of ``NUMBERS`` that the run has."""
     names = [name for name in NUMBERS if name in cells]
     columns = {name: cells[name].to_numpy(dtype=float) for name in names}
@@ -135,8 +135,8 @@ def numbers(cells: pd.DataFrame, groups: Sequence[Group]) -> pd.DataFrame:
     )
 
 
-def said(cells: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
-    """What each method says of some cells.
+def labels_by_method(cells: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    """Labels that each method gives to some cells.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def said(cells: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
 
 
 def read_rows(cells: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
-    """Rows of the cells whose counts are held: all, or of more than ``MOST_READ`` a sample; ascending."""
+    """Rows of the cells whose counts are kept in memory: all, or of more than ``MOST_READ`` a sample; ascending."""
     if len(cells) <= MOST_READ:
         return np.arange(len(cells))
     names = ["side", "observed_label", "predicted_label"]
@@ -161,9 +161,9 @@ def read_rows(cells: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
     return np.sort(stratified(groups, MOST_READ, np.random.default_rng(seed), least=LEAST_OF_PAIR))
 
 
-def compared_rows(rows: np.ndarray, held: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Places in ``held`` of those of ``rows`` to compare, at most ``MOST_COMPARED``; both and the result ascend."""
-    places = np.flatnonzero(np.isin(held, rows, assume_unique=True))
+def compared_rows(rows: np.ndarray, read: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """Places in ``read`` of those of ``rows`` to compare, at most ``MOST_COMPARED``; both and the result ascend."""
+    places = np.flatnonzero(np.isin(read, rows, assume_unique=True))
     if len(places) <= MOST_COMPARED:
         return places
     return np.sort(np.random.default_rng(seed).choice(places, MOST_COMPARED, replace=False))

@@ -1,7 +1,7 @@
-"""Whether a run's labels should be believed at all: told without a single observed label of the query.
+"""Whether a run's labels should be believed at all: judged without a single observed label of the query.
 
-Nothing in scANVI's own output gives a failed transfer away. Three things do: a classifier that looks at the genes
-disagrees with it, the query lies apart from the labelled cells in the latent, and the two sides do not mix there.
+scANVI's own output does not show a failed transfer. Three things do: a classifier on the genes disagrees with it, the
+query lies apart from the labelled cells in the latent, and the two sides do not mix there.
 """
 
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ SURE = 0.7
 """Calibrated probability from which logistic regression is sure of a cell. Cells of labels that the reference lacks it
 mostly is not, so they do not count as disagreement."""
 DOUBTED, FAILED = 0.1, 0.2
-"""Share of these query cells that scANVI calls something else: worth a word, and worth an alarm. In simulated and real
+"""Share of these query cells that scANVI calls something else: a doubt, and an alarm. In simulated and real
 runs it was 0.03 and 0.04 where scANVI was right in 0.93 and 0.95 of the scored cells, 0.10 to 0.15 at 0.87 to 0.78,
 0.24 at 0.80 and 0.77, and 0.43 at 0.50 and 0.36."""
 APART = 0.5

@@ -1,4 +1,4 @@
-"""Confidence that means something: calibrated on held-out reference cells, with what it is worth.
+"""Confidence, calibrated on held-out reference cells, and how well calibrated it is.
 
 A probability of 0.9 should be right in nine cells of ten. scANVI's are not: nearly all are close to 1. One number, the
 temperature, is fitted on labelled reference cells that the model was not trained on, and divides the logarithms of its
@@ -22,7 +22,7 @@ from scipy.special import log_softmax, softmax
 N_BINS = 10
 N_FOLDS = 5
 SMALLEST = 1e-6
-"""Probabilities below are taken for this: a classifier that votes can give 0, whose logarithm is no number."""
+"""Floor of the probabilities: a classifier that votes can give 0, whose logarithm is not finite."""
 FEWEST = 20
 """Held-out cells that a temperature is fitted on, at least; with fewer it stays at 1."""
 COLDEST, HOTTEST = 0.05, 20.0
@@ -61,7 +61,7 @@ def fit_temperature(soft: pd.DataFrame, labels: np.ndarray) -> float:
     Returns
     -------
     Above 1 where the probabilities were too sure, below where they were not sure enough; 1 where fewer than ``FEWEST``
-    cells tell.
+    cells were held out.
     """
     n_cells, n_labels = soft.shape
     if n_cells < FEWEST or n_labels < 2:
@@ -83,7 +83,7 @@ def calibrated(soft: pd.DataFrame, temperature: float) -> pd.DataFrame:
 
 
 def cross_calibrated(soft: pd.DataFrame, labels: np.ndarray, *, seed: int = 0) -> pd.DataFrame:
-    """Held-out cells' probabilities, each calibrated by a temperature fitted without it: what calibration is worth.
+    """Held-out cells' probabilities, each calibrated by a temperature fitted without it.
 
     Parameters
     ----------

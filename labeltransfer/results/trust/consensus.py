@@ -1,4 +1,4 @@
-"""What scANVI and the second opinions say of each cell, calibrated, counted and put together."""
+"""Labels of scANVI and the other classifiers, cell by cell: calibrated, weighted and combined."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,21 +40,22 @@ def held_out_report(soft: pd.DataFrame, labels: np.ndarray, *, seed: int = 0) ->
     Returns
     -------
     ``n_cells``, ``accuracy``, ``macro_f1``, ``temperature`` and, before and after calibration, ``ece`` and the
-    ``reliability`` curve; after is judged on cells that the temperature was not fitted on. None where no cell tells.
+    ``reliability`` curve; after is judged on cells that the temperature was not fitted on. None without
+    held-out cells.
     """
     n_cells = len(labels)
     if not n_cells:
         return {"n_cells": 0, "accuracy": None, "macro_f1": None, "temperature": 1.0, "before": None, "after": None}
     labels = labels.astype(str)
-    said = names(soft)[soft.to_numpy().argmax(axis=1)]
+    predicted = names(soft)[soft.to_numpy().argmax(axis=1)]
     after = cross_calibrated(soft, labels, seed=seed)
     return {
         "n_cells": n_cells,
-        "accuracy": float((said == labels).mean()),
-        "macro_f1": float(f1_score(labels, said, average="macro", labels=np.unique(labels), zero_division=0)),
+        "accuracy": float((predicted == labels).mean()),
+        "macro_f1": float(f1_score(labels, predicted, average="macro", labels=np.unique(labels), zero_division=0)),
         "temperature": fit_temperature(soft, labels),
-        "before": curve(reliability(soft.to_numpy().max(axis=1), said == labels)),
-        "after": curve(reliability(after.to_numpy().max(axis=1), said == labels)),
+        "before": curve(reliability(soft.to_numpy().max(axis=1), predicted == labels)),
+        "after": curve(reliability(after.to_numpy().max(axis=1), predicted == labels)),
     }
 
 
@@ -104,9 +105,9 @@ def opinion_table(scanvi: pd.DataFrame, softs: Mapping[str, pd.DataFrame]) -> pd
     -------
     One row a cell: ``confidence`` and ``second_confidence``, scANVI's calibrated probabilities of its two likeliest
     labels, and ``raw_confidence`` as it came; ``NAME_label`` and ``NAME_confidence`` of each other method and of the
-    consensus; ``agreement``, how many methods say what scANVI says, itself included (1 to the number of methods).
+    consensus; ``agreement``, how many methods give scANVI's label, itself included (1 to the number of methods).
     """
-    labels, said_by_scanvi = pd.Index(names(scanvi)), scanvi.to_numpy().argmax(axis=1)
+    labels, scanvi_code = pd.Index(names(scanvi)), scanvi.to_numpy().argmax(axis=1)
     two = np.sort(softs[SCANVI].to_numpy(), axis=1)[:, -2:]
     table: dict[str, Any] = {
         "raw_confidence": scanvi.to_numpy(dtype=np.float32).max(axis=1),
@@ -116,12 +117,12 @@ def opinion_table(scanvi: pd.DataFrame, softs: Mapping[str, pd.DataFrame]) -> pd
     agreement = np.zeros(len(scanvi), np.int8)
     for name, soft in softs.items():
         values = soft[scanvi.columns].to_numpy()
-        said = values.argmax(axis=1)
+        predicted = values.argmax(axis=1)
         if name != CONSENSUS:
-            agreement += said == said_by_scanvi
+            agreement += predicted == scanvi_code
         if name != SCANVI:
-            table[f"{name}_label"] = pd.Categorical.from_codes(said.tolist(), labels)
-            table[f"{name}_confidence"] = values[np.arange(len(said)), said]
+            table[f"{name}_label"] = pd.Categorical.from_codes(predicted.tolist(), labels)
+            table[f"{name}_confidence"] = values[np.arange(len(predicted)), predicted]
     return pd.DataFrame(table | {"agreement": agreement})
 
 

@@ -1,7 +1,7 @@
-"""What became of the cells of a label that a run was not taught: which label swallowed them, and who noticed.
+"""The cells of a label that a run was not trained on: which labels absorb them, and how many a rule rejects.
 
-A method that knows nothing of a kind of cells must give them a wrong label; what can be asked of it is doubt. So the
-test is whether a rejection rule catches them, at a stated price in cells of the labels that were taught.
+A method that knows nothing of a kind of cells must give them a wrong label, and can only be unsure of it. So the test
+is how many of them a rejection rule rejects, at a stated loss of cells of the labels that were trained on.
 
 Source: leave-one-class-out evaluation of open-set recognition, Scheirer et al., IEEE TPAMI 2013; for cell types,
 Abdelaal et al., Genome Biology 2019 (rejection by removing a population from the training data).
@@ -23,14 +23,14 @@ LOSS = 0.05
 """Share of the other labels' held-out cells that a rule may cost."""
 
 By = Literal["confidence", "distance", "both"]
-"""What a rule looks at."""
+"""What a rule rejects by."""
 
 COLUMNS = ("side", "observed_label", "predicted_label", "confidence", "distance_percentile", "held_out")
 """Columns of the table of cells that this test reads."""
 
 
 @dataclass(frozen=True)
-class Caught:
+class RuleEffect:
     """What a rule does to the hidden label's cells, and to held-out reference cells of all other labels."""
 
     rule: Rule
@@ -44,21 +44,21 @@ class Caught:
             raise ValueError(f"more cells rejected than there are: {self}")
 
     @property
-    def caught(self) -> float:
+    def share_rejected(self) -> float:
         """Share of the hidden label's cells that are rejected; NaN where there is none."""
         return self.n_hidden_rejected / self.n_hidden if self.n_hidden else float("nan")
 
     @property
-    def lost(self) -> float:
+    def share_lost(self) -> float:
         """Share of the other labels' held-out cells that are rejected; NaN where there is none."""
         return self.n_others_rejected / self.n_others if self.n_others else float("nan")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, shares included."""
-        return asdict(self) | {"caught": self.caught, "lost": self.lost}
+        return asdict(self) | {"caught": self.share_rejected, "lost": self.share_lost}
 
 
-def swallowed(cells: pd.DataFrame, label: str) -> pd.DataFrame:
+def absorbed(cells: pd.DataFrame, label: str) -> pd.DataFrame:
     """Which labels the hidden label's reference cells were given.
 
     Parameters
@@ -85,21 +85,21 @@ def swallowed(cells: pd.DataFrame, label: str) -> pd.DataFrame:
 
 
 def other_cells(cells: pd.DataFrame, label: str) -> np.ndarray:
-    """Held-out reference cells of the labels that were taught, shape (n_cells,), bool."""
+    """Held-out reference cells of the labels that were trained on, shape (n_cells,), bool."""
     own = (cells["side"] == "reference") & cells["held_out"] & cells["observed_label"].notna()
     return own.to_numpy(dtype=bool) & ~hidden_cells(cells, label)
 
 
-def catch(cells: pd.DataFrame, label: str, rule: Rule) -> Caught:
+def apply_rule(cells: pd.DataFrame, label: str, rule: Rule) -> RuleEffect:
     """Apply a rejection rule to the hidden label's reference cells and to held-out cells of the others."""
     out, own, others = rejected(cells, rule), hidden_cells(cells, label), other_cells(cells, label)
-    return Caught(rule, int(own.sum()), int((out & own).sum()), int(others.sum()), int((out & others).sum()))
+    return RuleEffect(rule, int(own.sum()), int((out & own).sum()), int(others.sum()), int((out & others).sum()))
 
 
 def rule_at_loss(cells: pd.DataFrame, label: str, *, by: By = "both", loss: float = LOSS) -> Rule:
     """The strictest rule that costs at most a share of the other labels' held-out cells.
 
-    It is chosen by those cells alone, as it has to be where nobody knows of the unknown kind. With ``both``, either
+    It is chosen by those cells alone, because nothing is known of an unknown kind of cells. With ``both``, either
     threshold alone would cost the same number of cells.
 
     Parameters
@@ -120,7 +120,7 @@ def rule_at_loss(cells: pd.DataFrame, label: str, *, by: By = "both", loss: floa
     """
     others = cells[other_cells(cells, label)]
     if others.empty:
-        raise RunError("No reference cell was held out, so nothing tells what a rule costs: lower 'Training share'.")
+        raise RunError("No reference cell was held out, so the cost of a rule is not known: lower 'Training share'.")
     least_sure = np.sort(others["confidence"].to_numpy())
     farthest = np.sort(others["distance_percentile"].to_numpy())[::-1]
     n_most = min(int(loss * len(others)), len(others) - 1)
@@ -132,7 +132,7 @@ def rule_at_loss(cells: pd.DataFrame, label: str, *, by: By = "both", loss: floa
             distance=FARTHEST if by == "confidence" else float(farthest[n]),
         )
 
-    # The more each may reject, the more both do: halve the way to the last that is allowed.
+    # The more each may reject, the more both do: bisect to the last that is allowed.
     n = bisect_right(range(n_most + 1), n_most, key=lambda n: int(rejected(others, rule(n)).sum())) - 1
     return rule(n)
 
@@ -142,13 +142,13 @@ def hidden_report(cells: pd.DataFrame, label: str, rules: Mapping[str, Rule] | N
 
     Returns
     -------
-    ``label``; ``swallowed_by``, the rows of :func:`swallowed`; ``rules``, by ``confidence``, ``distance`` and ``both``
-    the :class:`Caught` of the rules that lose 5 % of the others, and those of ``rules`` under their own names.
+    ``label``; ``swallowed_by``, the rows of :func:`absorbed`; ``rules``, by ``confidence``, ``distance`` and ``both``
+    the :class:`RuleEffect` of the rules that lose 5 % of the others, and those of ``rules`` under their own names.
     """
     kinds: tuple[By, ...] = ("confidence", "distance", "both")
     judged = {kind: rule_at_loss(cells, label, by=kind) for kind in kinds} | dict(rules or {})
     return {
         "label": label,
-        "swallowed_by": swallowed(cells, label).to_dict("records"),
-        "rules": {name: catch(cells, label, rule).as_dict() for name, rule in judged.items()},
+        "swallowed_by": absorbed(cells, label).to_dict("records"),
+        "rules": {name: apply_rule(cells, label, rule).as_dict() for name, rule in judged.items()},
     }

@@ -1,4 +1,4 @@
-"""Leaving doubtful cells without a label, and what that gains and costs."""
+"""Rejection rules: unsure cells are left without a label; with coverage and error of a rule."""
 
 from dataclasses import dataclass
 

@@ -19,7 +19,7 @@ COLUMNS = ("cell_id", "side", "predicted_label")
 
 @dataclass(frozen=True)
 class Stability:
-    """Of how many seeds each cell's label comes, the run's own among them.
+    """How many seeds give each cell its label, the run's own included.
 
     ``agreeing`` has shape (n_cells,), each 1 to ``n_seeds``, in the order of the run's table of cells.
     """
@@ -47,7 +47,7 @@ def compare_seeds(cells: pd.DataFrame, others: Sequence[pd.DataFrame]) -> Stabil
     cells
         The run's table of cells, n_cells rows, with ``cell_id``, ``side`` and ``predicted_label``.
     others
-        Those of its sisters: the same cells in the same order.
+        Those of the related runs: the same cells in the same order.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def compare_seeds(cells: pd.DataFrame, others: Sequence[pd.DataFrame]) -> Stabil
                 "order: its input files have changed since; start it again."
             )
         theirs = other["predicted_label"].astype("category").cat
-        # Categories compared, not a million texts; -1 stands for a label that this run never gave.
+        # Categories compared, not a million texts; -1 is a label that this run never gave.
         as_own = np.append(own.categories.get_indexer(theirs.categories), -1)
         agreeing += as_own[theirs.codes] == own.codes.to_numpy()
     return Stability(1 + len(others), agreeing)
@@ -89,8 +89,8 @@ def changed_per_label(cells: pd.DataFrame, found: Stability, *, side: Side = "qu
     ``n_changed``, ``share_changed`` (of ``n_cells``).
     """
     own = (cells["side"] == side).to_numpy()
-    told = pd.DataFrame({"label": cells["predicted_label"].astype("category")[own], "changed": found.changed[own]})
-    table = told.groupby("label", observed=True)["changed"].agg(["size", "sum", "mean"]).reset_index()
+    changes = pd.DataFrame({"label": cells["predicted_label"].astype("category")[own], "changed": found.changed[own]})
+    table = changes.groupby("label", observed=True)["changed"].agg(["size", "sum", "mean"]).reset_index()
     table.columns = pd.Index(["predicted_label", "n_cells", "n_changed", "share_changed"])
     table["predicted_label"] = table["predicted_label"].astype(str)
     order = ["share_changed", "predicted_label"]
@@ -104,7 +104,7 @@ def changed_overall(cells: pd.DataFrame, found: Stability, *, side: Side = "quer
 
 
 def in_words(found: Stability) -> pd.Series:
-    """Number of agreeing seeds of each cell, such as '2 of 3 seeds', as categories, fullest agreement first."""
+    """Number of agreeing seeds of each cell, such as '2 of 3 seeds', as categories, most agreement first."""
     numbers = range(found.n_seeds, 0, -1)
     names = [f"{n} of {found.n_seeds} seeds" for n in numbers]
     return pd.Series(pd.Categorical.from_codes((found.n_seeds - found.agreeing.astype(int)).tolist(), pd.Index(names)))

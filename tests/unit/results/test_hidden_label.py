@@ -102,8 +102,8 @@ def test_settings_from_before_hidden_labels_are_still_read() -> None:
     assert run_params(stored).hidden_label is None
 
 
-def test_swallowed_counts_the_hidden_cells_of_the_reference_alone(cells: pd.DataFrame) -> None:
-    table = hidden_label.swallowed(cells, "C")
+def test_absorbed_counts_the_hidden_cells_of_the_reference_alone(cells: pd.DataFrame) -> None:
+    table = hidden_label.absorbed(cells, "C")
     assert table["predicted_label"].tolist() == ["A", "B"]
     assert table["n_cells"].tolist() == [7, 3]
     assert table["share"].tolist() == [0.7, 0.3]
@@ -112,12 +112,12 @@ def test_swallowed_counts_the_hidden_cells_of_the_reference_alone(cells: pd.Data
 
 
 def test_a_rule_is_judged_on_hidden_cells_and_on_held_out_others(cells: pd.DataFrame) -> None:
-    caught = hidden_label.catch(cells, "C", Rule(confidence=0.035, distance=99.5))
-    assert (caught.n_hidden, caught.n_hidden_rejected) == (10, 6)  # three unsure, three far
-    assert caught.caught == 0.6
-    assert (caught.n_others, caught.n_others_rejected) == (100, 4)  # .001, .011, .021 and .031
+    effect = hidden_label.apply_rule(cells, "C", Rule(confidence=0.035, distance=99.5))
+    assert (effect.n_hidden, effect.n_hidden_rejected) == (10, 6)  # three unsure, three far
+    assert effect.share_rejected == 0.6
+    assert (effect.n_others, effect.n_others_rejected) == (100, 4)  # .001, .011, .021 and .031
     cells.loc[:49, "held_out"] = False
-    assert hidden_label.catch(cells, "C", Rule()).n_others == 50
+    assert hidden_label.apply_rule(cells, "C", Rule()).n_others == 50
 
 
 @pytest.mark.parametrize("by", ["confidence", "distance", "both"])
@@ -128,12 +128,12 @@ def test_thresholds_cost_no_more_than_they_may_and_one_step_further_would(
     rng = np.random.default_rng(1)
     cells["confidence"] = rng.random(len(cells)).astype(np.float32)
     cells["distance_percentile"] = (100 * rng.random(len(cells))).astype(np.float32)
-    caught = hidden_label.catch(cells, "C", hidden_label.rule_at_loss(cells, "C", by=by, loss=loss))
+    effect = hidden_label.apply_rule(cells, "C", hidden_label.rule_at_loss(cells, "C", by=by, loss=loss))
     n_most = int(loss * N_OTHERS)
-    assert caught.n_others_rejected <= n_most
-    assert caught.n_others_rejected >= (n_most if by != "both" else n_most - 1)
-    assert (caught.rule.confidence == 0) == (by == "distance")
-    assert (caught.rule.distance == 100) == (by == "confidence")
+    assert effect.n_others_rejected <= n_most
+    assert effect.n_others_rejected >= (n_most if by != "both" else n_most - 1)
+    assert (effect.rule.confidence == 0) == (by == "distance")
+    assert (effect.rule.distance == 100) == (by == "confidence")
 
 
 def test_thresholds_never_look_at_the_hidden_cells(cells: pd.DataFrame) -> None:
@@ -145,7 +145,10 @@ def test_thresholds_never_look_at_the_hidden_cells(cells: pd.DataFrame) -> None:
 
 def test_many_equal_values_do_not_cost_more(cells: pd.DataFrame) -> None:
     cells["confidence"] = np.float32(0.9)
-    assert hidden_label.catch(cells, "C", hidden_label.rule_at_loss(cells, "C", by="confidence")).n_others_rejected == 0
+    assert (
+        hidden_label.apply_rule(cells, "C", hidden_label.rule_at_loss(cells, "C", by="confidence")).n_others_rejected
+        == 0
+    )
 
 
 def test_without_held_out_cells_no_price_can_be_named(cells: pd.DataFrame) -> None:

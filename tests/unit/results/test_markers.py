@@ -12,7 +12,7 @@ from scipy.stats import false_discovery_control, mannwhitneyu
 from labeltransfer.data.prepare import prepared
 from labeltransfer.errors import SettingsError
 from labeltransfer.results.figures.dot_plot import dot_chart, dot_table
-from labeltransfer.results.tile.markers import FOLD_OFFSET, compare_groups, rank_sum_test, telling
+from labeltransfer.results.tile.markers import FOLD_OFFSET, compare_groups, rank_sum_test, top_markers
 
 
 def sparse(values: object) -> sp.csr_matrix:
@@ -83,7 +83,7 @@ def test_planted_markers_come_first_on_either_side() -> None:
     assert np.isclose(row["mean_first"], np.log1p(counts[:80, 17]).mean(), rtol=1e-5)
     assert table.set_index("gene").loc["Gene205", "auroc"] < 0.1
     assert np.allclose(table["p_adjusted"], false_discovery_control(table["p_value"]))
-    assert telling(table, 1) == ["Gene17", "Gene205"]
+    assert top_markers(table, 1) == ["Gene17", "Gene205"]
 
 
 def test_noise_yields_no_significant_gene() -> None:

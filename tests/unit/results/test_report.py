@@ -11,7 +11,7 @@ import pytest
 from labeltransfer.params import IntegrateParams, PrepareParams, RunParams, SideParams
 from labeltransfer.presets import PRESETS
 from labeltransfer.results.report.methods_text import CITATIONS, methods
-from labeltransfer.results.report.render import Material, render, settings_beside_preset, share
+from labeltransfer.results.report.render import Material, compare_with_preset, render, share
 from labeltransfer.results.report.svg_figures import MOST_CELLS, label_scores, maps
 from labeltransfer.results.scores import evaluate
 from labeltransfer.results.scores.cells import cell_table
@@ -194,11 +194,11 @@ def test_audit_ontology_and_edits_are_told_where_there_are_any() -> None:
 def test_settings_that_differ_from_the_nearest_preset_come_first() -> None:
     quick = PRESETS["quick"]
     params = a_run(**quick, prepare=PrepareParams(n_top_genes=1500))
-    preset, changed, same = settings_beside_preset(params)
+    preset, changed, same = compare_with_preset(params)
     assert preset == "quick"
     assert changed == [("Genes and cells", "Highly variable genes", "1500", "2000")]
     assert ("scVI", "Learning rate", "0.002") in same
-    preset, changed, _ = settings_beside_preset(a_run(integrate=IntegrateParams(n_latent=7)))
+    preset, changed, _ = compare_with_preset(a_run(integrate=IntegrateParams(n_latent=7)))
     assert preset == "tutorial" and changed == [("scVI", "Latent dimensions", "7", "30")]
 
 

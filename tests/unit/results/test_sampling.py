@@ -95,9 +95,9 @@ def test_a_colour_that_the_sample_was_not_drawn_by_loses_no_category(cells: pd.D
 def test_chosen_cells_are_all_drawn_up_to_a_limit(cells: pd.DataFrame) -> None:
     rows = sampling.sample_rows(cells, n_most=500)
     chosen = (cells["predicted_label"] == "B").to_numpy()
-    drawn = sampling.around(rows, chosen)
+    drawn = sampling.with_chosen(rows, chosen)
     assert chosen[drawn].sum() == chosen.sum() > 1000
     assert np.array_equal(drawn[~chosen[drawn]], rows[~chosen[rows]])
-    fewer = sampling.around(rows, chosen, n_most=100)
+    fewer = sampling.with_chosen(rows, chosen, n_most=100)
     assert chosen[fewer].sum() == 100
     assert (np.diff(fewer) > 0).all()

@@ -50,7 +50,7 @@ def test_reference_parents_are_of_the_reference(cells: pd.DataFrame) -> None:
     }
 
 
-def test_a_label_that_cannot_be_predicted_is_held_against_its_other_cells(cells: pd.DataFrame) -> None:
+def test_a_label_that_cannot_be_predicted_is_compared_with_its_other_cells(cells: pd.DataFrame) -> None:
     assert sizes(groups.pair_of(cells, "query", "X", "B", source="same")) == {
         "these cells": 6,
         "X (observed only), query": 3,
@@ -80,14 +80,14 @@ def test_the_own_side_is_preferred_where_it_has_enough(cells: pd.DataFrame) -> N
 
 def test_numbers_are_medians_of_the_columns_that_there_are(cells: pd.DataFrame) -> None:
     found = groups.pair_of(cells, "query", "A", "B", source="same")
-    table = groups.numbers(cells, [*found.groups, groups.Group("none", np.array([], dtype=int))])
+    table = groups.group_medians(cells, [*found.groups, groups.Group("none", np.array([], dtype=int))])
     assert list(table) == ["group", "n_cells", "confidence", "n_counts"]
     assert table["n_counts"][0] == np.median(found.these.rows + 1)
     assert np.isnan(table["n_counts"][3])
 
 
 def test_said_counts_labels_by_method_and_leaves_absent_methods_out(cells: pd.DataFrame) -> None:
-    table = groups.said(cells, groups.tile_rows(cells, "query", "X", "A"))
+    table = groups.labels_by_method(cells, groups.tile_rows(cells, "query", "X", "A"))
     assert table.to_dict("list") == {"label": ["A", "C"], "scANVI": [3, 0], "kNN on the latent": [0, 3]}
 
 
