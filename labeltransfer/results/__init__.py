@@ -1,1 +1,5 @@
-"""From predictions to answers: pure functions over arrays and data frames, which write nothing into runs."""
+"""From predictions to answers; pure, writes nothing into runs.
+
+The rooms import one way: ``scores`` and ``maps`` come first, then ``ontology``, ``trust``, ``tile`` and ``figures``,
+then ``audit``, ``export`` and ``report``.
+"""

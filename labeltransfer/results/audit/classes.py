@@ -173,7 +173,7 @@ def _one_way(evidence: Evidence, big: set[str], compatible: Compatible, genes: n
         if not compared.share >= GENES_ALONE:
             continue
         if other in big and in_order(evidence, label, other, label, other) > DIFFERENT:
-            continue  # the query itself tells the two apart as the reference does: the methods are confused
+            continue  # the two differ in the query as in the reference: the methods are confused
         words = (
             f"{_votes(evidence, label, other)} {int(compared.other_side.sum())} of {len(compared.genes)} genes that "
             f"tell the two apart in the reference stand with {other}."

@@ -1,1 +1,4 @@
-"""Predictions as CSV, annotated h5ad and zip."""
+"""Predictions as CSV, annotated h5ad and zip.
+
+Others take: ``predictions`` and ``safe_csv`` (``to_csv``).
+"""

@@ -195,7 +195,7 @@ def _annotated_obs(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _plain(name: str) -> str:
-    """A name that HDF5 takes for one name: a slash would open a group of its own."""
+    """A name that HDF5 takes for one name: a slash would open a group."""
     return name.replace("/", "|")
 
 

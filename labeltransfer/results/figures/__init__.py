@@ -1,1 +1,5 @@
-"""Charts from data frames."""
+"""Charts from data frames.
+
+Others take: ``charts``, ``confusion_matrix``, ``dot_plot``, ``scatter`` and ``colours``; ``hover_text`` is a part of
+``scatter``.
+"""

@@ -32,13 +32,13 @@ VERDICT_COLOURS = {
     "unrelated": "#d55e00",
     "not in the ontology": "#9aa0a6",
 }
-"""Okabe and Ito's colours, which colour-blind eyes can tell apart; dark text can be read on each."""
+"""Okabe and Ito's colours, which colour-blind eyes distinguish; dark text can be read on each."""
 
 VERDICT_MARKS = dict(zip(VERDICT_COLOURS, "=↓↑~×?", strict=True))
-"""What stands for each verdict in a tile, so that none is told by colour alone."""
+"""Mark of each verdict in a tile, so that none is shown by colour alone."""
 
 STRONG = 0.1
-"""Tiles with this part of the largest share, or more, stand in full colour, other tiles with cells in a faint one."""
+"""Tiles with this part of the largest share, or more, are in full colour, other tiles with cells in a faint one."""
 
 
 def confusion_chart(
@@ -51,7 +51,7 @@ def confusion_chart(
 
     A click selects one pair of labels under the name ``cell``, with the fields ``observed_label`` and
     ``predicted_label``. Rows are observed labels, those that the reference has first. ``dark`` says that it will
-    stand on a dark page.
+    are on a dark page.
     """
     shown = table.assign(
         row=table["observed_label"].where(table["in_reference"], table["observed_label"] + MISSING_MARK),
@@ -72,7 +72,7 @@ def confusion_chart(
             alt.Tooltip("predicted_label:N", title="Predicted"),
             alt.Tooltip("n_cells:Q", title="Cells", format=","),
             alt.Tooltip("share:Q", title=SHARE_TITLES[normalize], format=".1%"),
-            *([alt.Tooltip("said:N", title="The prediction is")] if by_verdict else []),
+            *([alt.Tooltip("mark:N", title="The prediction is")] if by_verdict else []),
         ],
     )
     tiles = base.mark_rect(cursor="pointer").encode(
@@ -106,20 +106,20 @@ def _by_share(table: pd.DataFrame) -> dict[str, Any]:
 
 def _by_verdict(table: pd.DataFrame) -> dict[str, Any]:
     """Channels of tiles coloured by verdict; how much they hold sets how strongly."""
-    said = [f"{VERDICT_MARKS[verdict]} {verdict}" for verdict in VERDICT_COLOURS]
-    colours = alt.Scale(domain=said, range=list(VERDICT_COLOURS.values()))
+    named = [f"{VERDICT_MARKS[verdict]} {verdict}" for verdict in VERDICT_COLOURS]
+    colours = alt.Scale(domain=named, range=list(VERDICT_COLOURS.values()))
     return {
-        "color": alt.Color("said:N", title="The prediction is", scale=colours, legend=alt.Legend(labelLimit=200)),
+        "color": alt.Color("mark:N", title="The prediction is", scale=colours, legend=alt.Legend(labelLimit=200)),
         "fillOpacity": alt.FillOpacity("strength:Q", scale=None, legend=None),
     }
 
 
 def _with_marks(table: pd.DataFrame, has_room: bool) -> pd.DataFrame:
-    """A table with what each tile says of its verdict, and how strongly it is coloured; numbers where they fit."""
+    """A table with the mark of each tile's verdict, and how strongly it is coloured; numbers where they fit."""
     marks, least = table["verdict"].map(VERDICT_MARKS).astype(str), STRONG * float(table["share"].max())
     full, some = table["share"] >= least, table["n_cells"] > 0
     return table.assign(
-        said=marks + " " + table["verdict"].astype(str),
+        mark=marks + " " + table["verdict"].astype(str),
         strength=np.where(some & full, 1.0, np.where(some, 0.4, 0.12)),
         written=np.where(some, marks + (" " + table["written"] if has_room else ""), ""),
     )
@@ -156,7 +156,7 @@ def _ink(alpha: float) -> str:
 
 
 def _cell_texts(table: pd.DataFrame, normalize: Normalize) -> list[str]:
-    """What stands in each tile: counts, or per cent; nothing where there is none."""
+    """Text of each tile: counts, or per cent; nothing where there is none."""
     if normalize == "none":
         return [f"{n:,}" if n else "" for n in table["n_cells"]]
     shares = zip(table["n_cells"], 100 * table["share"], strict=True)

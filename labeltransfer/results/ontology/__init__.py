@@ -1,1 +1,5 @@
-"""Labels as terms of the Cell Ontology: how two labels relate, coarser levels, scores that know of them."""
+"""Labels as terms of the Cell Ontology.
+
+Others take: ``terms`` (``find_terms``, ``Term``), ``relations`` (verdicts of label pairs, scores with finer labels as
+right) and ``levels`` (coarser labels).
+"""

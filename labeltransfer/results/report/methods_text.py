@@ -15,7 +15,7 @@ SENIS = ("tabula-muris-senis", "23938934", "23939711")
 
 @dataclass(frozen=True)
 class Citation:
-    """A work that a methods paragraph rests on; ``short`` stands in the paragraph, ``full`` in the list."""
+    """A work that a methods paragraph cites; ``short`` is in the paragraph, ``full`` in the list."""
 
     short: str
     full: str
@@ -82,7 +82,7 @@ def methods(
     )
     parts += _trust(trust, cite, latent="scANVI" if params.mapping else "scVI")
     if params.reject_below:
-        parts.append(f"Labels with a confidence below {params.reject_below:g} were handed over as Unknown.")
+        parts.append(f"Labels with a confidence below {params.reject_below:g} were exported as Unknown.")
     return " ".join(parts), cited
 
 
@@ -201,7 +201,7 @@ def _trust(trust: Mapping[str, Any], cite: Any, *, latent: str) -> list[str]:
         parts.append(
             f"Probabilities were calibrated by temperature scaling ({cite('temperature')}) on {own['n_cells']:,} "
             f"held-out reference cells (temperature {own['temperature']:.2f}). As second opinions k nearest neighbours "
-            f"and a random forest on the {latent} latent, and a logistic regression on the genes, were taught on the "
+            f"and a random forest on the {latent} latent, and a logistic regression on the genes, were trained on the "
             "same reference cells."
         )
     if trust.get("ontology"):

@@ -217,7 +217,7 @@ def _edit(edit: Mapping[str, Any]) -> dict[str, Any]:
         "name": edit["name"],
         "action": f"{edit['action']} {edit['label']}".strip(),
         "n_cells": len(edit["rows"]),
-        "who": edit.get("who") or "nobody signed in",
+        "who": edit.get("who") or "not signed in",
     }
 
 

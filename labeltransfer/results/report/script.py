@@ -17,7 +17,7 @@ PLACE = "SETTINGS: dict[str, Any] = {}"
 """Line of the body that the settings take."""
 
 HEAD = """\
-Give the two files as arguments where they lie elsewhere than beside this script:
+Give the two files as arguments if they are not next to this script:
 
     python script.py REFERENCE.h5ad QUERY.h5ad --out predictions.csv
 """
@@ -40,7 +40,7 @@ them back and this script does not, so models differ a little, and with them the
 SAMPLED = """\
 The run trained on a sample of the query, drawn from every batch and every kind of cell. This script draws as many query
 cells at random, so models and labels differ from the run's; rare kinds of cells may be missing from training. The
-column trained_on of the run's cells.parquet tells its own sample.
+column trained_on of the run's cells.parquet marks its sample.
 """
 CALIBRATED = """\
 The column confidence uses the temperature that the run was calibrated with; the calibration itself, the second opinions
@@ -68,7 +68,7 @@ def script_text(
     history
         Events ``epoch`` and ``stopped`` of both trainings, oldest first.
     tutorial_lengths
-        Address of the gene-length table that stands for none.
+        Address of the gene-length table that is used where none is named.
     temperature
         That of scANVI's calibration.
     versions
@@ -77,7 +77,7 @@ def script_text(
     Returns
     -------
     Python source. Paces that a preset leaves open are resolved for the run's number of cells, and in place of an
-    unknown number of epochs stand those that were trained.
+    unknown number of epochs are those that were trained.
     """
     settings = script_settings(
         params, summary=summary, history=history, tutorial_lengths=tutorial_lengths, temperature=temperature

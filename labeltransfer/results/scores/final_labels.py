@@ -40,13 +40,13 @@ class Edit:
         if self.action not in get_args(Action):
             raise SettingsError(f"An edit cannot '{self.action}': it can accept, relabel or exclude.")
         if not self.name.strip() or len(self.name) > LONGEST:
-            raise SettingsError(f"An edit needs a name of at most {LONGEST} characters, so that it can be told apart.")
+            raise SettingsError(f"An edit needs a name of at most {LONGEST} characters, so that it can be found again.")
         if self.action != "exclude" and (not self.label.strip() or len(self.label) > LONGEST):
             raise SettingsError(f"The cells need a label of at most {LONGEST} characters: choose or write one.")
         if self.action == "exclude" and self.label:
             raise SettingsError("Excluded cells have no label: relabel them instead, or leave the label out.")
         if not self.rows:
-            raise SettingsError(f"No cell stands behind the edit '{self.name}': choose a tile with cells.")
+            raise SettingsError(f"No cell belongs to the edit '{self.name}': choose a tile with cells.")
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data for JSON."""

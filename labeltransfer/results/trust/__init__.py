@@ -1,1 +1,5 @@
-"""How far labels can be trusted: alarm, calibrated confidence, distance, rejection, consensus, stability."""
+"""How far labels can be trusted.
+
+Others take: ``alarm``, ``confidence`` (calibration), ``distance`` (novelty), ``rejection`` (``Rule``), ``consensus``,
+``hidden_label`` and ``stability``.
+"""

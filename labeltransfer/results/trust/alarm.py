@@ -27,7 +27,7 @@ APART = 0.5
 """Share of query cells beyond ``FAR`` from which the query lies apart: 0.06 in good runs, 0.98 to 1 in those two. It is
 no alarm alone, for scANVI can bridge what scVI did not."""
 UNMIXED = 0.2
-"""Mixing below which the sides lie apart. It gives no alarm either: a composition of its own does the same."""
+"""Mixing below which the sides lie apart. It gives no alarm either: a different composition has the same effect."""
 
 
 @dataclass(frozen=True)

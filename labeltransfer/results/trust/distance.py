@@ -1,4 +1,4 @@
-"""How far a cell lies from the labelled reference cells: doubt that does not come from a classifier.
+"""How far a cell lies from the labelled reference cells: a sign of novelty that does not come from a classifier.
 
 A classifier divides the whole latent among the labels that it knows, so a cell of a kind that it has never seen gets
 one of them, often with full confidence. Its distance from every labelled cell gives it away.
