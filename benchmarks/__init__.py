@@ -1,1 +1,4 @@
-"""Scripts that measure the app against the plain route and print both."""
+"""Scripts that measure the app, most of them against the plain route in the same run, and print both.
+
+``README.md`` in this folder says which script prints which table of ``results.md``.
+"""

@@ -1,6 +1,6 @@
 """Rebuild the finished demo run that ships with the app: ``python -m benchmarks.build_demo_run`` (or ``make demo``).
 
-Carries out the demo's own settings and keeps the tables alone: no models, no latents, and counts of the marker genes
+Carries out the demo's own settings and keeps only the tables: no models, no latents, and counts of the marker genes
 only, so that the whole stays under 2 MB.
 """
 
@@ -48,7 +48,7 @@ def keep_markers(source: Path, target: Path) -> None:
 
 
 def copy(source: Path, target: Path, *, place: Path) -> None:
-    """Copy a table; inputs stand in it by name, since their place on this machine means nothing elsewhere."""
+    """Copy a table; inputs are named in it without their folder, which means nothing on another machine."""
     if source.suffix in (".json", ".jsonl"):
         target.write_text(source.read_text().replace(f"{place}{os.sep}", ""))
     else:

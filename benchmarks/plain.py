@@ -34,7 +34,7 @@ def main(
     epochs = int(scvi_epochs) if scvi_epochs else None
     vae.train(max_epochs=epochs, accelerator="cpu", enable_progress_bar=False)
 
-    scvi.settings.seed = int(seed)  # again, as whoever trains the two in two sittings does
+    scvi.settings.seed = int(seed)  # again, as in two separate sessions
     adata.obs["celltype_scanvi"] = "Unknown"
     is_reference = adata.obs["tech"] == "reference"
     adata.obs.loc[is_reference, "celltype_scanvi"] = adata.obs.loc[is_reference, labels_key].astype(str)

@@ -72,17 +72,17 @@ class Album:
 
 
 def look(page: Page) -> Image.Image:
-    """What stands in the window, the mouse over nothing."""
+    """What is in the window, the mouse over nothing."""
     page.mouse.move(5, 5)
     return Image.open(BytesIO(page.screenshot()))
 
 
 def drawn(page: Page) -> None:
-    """Wait until charts stand, which are drawn after the page has settled."""
+    """Wait for the charts, which are drawn after the page has settled."""
     for chart in page.locator("[data-testid=stPlotlyChart], [data-testid=stVegaLiteChart]").all():
         if chart.evaluate("chart => chart.parentElement.checkVisibility()"):  # not in a tab or section that is closed
             expect(chart.locator("svg.main-svg, .marks, canvas").first).to_be_visible()
-    page.wait_for_timeout(1200)  # a map is painted by the graphics card, which tells nobody when it is done
+    page.wait_for_timeout(1200)  # a map is painted by the graphics card, which does not report when it is done
 
 
 def save(picture: Image.Image, target: Path) -> None:
@@ -117,7 +117,7 @@ def prepare(page: Page, album: Album) -> None:
 
 
 def train(page: Page, album: Album) -> None:
-    """Train, seen while it is at work and when it is done."""
+    """Train, seen while it is running and when it is done."""
     press(page, "Continue to Train")
     album.here(page, "train-prepared")
     page.get_by_label("Name", exact=True).fill("Female marrow, quick look")

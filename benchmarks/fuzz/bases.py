@@ -55,7 +55,7 @@ def _with_layer(path: Path) -> None:
 
 
 def _anndata_0_7(path: Path) -> None:
-    """Codes of categories as a column, their names in ``__categories`` beside it."""
+    """Codes of categories as a column, their names in ``__categories`` next to it."""
     _current(path, sp.csr_matrix)
     with h5py.File(path, "r+") as file:
         group = file["obs"]

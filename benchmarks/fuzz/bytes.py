@@ -1,4 +1,4 @@
-"""Ways to spoil the bytes of a file, whatever they stand for."""
+"""Ways to spoil the bytes of a file, whatever they mean."""
 
 from collections.abc import Callable
 

@@ -18,19 +18,19 @@ from typing import NoReturn
 
 _OPENED, _READ, _FOLDER = 0x20, 0x1, 0x4000_0000
 _EVENT = struct.Struct("iIII")
-"""What inotify tells of an event: watch, kind, cookie and length of the name that follows."""
+"""What inotify reports of an event: watch, kind, cookie and length of the name that follows."""
 
 
-Tell = Callable[[str], None]
-"""Takes a line that a child tells."""
-Work = Callable[[Tell], None]
+Report = Callable[[str], None]
+"""Takes a line that a child reports."""
+Work = Callable[[Report], None]
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How one work ended: what it told, what stopped it ("" where nothing did), and what it took."""
+    """How one work ended: what it reported, what stopped it ("" where nothing did), and what it took."""
 
-    told: list[str]
+    lines: list[str]
     stopped: str
     seconds: float
     peak_bytes: int
@@ -44,7 +44,7 @@ def in_children(works: Sequence[Work], *, seconds: float, memory: int) -> list[E
     Parameters
     ----------
     works
-        Each is called with what takes its lines. An error is told as ``traceback …``.
+        Each is called with what takes its lines. An error is reported as ``traceback …``.
     seconds
         Time that each may take.
     memory
@@ -64,15 +64,15 @@ def _in_one_child(works: Sequence[Work], seconds: float, memory: int) -> list[En
         _work_and_exit(works, send, seconds, memory)
     os.close(send)
     with os.fdopen(receive) as file:
-        told = [json.loads(line) for line in file]
+        sent = [json.loads(line) for line in file]
     _, status, usage = os.wait4(pid, 0)
     stopped = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else ""
     ended: list[Ended] = []
-    for number in range(1 + max(line["work"] for line in told)):
-        own = [line for line in told if line["work"] == number]
-        said = [line["said"] for line in own if "said" in line]
+    for number in range(1 + max(line["work"] for line in sent)):
+        own = [line for line in sent if line["work"] == number]
+        lines = [line["text"] for line in own if "text" in line]
         took = [line["seconds"] for line in own if "seconds" in line]
-        ended.append(Ended(said, "" if took else stopped, took[0] if took else seconds, usage.ru_maxrss * 1024))
+        ended.append(Ended(lines, "" if took else stopped, took[0] if took else seconds, usage.ru_maxrss * 1024))
     return ended
 
 
@@ -83,23 +83,23 @@ def _work_and_exit(works: Sequence[Work], send: int, seconds: float, memory: int
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         warnings.simplefilter("ignore")
         for number, work in enumerate(works):
-            _tell(send, work=number)
+            _report(send, work=number)
             begin = time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, seconds)
             try:
                 work(partial(_say, send, number))
             except BaseException:  # noqa: BLE001  this is what is looked for
-                _tell(send, work=number, said="traceback " + traceback.format_exc())
-            _tell(send, work=number, seconds=time.monotonic() - begin)
+                _report(send, work=number, text="traceback " + traceback.format_exc())
+            _report(send, work=number, seconds=time.monotonic() - begin)
     finally:
         os._exit(0)
 
 
 def _say(send: int, number: int, line: str) -> None:
-    _tell(send, work=number, said=line)
+    _report(send, work=number, text=line)
 
 
-def _tell(send: int, **line: object) -> None:
+def _report(send: int, **line: object) -> None:
     os.write(send, json.dumps(line).encode() + b"\n")
 
 
@@ -118,11 +118,11 @@ class Watch:
     def touched(self) -> bool:
         """Whether a file was opened or read since the last call; looking into the folder alone is no such thing."""
         touched = False
-        with suppress(BlockingIOError):  # nothing more is told
+        with suppress(BlockingIOError):  # nothing more is reported
             while True:
-                told = os.read(self._descriptor, 65536)
-                while told:
-                    _, mask, _, n_name = _EVENT.unpack_from(told)
+                read = os.read(self._descriptor, 65536)
+                while read:
+                    _, mask, _, n_name = _EVENT.unpack_from(read)
                     touched |= not mask & _FOLDER
-                    told = told[_EVENT.size + n_name :]
+                    read = read[_EVENT.size + n_name :]
         return touched

@@ -1,4 +1,4 @@
-"""Ways to make an h5ad file reach beyond itself, or stand for more than it holds."""
+"""Ways to make an h5ad file reach beyond itself, or claim more than it holds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from benchmarks.fuzz.bases import N_CELLS
 from benchmarks.fuzz.values import Change, Generator, any_item, pick
 
 OUTSIDE = "outside"
-"""Folder beside the input's own with files that nobody may read, named as ``SECRETS`` are."""
+"""Folder next to the input's with files that nobody may read, named as ``SECRETS`` are."""
 SECRETS = ("secret.h5", "secret.txt")
 
 
@@ -20,7 +20,7 @@ def _outside(file: h5py.File) -> Path:
 
 
 def _in_place(make: Callable[[h5py.File, str], None]) -> Change:
-    """Put something in the place of any item, or beside the columns."""
+    """Put something in the place of any item, or next to the columns."""
 
     def apply(file: h5py.File, rng: Generator) -> None:
         where = str(pick(rng, [any_item(file, rng).name, "/uns/more", "/X", "/layers/more"]))

@@ -1,4 +1,4 @@
-"""What the app does with an input, and whether it is right: held against anndata's own reading of the same file."""
+"""What the app does with an input, and whether it is right: compared with anndata's reading of the same file."""
 
 import tempfile
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from benchmarks.fuzz.child import Tell
+from benchmarks.fuzz.child import Report
 from labeltransfer.data import intake
 from labeltransfer.data.prepare.pair import prepare
 from labeltransfer.errors import LabelTransferError
@@ -18,7 +18,7 @@ MAX_TEXT = 2000
 """Characters of a message that a page can still show."""
 
 
-def look(path: Path, valid: intake.Summary, secret: str, tell: Tell) -> None:
+def look(path: Path, valid: intake.Summary, secret: str, report: Report) -> None:
     """Take the way of an upload: what the probe does, and what the Data page does after it.
 
     Tells ``refused REASON`` or, one after the other, ``passed`` (the probe would), ``read`` and ``agrees``, ``differs
@@ -28,13 +28,13 @@ def look(path: Path, valid: intake.Summary, secret: str, tell: Tell) -> None:
         summary = intake.read_summary(path)
         found = intake.inspect(summary)
     except LabelTransferError as error:
-        tell(_refused(error, path, secret))
+        report(_refused(error, path, secret))
         return
-    tell("passed")
+    report("passed")
     found += [*intake.inspect(summary, side="query"), *intake.compare_genes(valid, summary)]
     for finding in found:
         if max(map(len, (finding.title, finding.detail, finding.way_out))) > MAX_TEXT:
-            tell(f"unclear {finding.title[:60]} is told in {len(finding.detail)} characters")
+            report(f"unclear {finding.title[:60]} takes {len(finding.detail)} characters")
     for column in summary.obs.columns[:6]:
         values = summary.obs[column].dropna()
         if len(values):
@@ -42,17 +42,17 @@ def look(path: Path, valid: intake.Summary, secret: str, tell: Tell) -> None:
     texts = [text for finding in found for text in (finding.title, finding.detail, finding.way_out)]
     shown = "".join([*texts, *summary.places, summary.obs.to_csv(), summary.var.to_csv()])
     if secret.encode() in shown.encode():  # which also fails where a page could not show it
-        tell("leaked")
-    tell("read")
-    tell(_comparison(summary, path))
+        report("leaked")
+    report("read")
+    report(_comparison(summary, path))
 
 
 def _refused(error: LabelTransferError, path: Path, secret: str) -> str:
-    """What to tell of a refusal: whether it is one that a page can show, with nothing of the server's folders."""
-    said = str(error)
-    clear = 20 < len(said) < MAX_TEXT and "\n" not in said and str(path.parent) not in said and secret not in said
-    said.encode()
-    return f"refused {said}" if clear else f"unclear {said}"
+    """What to report of a refusal: whether it is one that a page can show, with nothing of the server's folders."""
+    text = str(error)
+    clear = 20 < len(text) < MAX_TEXT and "\n" not in text and str(path.parent) not in text and secret not in text
+    text.encode()
+    return f"refused {text}" if clear else f"unclear {text}"
 
 
 def _comparison(summary: intake.Summary, path: Path) -> str:
@@ -89,18 +89,18 @@ def _counts(plain: ad.AnnData, place: str) -> np.ndarray:
     return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix)
 
 
-def carry(path: Path, valid: intake.Summary, side: Side, n_top_genes: int, secret: str, tell: Tell) -> None:
-    """Prepare an input with a valid file as the other side; tells as ``look`` does, and ``carried`` in between."""
+def carry(path: Path, valid: intake.Summary, side: Side, n_top_genes: int, secret: str, report: Report) -> None:
+    """Prepare an input with a valid file as the other side; reports as ``look`` does, and ``carried`` in between."""
     own, other = _settings(intake.read_summary(path)), _settings(valid)
     reference, query = (own, other) if side == "reference" else (other, own)
     try:
         params = RunParams(reference=reference, query=query, prepare=PrepareParams(n_top_genes=n_top_genes))
         with tempfile.TemporaryDirectory() as folder:
             prepare(params, Path(folder), report=lambda sentence: None)
-            tell("carried")
-            tell(_prepared(ad.read_h5ad(Path(folder) / "prepared.h5ad"), path, side))
+            report("carried")
+            report(_prepared(ad.read_h5ad(Path(folder) / "prepared.h5ad"), path, side))
     except LabelTransferError as error:
-        tell(_refused(error, path, secret))
+        report(_refused(error, path, secret))
 
 
 def _settings(summary: intake.Summary) -> SideParams:

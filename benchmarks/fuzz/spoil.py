@@ -15,7 +15,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-# Before numpy: a copy of a process that has threads of its own can wait for ever for a lock that one of them held.
+# Before numpy: a copy of a process with threads can wait for ever for a lock that one of them held.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import h5py
@@ -98,11 +98,11 @@ def fuzz(folder: Path, options: argparse.Namespace) -> Tally:
 
 def _import_once(valid: Summary, n_top_genes: int) -> None:
     """Do what the children will, so that they find imported what it takes; ranking itself would start threads here."""
-    told: list[str] = []
-    look.look(valid.path, valid, CANARY, told.append)
-    look.carry(valid.path, valid, "query", ALL_GENES, CANARY, told.append)
-    if told != ["passed", "read", "agrees", "carried", "agrees"]:
-        raise AssertionError(f"a sound file gives {told}")
+    lines: list[str] = []
+    look.look(valid.path, valid, CANARY, lines.append)
+    look.carry(valid.path, valid, "query", ALL_GENES, CANARY, lines.append)
+    if lines != ["passed", "read", "agrees", "carried", "agrees"]:
+        raise AssertionError(f"a valid file gives {lines}")
     if n_top_genes < N_GENES:
         import_module("scanpy")
         import_module("skmisc.loess")

@@ -73,7 +73,7 @@ def judge(ended: Ended, expected: str, *, passed: bool = False) -> tuple[str, st
     -------
     "read", "refused", "ended by the probe" or "fault", and the reason.
     """
-    words = [line.partition(" ") for line in ended.told]
+    words = [line.partition(" ") for line in ended.lines]
     for first, _, rest in words:
         if first in ("traceback", "unclear", "leaked") or (first == "differs" and expected != "no matter"):
             return "fault", f"{first} {rest}"
@@ -99,7 +99,7 @@ def describe(tally: Tally, n_kinds: int, seconds: float) -> str:
     most = f"{tally.slowest:.1f} s, and the largest process {tally.peak_bytes / 2**20:,.0f} MiB"
     head = (
         f"{tally.n_inputs:,} spoilt files of {n_kinds} kinds went the way of an upload; "
-        f"{carried} went on through prepare beside a sound file. Faults (a traceback, an unclear message, a file read "
+        f"{carried} went on through prepare with a valid file. Faults (a traceback, an unclear message, a file read "
         "otherwise than anndata reads it, something opened outside, no end after the probe, or another answer of the "
         f"app's own probe): **{len(tally.faults)}**. {seconds:,.0f} s in all; the slowest look that ended took {most}."
     )

@@ -1,4 +1,4 @@
-"""Ways to spoil what stands in an h5ad file, or to make it unusual while its structure stays sound."""
+"""Ways to spoil the values of an h5ad file, or to make them unusual while its structure stays valid."""
 
 from collections.abc import Callable
 from typing import Any

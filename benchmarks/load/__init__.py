@@ -1,1 +1,4 @@
-"""Many people, kills, full disks and clocks that go back."""
+"""Many people, kills, full disks and clocks that go back.
+
+Other benchmarks take ``finished_runs`` and ``visitor``.
+"""

@@ -1,7 +1,7 @@
-"""A home to torment: the app and its workers on tiny data, started and killed as processes of their own.
+"""A home for tests of faults: the app and its workers on tiny data, started and killed as separate processes.
 
-Kills reach only what a :class:`Tormented` has started: its own app, and workers whose command line names a run folder
-of its own temporary home.
+Kills reach only what a :class:`FaultHome` has started: its own app, and workers whose command line names a run folder
+of its temporary home.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ def tiny_params(folder: Path) -> RunParams:
 
 
 @dataclass
-class Tormented:
+class FaultHome:
     """A home, the app in front of it, and what is known of its finished runs."""
 
     home: Path
@@ -141,11 +141,11 @@ def digests_of(run: Run) -> dict[str, str]:
 
 
 @contextmanager
-def tormented(folder: Path, home: Path | None = None, **env: str) -> Iterator[Tormented]:
+def fault_home(folder: Path, home: Path | None = None, **env: str) -> Iterator[FaultHome]:
     """A home in a folder, with data and an app; at the end everything that it started is ended."""
     home = (home or folder / "home").resolve()
     home.mkdir(parents=True, exist_ok=True)
-    subject = Tormented(home, tiny_params(folder / "data"), Server(home, env=env))
+    subject = FaultHome(home, tiny_params(folder / "data"), Server(home, env=env))
     try:
         subject.ensure_app()
         yield subject

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from benchmarks.load.fault_home import digests_of, tormented
+from benchmarks.load.fault_home import digests_of, fault_home
 from benchmarks.load.visitor import Visitor, wait_until
 from labeltransfer.runs.records.run import Run
 from tests.support.browser import Server
@@ -35,7 +35,7 @@ def _shifted():
 
 time.time = _shifted
 """
-"""As ``sitecustomize`` on the way of every Python process of a home: shifts ``time.time`` by what stands in a file."""
+"""As ``sitecustomize`` of every Python process of a home: shifts ``time.time`` by the seconds in a file."""
 
 
 def finish(run: Run) -> str:
@@ -51,7 +51,7 @@ def tracebacks(errors: list[str]) -> list[str]:
 
 @contextmanager
 def small_disk(place: Path, megabytes: int) -> Iterator[Path]:
-    """A file system of its own in memory; needs the right to mount."""
+    """A separate file system in memory; needs the right to mount."""
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)], check=True)
     try:
@@ -61,8 +61,8 @@ def small_disk(place: Path, megabytes: int) -> Iterator[Path]:
 
 
 def full_disk(folder: Path) -> Seen:
-    """The disk fills up to the last byte while a run is at work."""
-    with small_disk(folder / "disk", 256) as disk, tormented(folder, disk / "home") as home:
+    """The disk fills up to the last byte while a run is running."""
+    with small_disk(folder / "disk", 256) as disk, fault_home(folder, disk / "home") as home:
         done = home.start_run(1)
         first = finish(done)
         home.remember_finished()
@@ -114,7 +114,7 @@ def read_only(home: Path) -> Iterator[None]:
 
 def unwritable_home(folder: Path) -> Seen:
     """The home becomes read-only while a run trains."""
-    with tormented(folder) as home:
+    with fault_home(folder) as home:
         done = home.start_run(1)
         first = finish(done)
         home.remember_finished()
@@ -136,11 +136,11 @@ def unwritable_home(folder: Path) -> Seen:
 
 
 def clock_goes_back(folder: Path) -> Seen:
-    """The clock goes back by an hour while a run is at work and another one waits."""
+    """The clock goes back by an hour while a run is running and another one waits."""
     clock = folder / "clock"
     clock.mkdir()
     (clock / "sitecustomize.py").write_text(STAND_IN_CLOCK)
-    with tormented(folder, PYTHONPATH=str(clock)) as home:
+    with fault_home(folder, PYTHONPATH=str(clock)) as home:
         (clock / "offset").write_text("0")
         running, waiting = home.start_run(1), home.start_run(2)
         wait_until(lambda: running.status().state == "running" and waiting.has_worker(), PATIENCE)
@@ -150,15 +150,15 @@ def clock_goes_back(folder: Path) -> Seen:
         errors = home.look(("runs", "train", "explore"), running)
         good = states == ["done"] * 3 and not errors
         return (
-            "a stand-in clock, an hour back for the app and all workers: a run at work, one that waited and one asked "
+            "a stand-in clock, an hour back for the app and all workers: a running one, one that waited and one asked "
             f"for afterwards are {', '.join(states)}; errors on pages: {len(errors)}",
             good,
         )
 
 
 def two_apps(folder: Path) -> Seen:
-    """Two apps on one home, each with runs of its own; one is killed."""
-    with tormented(folder) as home:
+    """Two apps on one home, each with its own runs; one is killed."""
+    with fault_home(folder) as home:
         other = Server(home.home).start()
         try:
             runs = [home.start_run(1), home.start_run(2, server=other), home.start_run(1, server=other)]
@@ -182,7 +182,7 @@ def two_apps(folder: Path) -> Seen:
 
 def damaged_artefact(folder: Path) -> Seen:
     """One bit of the largest file of every stage turns over; a run with the same settings is asked for."""
-    with tormented(folder) as home:
+    with fault_home(folder) as home:
         first = home.start_run(1)
         states = [finish(first)]
         whole, hurt = digests_of(first), []
@@ -199,14 +199,14 @@ def damaged_artefact(folder: Path) -> Seen:
         log = (again.folder / "log.txt").read_text()
         found = [stage for stage in hurt if f"Stage {stage} was damaged on disk" in log]
         with Visitor(home.server.port) as visitor:
-            told = []
+            counts = []
             for run in (first, again):
                 visitor.open("train", run=run.id)
-                told.append(visitor.prose().count("was damaged on disk and made anew"))
+                counts.append(visitor.prose().count("was damaged on disk and made anew"))
         after = home.look(PAGES, first)
         differ = [name for name, digest in digests_of(first).items() if whole.get(name) != digest]
         results = [name for name in differ if not name.endswith((".json", ".h5ad", ".pt"))]
-        good = states == ["done"] * 2 and found == hurt and told == [len(hurt)] * 2 and not after and not results
+        good = states == ["done"] * 2 and found == hurt and counts == [len(hurt)] * 2 and not after and not results
         good = good and bool(errors) and not tracebacks(errors)
         return (
             f"one bit in each of {len(hurt)} stages: pages said so ({len(tracebacks(errors))} tracebacks), the next "

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.load.fault_home import Tormented, tormented
+from benchmarks.load.fault_home import FaultHome, fault_home
 from benchmarks.load.fault_scenarios import SCENARIOS
 from benchmarks.load.visitor import wait_until
 from benchmarks.tables import keep, table
@@ -26,7 +26,7 @@ beginnings are hit as well as trainings."""
 AT_ONCE = 2
 """Runs that are queued or running."""
 DRAIN = STARTUP_GRACE + 240
-"""Seconds for the last runs, once nobody is killed any more."""
+"""Seconds for the last runs, once nothing is killed any more."""
 
 
 @dataclass
@@ -39,10 +39,10 @@ class Tally:
     lost: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
     page_errors: list[str] = field(default_factory=list)
-    seconds_to_tell: list[float] = field(default_factory=list)
+    seconds_to_fail: list[float] = field(default_factory=list)
 
 
-def stuck_runs(home: Tormented) -> list[Run]:
+def stuck_runs(home: FaultHome) -> list[Run]:
     """Runs that show as queued or running though no worker has them and the grace is over."""
     found = []
     for run in home.store.runs():
@@ -53,7 +53,7 @@ def stuck_runs(home: Tormented) -> list[Run]:
     return found
 
 
-def kill(home: Tormented, target: str, rng: random.Random, tally: Tally) -> None:
+def kill(home: FaultHome, target: str, rng: random.Random, tally: Tally) -> None:
     """Kill, and wait until what was killed shows as failed, if its worker had begun."""
     workers = home.workers()
     victim = rng.choice(sorted(workers)) if workers and target != "app" else ""
@@ -71,12 +71,12 @@ def kill(home: Tormented, target: str, rng: random.Random, tally: Tally) -> None
     if status.heartbeat:
         since = time.monotonic()
         if wait_until(lambda: run.status().over, 10, every=0.02):
-            tally.seconds_to_tell.append(time.monotonic() - since)
+            tally.seconds_to_fail.append(time.monotonic() - since)
         else:
             tally.stuck.add(run.id)
 
 
-def torment(home: Tormented, n_kills: int, *, seed: int, seconds: float) -> Tally:
+def kill_repeatedly(home: FaultHome, n_kills: int, *, seed: int, seconds: float) -> Tally:
     """Kill again and again, and begin no more kills after some time."""
     end = time.monotonic() + seconds
     rng, tally = random.Random(seed), Tally()
@@ -118,7 +118,7 @@ def torment(home: Tormented, n_kills: int, *, seed: int, seconds: float) -> Tall
     return tally
 
 
-def drain(home: Tormented, tally: Tally) -> None:
+def drain(home: FaultHome, tally: Tally) -> None:
     """Let the queue go on without kills: every run ends, every lock is free, every finished run opens."""
     home.ensure_app()
     last = home.start_run(10**6)
@@ -139,10 +139,10 @@ def drain(home: Tormented, tally: Tally) -> None:
         tally.page_errors += home.look(("explore", "compare", "export"), Run(home.runs / run_id))
 
 
-def told(tally: Tally, home: Tormented, minutes: float) -> str:
+def as_markdown(tally: Tally, home: FaultHome, minutes: float) -> str:
     """The figures as Markdown."""
     states = Counter(run.status().state for run in home.store.runs())
-    slowest = f"{max(tally.seconds_to_tell):.2f} s" if tally.seconds_to_tell else "none was hit"
+    slowest = f"{max(tally.seconds_to_fail):.2f} s" if tally.seconds_to_fail else "none was hit"
     rows = [
         ("kills", f"{sum(tally.kills.values())}: " + ", ".join(f"{n} of {what}" for what, n in tally.kills.items())),
         ("a worker was hit in", ", ".join(f"{stage} {n}" for stage, n in tally.stages.most_common())),
@@ -183,9 +183,9 @@ def main() -> None:
         )
     if asked.kills:
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="faults-") as folder, tormented(Path(folder).resolve()) as home:
-            tally = torment(home, asked.kills, seed=asked.seed, seconds=60 * asked.minutes)
-            text = told(tally, home, (time.monotonic() - began) / 60)
+        with tempfile.TemporaryDirectory(prefix="faults-") as folder, fault_home(Path(folder).resolve()) as home:
+            tally = kill_repeatedly(home, asked.kills, seed=asked.seed, seconds=60 * asked.minutes)
+            text = as_markdown(tally, home, (time.monotonic() - began) / 60)
             for what in (*sorted(tally.lost), *sorted(tally.stuck), *tally.page_errors[:20]):
                 print("seen:", what, flush=True)
         intro = (

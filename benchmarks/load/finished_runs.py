@@ -92,7 +92,7 @@ def _states(n_cells: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _counts(state: np.ndarray, n_genes: int, rng: np.random.Generator) -> sp.csc_matrix:
-    """Counts of shape (n_cells, n_genes), CSC float32; a gene is counted more in the states of its own."""
+    """Counts of shape (n_cells, n_genes), CSC float32; a gene is counted more in its own states."""
     genes = []
     for gene in range(n_genes):
         mean = np.where(np.arange(len(STATES)) % 7 == gene % 7, 4, 0.5) * DENSITY

@@ -109,7 +109,7 @@ def next_click(visitor: Visitor, run: Run, tiles: list[tuple[str, str]], rng: ra
 def visit(
     port: int, run: Run, tiles: list[tuple[str, str]], *, seed: int, clicks: Clicks, over: threading.Event
 ) -> None:
-    """One session, from its first page until it is told to stop."""
+    """One session, from its first page until it is asked to stop."""
     rng = random.Random(seed)
     if over.wait(rng.uniform(0, BETWEEN_CLICKS[1])):
         return
@@ -166,7 +166,7 @@ class Measured:
     """What a session of load showed; memory in bytes, times in seconds."""
 
     alone: list[float]
-    beside: list[float]
+    under_load: list[float]
     memory_one: int
     memory_half: int
     memory_end: int
@@ -177,7 +177,7 @@ class Measured:
 
 
 def load(app_pid: int, port: int, run: Run, training: Run, clicks: Clicks, asked: argparse.Namespace) -> Measured:
-    """Alone, beside the sessions, alone again; then Chromium."""
+    """Alone, under the load of the sessions, alone again; then Chromium."""
     app, tiles = psutil.Process(app_pid), tiles_of(run)
     with Visitor(port) as first:
         first.open("explore", run=run.id)
@@ -248,11 +248,11 @@ def runs_page(port: int) -> list[float]:
     return found
 
 
-def told(clicks: Clicks, measured: Measured, runs: list[float], asked: argparse.Namespace) -> str:
+def as_markdown(clicks: Clicks, measured: Measured, runs: list[float], asked: argparse.Namespace) -> str:
     """The figures as Markdown."""
     every = clicks.all()
     slow = float(np.percentile(every, 95))
-    slower = median(measured.beside) / median(measured.alone) - 1
+    slower = median(measured.under_load) / median(measured.alone) - 1
     own = (measured.memory_end - measured.memory_one) / max(1, asked.sessions - 1)
     seen = [
         ("errors", len(clicks.wrong), 0, not clicks.wrong),
@@ -270,7 +270,7 @@ def told(clicks: Clicks, measured: Measured, runs: list[float], asked: argparse.
     facts = [
         ("clicks", f"{len(every)} in {asked.seconds} s, {len(every) / asked.seconds:.1f} a second"),
         ("median click, slowest", f"{median(every):.2f} s, {max(every):.2f} s"),
-        ("an epoch of scVI alone, beside", f"{median(measured.alone):.3f} s, {median(measured.beside):.3f} s"),
+        ("an epoch of scVI alone, beside", f"{median(measured.alone):.3f} s, {median(measured.under_load):.3f} s"),
         ("app's memory with one session", f"{megabytes['memory_one']:.0f} MiB"),
         (
             f"with {asked.sessions}, half-way and at the end",
@@ -334,7 +334,7 @@ def main() -> None:
                 wait_until(lambda: training.status().over, 60)
     for wrong in clicks.wrong[:20]:
         print("wrong:", wrong, flush=True)
-    keep(TITLE, "python -m benchmarks.load.sessions", told(clicks, measured, runs, asked))
+    keep(TITLE, "python -m benchmarks.load.sessions", as_markdown(clicks, measured, runs, asked))
 
 
 if __name__ == "__main__":

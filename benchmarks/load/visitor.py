@@ -71,7 +71,7 @@ class Visitor:
         self._socket.close()
 
     def open(self, page: str, **query: str) -> float:
-        """Go to a page by its name in the address, such as ``explore``; returns the seconds until it stands."""
+        """Go to a page by its name in the address, such as ``explore``; returns the seconds until it is there."""
         self.page, self.query, self._hash = page, query, self._pages.get(page, "")
         return self._rerun()
 
@@ -107,7 +107,7 @@ class Visitor:
         return [element.label for element in elements if not element.disabled]
 
     def errors(self) -> list[str]:
-        """What the page says went wrong: exceptions, and errors told in words."""
+        """What the page says went wrong: exceptions, and errors in words."""
         found = []
         for shown in self._latest():
             kind = shown.element.WhichOneof("type")

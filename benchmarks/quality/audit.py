@@ -1,8 +1,8 @@
-"""Planted errors of annotation against what the label audit finds: ``python -m benchmarks.quality.audit``.
+"""Planted errors of annotation, and which of them the label audit finds: ``python -m benchmarks.quality.audit``.
 
 A pair of files is simulated for each seed and run as the command line runs it. Labels of the query are not used in
 training, so one run serves all scenarios: errors are planted into its observed labels afterwards. Swapped labels are
-drawn at random from those that both sides have, sister types and labels of a handful of cells included. The real pairs
+drawn at random from those that both sides have, related types and labels of a few cells included. The real pairs
 are audited as they are: what is suspected there is printed with its evidence, for a reader to judge.
 """
 
@@ -62,15 +62,15 @@ def train(pair: Pair, scratch: Path, *, seed: int, preset: str) -> Trained:
     home = scratch / "home"
     command = [sys.executable, "-m", "labeltransfer", "run", *pair.options(), "--preset", preset, "--seed", str(seed)]
     before = {run.id for run in Store(home).runs()} if home.exists() else set()
-    told = subprocess.run(
+    ended = subprocess.run(
         [*command, "--out", str(scratch / "out")],
         env={**os.environ, "LABELTRANSFER_HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
     )
-    if told.returncode:
-        raise RuntimeError(told.stdout + told.stderr)
+    if ended.returncode:
+        raise RuntimeError(ended.stdout + ended.stderr)
     run: Run = next(run for run in Store(home).runs() if run.id not in before)
     prepared = run.artefact("prepare", "prepared.h5ad")
     genes = read_genes(prepared)
@@ -114,17 +114,17 @@ def judged(found: Audit, observed: np.ndarray, hit: np.ndarray, called: Mapping[
     """Counts of what was planted and found, one audit."""
     truth = {name: label for label, name in called.items()}
     classes = found.table[found.table["kind"] != "cells"]
-    said = dict(zip(classes["observed_label"], classes["partner_label"], strict=True))
+    partners = dict(zip(classes["observed_label"], classes["partner_label"], strict=True))
     # In a class that is wrong as a whole a corrected cell is no single one: those are counted in the other classes.
     audited = found.cells["audited_label"].astype(object).to_numpy()
     sound = pd.notna(observed) & ~pd.Series(observed).isin(truth).to_numpy()
     changed = sound & (audited != observed)
     return {
         "wrong": len(truth),
-        "found": sum(name in said for name in truth),
-        "partner": sum(said.get(name) == label for name, label in truth.items()),
-        "false": sum(name not in truth for name in said),
-        "quiet": float(all(name in truth for name in said)),
+        "found": sum(name in partners for name in truth),
+        "partner": sum(partners.get(name) == label for name, label in truth.items()),
+        "false": sum(name not in truth for name in partners),
+        "quiet": float(all(name in truth for name in partners)),
         "cells": int((hit & sound).sum()),
         "cells_found": int((hit & changed).sum()),
         "cells_false": int((changed & ~hit).sum()),
@@ -182,8 +182,8 @@ def main() -> None:
                     began = time.perf_counter()
                     found = trained.audit(observed)
                     seconds = time.perf_counter() - began
-                    told = judged(found, observed, hit, called)
-                    lines.append({"scenario": scenario, "noise": noise, "seconds": seconds, **told})
+                    counted = judged(found, observed, hit, called)
+                    lines.append({"scenario": scenario, "noise": noise, "seconds": seconds, **counted})
             print(f"seed {seed}: {pd.DataFrame(lines)[['wrong', 'found', 'false']].sum().to_dict()}", flush=True)
         for name in options.pairs:
             for seed in options.seeds[:3]:

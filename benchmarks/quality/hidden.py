@@ -1,9 +1,9 @@
 """Leave one label out: is a kind of cells that the reference lacks noticed?: ``python -m benchmarks.quality.hidden``.
 
 Of each pair some reference labels are hidden in turn, as ``run --hide-label`` does, with the preset Fast and the scVI
-model of the first run. A rule that costs 5 % of the other labels' held-out cells is chosen without a look at the hidden
-ones; the table says how many of those it rejects. Labels with a close relative in the reference stand apart: their
-cells lie where their relative's do, and no distance can tell. Which label has one was decided beforehand, below.
+model of the first run. A rule that costs 5 % of the other labels' held-out cells is chosen without the hidden ones;
+the table shows how many of those it rejects. Labels with a close relative in the reference are listed apart: their
+cells lie where their relative's do, and no distance separates them. Which label has one was decided beforehand, below.
 
 Of the real pairs a hidden run takes a quarter of a minute to half a minute, of the simulated one two minutes.
 """

@@ -1,8 +1,8 @@
 """Mapping onto a published reference against training on both sides: ``python -m benchmarks.quality.mapping``.
 
 De novo is the preset Fast on reference and query together. Mapping trains the preset Atlas reference on the reference
-alone, which is done once for all queries, and then maps the query; beside it stands the same model without any learning
-from the query. With ``--genes`` genes are then taken from the query at random, as if its file lacked them.
+alone, which is done once for all queries, and then maps the query; next to it is the same model without any training
+on the query. With ``--genes`` genes are then taken from the query at random, as if its file lacked them.
 """
 
 import argparse
@@ -76,9 +76,9 @@ def mapped(query: ad.AnnData, known: list[str], find: Callable[[ad.AnnData], Any
     observed = query.obs["observed_label"].astype(object)
     judged = observed.isin(known).to_numpy()
     truth = observed[judged].astype(str).to_numpy()
-    said = np.array(soft.columns, dtype=str)[soft.to_numpy().argmax(axis=1)][judged]
-    macro = f1_score(truth, said, average="macro", labels=sorted(set(truth)), zero_division=0)
-    return Outcome(float((said == truth).mean()), float(macro), seconds)
+    predicted = np.array(soft.columns, dtype=str)[soft.to_numpy().argmax(axis=1)][judged]
+    macro = f1_score(truth, predicted, average="macro", labels=sorted(set(truth)), zero_division=0)
+    return Outcome(float((predicted == truth).mean()), float(macro), seconds)
 
 
 def projected(query: ad.AnnData, folder: Path) -> Any:
@@ -104,7 +104,7 @@ def without(query: ad.AnnData, share: float, seed: int) -> ad.AnnData:
 
 
 def prepared(params: RunParams, folder: Path) -> tuple[ad.AnnData, ad.AnnData]:
-    """The reference alone, and the query prepared beside it."""
+    """The reference alone, and the query prepared with it."""
     alone, query = folder / "reference", folder / "query"
     for place in (alone, query):
         place.mkdir()

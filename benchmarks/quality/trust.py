@@ -1,10 +1,10 @@
-"""What the checks of trust are worth where the truth is known: ``python -m benchmarks.quality.trust [--seeds N]``.
+"""How good the checks of trust are where the truth is known: ``python -m benchmarks.quality.trust [--seeds N]``.
 
 Ordinary runs through the command line: pairs that go well, and pairs with a shift between the technologies that scANVI
 does not bridge; and the two real pairs. Printed are scores of scANVI and of the consensus, whether the alarm was raised
 (it sees no observed label), calibration on held-out reference cells and on the query, the area under the risk-coverage
-curve by what cells are kept by, and the time that the second opinions take. A run takes some twenty seconds on a quiet
-machine, ten seeds of all pairs less than half an hour.
+curve by the score that cells are kept by, and the time that the second opinions take. A run takes some twenty seconds
+on a quiet machine, ten seeds of all pairs less than half an hour.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def plain(folder: Path, seed: int) -> tuple[Path, Path]:
 
 
 def biased(folder: Path, seed: int) -> tuple[Path, Path]:
-    """The query counts each gene with a strong bias of its own."""
+    """The query counts each gene with a strong bias."""
     return folder / REFERENCE, reweigh(folder / QUERY, folder / "biased_query.h5ad", factor=1.0, seed=seed)
 
 

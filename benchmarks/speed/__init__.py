@@ -1,1 +1,1 @@
-"""How fast: ratios against the plain route in the same run, both figures printed."""
+"""How fast: seconds, memory and ratios to the plain route, printed side by side."""

@@ -3,8 +3,8 @@
 ``python -m benchmarks.speed.atlas [--cells 10000 100000 1000000] [--preset fast] [--epochs N]``
 ``                           [--sampled-cells 30000] [--samples 3000 10000] [--seeds 0 1]``
 
-Simulated pairs (``benchmarks.speed.atlas_data``) go through the command line, each in a process and home of its own;
-seconds and peak memory are those that each stage wrote down. Generating 10^6 cells takes some 5 minutes and 3 GB of
+Simulated pairs (``benchmarks.speed.atlas_data``) go through the command line, each in a separate process and home;
+seconds and peak memory are those that each stage recorded. Generating 10^6 cells takes some 5 minutes and 3 GB of
 disk, and the run over them 15 GB of disk: leave 1000000 out, or set --epochs 1, for a first look.
 """
 
@@ -154,7 +154,7 @@ def main() -> None:
             if len(runs) > 1:
                 plot(asked.cells, runs)
                 text += f"\n\n![Seconds and memory against query cells]({PLOT.name})"
-            # A first look at all stages stands beside the whole measurement, not in its place.
+            # A first look at all stages is kept next to the whole measurement, not in its place.
             cut = f", trainings of {asked.epochs} epochs" if asked.epochs else ""
             keep(f"Time and memory against the number of query cells{cut}", command, text)
         if asked.sampled_cells:

@@ -1,7 +1,7 @@
 """Simulated pairs of any size, written to disk some cells at a time: the demo's states, drawn fast.
 
-Every count of a cell is one draw from the expression of its state, blended with that of its sister state; the two sides
-count each gene with a bias of their own. A million cells with 1,000 counts each take some minutes.
+Every count of a cell is one draw from the expression of its state, blended with that of its related state; each side
+counts each gene with its own bias. A million cells with 1,000 counts each take some minutes.
 """
 
 from pathlib import Path
@@ -82,14 +82,14 @@ def _draw(
 ) -> sp.csr_matrix:
     """Counts of some cells, shape (n_cells, n_genes)."""
     names = [state.name for state in STATES]
-    sisters = np.array([names.index(state.sister) for state in STATES])
+    related = np.array([names.index(state.sister) for state in STATES])
     n_cells, n_genes = len(states), accept.shape[1]
     totals = rng.lognormal(np.log(depth), 0.45, n_cells).astype(np.int64) + 1
     cells = np.repeat(np.arange(n_cells, dtype=np.int32), totals)
     blend = rng.beta(1.2, 4.0, n_cells).clip(max=0.45).astype(np.float32)
     source = states[cells]
     swapped = rng.random(len(cells), dtype=np.float32) < blend[cells]
-    source[swapped] = sisters[source[swapped]]
+    source[swapped] = related[source[swapped]]
     place = rng.random(len(cells)) * n_genes
     gene = place.astype(np.int32)
     gene = np.where(place - gene < accept[source, gene], gene, other[source, gene])

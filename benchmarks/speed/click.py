@@ -1,7 +1,7 @@
 """How long a tile of the confusion matrix takes to open, genes included: ``python -m benchmarks.speed.click``.
 
 Writes finished runs without training and clicks on tiles never seen before, as :mod:`.pages` does: the server's time
-from the click to the last element handed over, without network and browser. Takes some three minutes on two cores, most
+from the click to the last element sent, without network and browser. Takes some three minutes on two cores, most
 of it to write the runs.
 """
 

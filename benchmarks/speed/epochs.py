@@ -2,7 +2,7 @@
 
 Both train the same model on the same cells in the same process, in turn, several times. ``--accelerator gpu`` does so
 on a GPU. ``--pair marrow`` is the simulated pair at the tutorial's size. OpenMP's threads spin while they wait, as
-whoever calls scvi-tools has them: where nothing else runs, torch's own threads, the plain route's, are faster so.
+is the default for scvi-tools: where nothing else runs, torch's own threads, the plain route's, are faster so.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pair", choices=PAIRS, default="marrow")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=512, help="cells per step of ours beside 128")
+    parser.add_argument("--batch-size", type=int, default=512, help="cells per step of ours, besides 128")
     parser.add_argument("--accelerator", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="threads of torch; 0 leaves them to it")
     options = parser.parse_args()

@@ -4,7 +4,7 @@
 
 Latents are the simulated tutorial's as scVI makes it (``marrow``), principal components of the real ``baron`` pair, and
 of any size simulated groups; these lie so far apart that plain pymde's spectral start may take a quarter of an hour at
-16,000 cells and more. Each map is made in a process of its own, plain and ours in turn, so that the peak of memory is
+16,000 cells and more. Each map is made in a separate process, plain and ours in turn, so that the peak of memory is
 the map's own; importing and reading the latent are not timed. Takes some 15 minutes.
 """
 

@@ -1,7 +1,7 @@
 """How long the pages take to run again, by number of cells: ``python -m benchmarks.speed.pages``.
 
 Writes finished runs without training and visits them in one process, by Streamlit's own test runner: that is the
-server's time, from the click to the last element handed over, without network and browser. With ``--browser`` a real
+server's time, from the click to the last element sent, without network and browser. With ``--browser`` a real
 Chromium visits the app as well, and the time is that from the click until nothing on the page is out of date any more.
 Takes about two minutes on two cores, half of it to write the runs; ``--sizes 10000 16000`` takes half a minute.
 """

@@ -1,7 +1,7 @@
 """Chosen cells by HTTP ranges against the whole file: ``python -m benchmarks.speed.remote``, about six minutes.
 
 A server on this machine answers with a delay and over a line of a stated speed, both as a far one would. The file is
-simulated; its wanted cells (female marrow) stand together, as in an atlas that is ordered by tissue and animal, or
+simulated; its wanted cells (female marrow) are together, as in an atlas that is ordered by tissue and animal, or
 anywhere among the others, which is the worst case.
 """
 
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def simulated(folder: Path, n_cells: int, wanted: float) -> dict[str, Path]:
-    """The two files, by how their wanted cells stand."""
+    """The two files, by where their wanted cells are."""
     n_wanted = round(n_cells * wanted)
     command = [sys.executable, str(SIMULATOR), str(folder), "--reference-cells", "50", "--query-cells", str(n_wanted)]
     subprocess.run([*command, "--other-tissue", str(1 / wanted - 1)], check=True, stdout=subprocess.DEVNULL)

@@ -1,8 +1,8 @@
 """Who shares a training step among the cores: ``python -m benchmarks.speed.threads`` (four minutes).
 
-Ours (``models/heads.py``: each core takes its own cells through the widest layers) against one core alone and against
-torch's own threads, by OpenMP's policy of waiting; each in a process of its own, on a machine that is otherwise idle
-and beside a process that keeps one core busy, as an app that draws does.
+Ours (``models/fast/decoder.py``: each core takes its own cells through the widest layers) against one core alone and
+torch's own threads, by OpenMP's policy of waiting; each in a separate process, on a machine that is otherwise idle
+and next to a process that keeps one core busy, as an app that draws does.
 """
 
 import argparse
@@ -52,7 +52,7 @@ SETTINGS = {
 
 
 def step_ms(who: str, waiting: dict[str, str], pair: str, scratch: str) -> float:
-    """Milliseconds of a training step of 128 cells, the median of five epochs, in a process of its own."""
+    """Milliseconds of a training step of 128 cells, the median of five epochs, in a separate process."""
     environment = {name: value for name, value in os.environ.items() if name not in WAITING} | waiting
     command = [sys.executable, "-c", STEPS, who, pair, scratch]
     output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
@@ -60,7 +60,7 @@ def step_ms(who: str, waiting: dict[str, str], pair: str, scratch: str) -> float
 
 
 def main() -> None:
-    """Time every setting in turn, alone and beside a busy core, print, keep."""
+    """Time every setting in turn, alone and next to a busy core, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--pair", default="baron")
@@ -79,9 +79,9 @@ def main() -> None:
     best = {busy: min(median(found[name, busy]) for name in SETTINGS) for busy in (False, True)}
     lines = []
     for name in SETTINGS:
-        alone, beside = found[name, False], found[name, True]
-        worst = max(median(alone) / best[False], median(beside) / best[True])
-        lines.append([name, spread(alone, ".1f"), spread(beside, ".1f"), f"{worst:.2f} ×"])
+        alone, loaded = found[name, False], found[name, True]
+        worst = max(median(alone) / best[False], median(loaded) / best[True])
+        lines.append([name, spread(alone, ".1f"), spread(loaded, ".1f"), f"{worst:.2f} ×"])
     header = ["who shares a step", "alone, ms a step", "beside a busy core, ms a step", "at worst, of the best"]
     about = f"Steps of 128 cells of the {options.pair} pair; median and spread of {options.repeats} processes."
     keep("A step among the cores", "python -m benchmarks.speed.threads", f"{about}\n\n{table(header, lines)}")

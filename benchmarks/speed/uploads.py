@@ -1,4 +1,4 @@
-"""Memory of the app while somebody uploads a large file: ``python -m benchmarks.speed.uploads``.
+"""Memory of the app while a large file is uploaded: ``python -m benchmarks.speed.uploads``.
 
 The same file in Chromium, sent to a page of Streamlit's own uploader and nothing else, and to the app, which writes it
 to the disk. Takes a minute.

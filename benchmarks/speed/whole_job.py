@@ -1,8 +1,8 @@
 """The whole job, two files in and a CSV out, against plain scvi-tools: ``python -m benchmarks.speed.whole_job``.
 
-Both routes start as new processes, in turn: ours is the command line with a home of its own, the plain one is
+Both routes start as new processes, in turn: ours is the command line with a new home, the plain one is
 ``benchmarks.plain`` with the tutorial's settings. ``--preset tutorial`` shows that ours then labels as the plain route
-does; ``--preset fast`` what the app does unless told otherwise. A seed takes one to three minutes a pair.
+does; ``--preset fast`` what the app does by default. A seed takes one to three minutes a pair.
 
 ``--tutorial-size`` takes simulated files of the tutorial's size instead, 4,200 and 11,707 cells. There the plain route
 would take a quarter of an hour or more a seed, so its seconds are worked out from three short runs of it: they grow by
@@ -77,7 +77,7 @@ def compare(pair: Pair, seed: int, preset: PresetName) -> tuple[list[float], int
         out = Path(scratch)
         ours = [sys.executable, "-m", "labeltransfer", "run", *pair.options(), "--preset", preset, "--seed", str(seed)]
         plain = [sys.executable, "-m", "benchmarks.plain", str(pair.reference), str(pair.query), pair.labels_key]
-        # A home of its own, so that no earlier run's stages are reused.
+        # A new home, so that no earlier run's stages are reused.
         ours_seconds = timed([*ours, "--out", str(out / "ours")], {"LABELTRANSFER_HOME": str(out / "home")})
         plain_seconds = timed([*plain, str(seed), str(out / "plain.csv")], {})
         a, f, n = score(out / "ours" / "predictions.csv", pair)

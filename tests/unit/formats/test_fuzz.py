@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fuzz.child import Ended, Tell, Watch, in_children
+from benchmarks.fuzz.child import Ended, Report, Watch, in_children
 from benchmarks.fuzz.tally import judge
 from tests.support import ROOT
 
@@ -24,24 +24,24 @@ def test_spoilt_files_are_refused_in_words_or_read_right() -> None:
 
 
 def test_what_does_not_end_dies_or_breaks_is_told_apart_and_the_next_goes_on() -> None:
-    def sleeps(tell: Tell) -> None:
-        tell("passed")
+    def sleeps(report: Report) -> None:
+        report("passed")
         time.sleep(60)
 
-    def dies(tell: Tell) -> None:
+    def dies(report: Report) -> None:
         os.kill(os.getpid(), 9)
 
-    def breaks(tell: Tell) -> None:
+    def breaks(report: Report) -> None:
         raise KeyError("x")
 
-    def grows(tell: Tell) -> None:
+    def grows(report: Report) -> None:
         bytearray(2**32)
 
-    works = [sleeps, dies, breaks, grows, lambda tell: tell("read")]
+    works = [sleeps, dies, breaks, grows, lambda report: report("read")]
     ended = in_children(works, seconds=0.5, memory=2**31)
     assert [one.stopped for one in ended] == ["SIGALRM", "SIGKILL", "", "", ""]
     assert [judge(one, "any")[0] for one in ended] == ["fault", "ended by the probe", "fault", "fault", "read"]
-    assert "KeyError" in ended[2].told[0] and "MemoryError" in ended[3].told[0]
+    assert "KeyError" in ended[2].lines[0] and "MemoryError" in ended[3].lines[0]
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_tiles_say_their_verdict_with_a_mark_too(n_columns: int) -> None:
     tiles = pd.DataFrame(next(iter(spec["datasets"].values()))).set_index(["observed_label", "predicted_label"])
     number = " 50" if n_columns == 2 else ""
     finer = tiles.loc[("T cell", "CD4-positive, alpha-beta T cell")]
-    assert (finer["written"], finer["said"]) == (f"↓{number}", "↓ more specific")
+    assert (finer["written"], finer["mark"]) == (f"↓{number}", "↓ more specific")
     assert tiles.loc[("T cell", "macrophage"), "written"] == f"×{number}"
     assert (tiles.loc[tiles["n_cells"] == 0, "written"] == "").all()
     assert len(set(VERDICT_MARKS.values())) == len(VERDICT_MARKS)
