@@ -36,7 +36,21 @@ Moved = dict[str, tuple[str, Kind, float, str]]
 
 
 def whole_classes(evidence: Evidence, compatible: Compatible, genes: np.ndarray | None) -> Moved:
-    """Observed labels whose whole class is something else: partner, kind, score and evidence by label."""
+    """Observed labels whose whole class is something else.
+
+    Parameters
+    ----------
+    evidence
+        See :func:`.evidence.gather`.
+    compatible
+        Whether a predicted label does not contradict an observed one.
+    genes
+        Names of the chosen genes, shape (n_genes,); None leaves them out of the evidence.
+
+    Returns
+    -------
+    Partner, kind, score (0 to 1) and evidence by label.
+    """
     big = {name for name, n in zip(evidence.query.names, evidence.query.n_cells, strict=True) if n >= FEWEST_CELLS}
     moved: Moved = {}
     for cycle in [*_cycles(evidence, big), *_swaps_with_missing(evidence, big, compatible)]:

@@ -150,6 +150,7 @@ def marker_genes(evidence: Evidence, own: str, other: str) -> tuple[np.ndarray, 
     """Marker genes between two labels of the reference: those higher in ``other``, those higher in ``own``.
 
     By difference of means over the pooled standard deviation, at most ``N_GENES`` each, the largest effect first.
+    Columns of the chosen genes, each array of shape (n_markers,).
     """
     reference = evidence.reference
     a, b = reference.at(own), reference.at(other)

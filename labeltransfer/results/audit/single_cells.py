@@ -45,6 +45,19 @@ def parts_of_classes(
 ) -> Iterator[Finding]:
     """Parts of classes that are another label of the reference: ``merged`` where no class of the query has that name,
     ``split`` where one has, so that one kind of cell goes by two names.
+
+    Parameters
+    ----------
+    cells
+        The table of cells, n_cells rows.
+    counts
+        Counts of the chosen genes, CSR of shape (n_cells, n_genes).
+    evidence
+        See :func:`.evidence.gather`.
+    compatible
+        Whether a predicted label does not contradict an observed one.
+    skip
+        Labels whose whole class is something else.
     """
     known = evidence.reference.names
     is_query = (cells["side"] == "query").to_numpy()
@@ -127,10 +140,22 @@ def misplaced_cells(
 
     Parameters
     ----------
+    cells
+        The table of cells, n_cells rows.
+    latent
+        scVI latent, array of shape (n_cells, n_latent).
+    counts
+        Counts of the chosen genes, CSR of shape (n_cells, n_genes).
+    evidence
+        See :func:`.evidence.gather`.
     rows
         Labelled query cells to look at, shape (n_labelled,).
     identity
         What each class is really, by observed label.
+    compatible
+        Whether a predicted label does not contradict an observed one.
+    seed
+        Seed of the sample of labelled cells that neighbours are looked for among.
     """
     names = evidence.query.names
     if len(names) < 2 or len(rows) < 3:

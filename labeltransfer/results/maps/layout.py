@@ -134,7 +134,7 @@ def neighbour_map(latent: np.ndarray, *, n_neighbors: int, repulsive_fraction: f
 
 @_one_thread()
 def lay_out(latent: np.ndarray, *, n_neighbors: int, repulsive_fraction: float, seed: int) -> np.ndarray:
-    """Minimum-distortion embedding of all rows; parameters as in ``neighbour_map``.
+    """Minimum-distortion embedding of all rows of a latent (n_cells, n_latent); parameters as in ``neighbour_map``.
 
     Returns
     -------

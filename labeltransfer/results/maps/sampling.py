@@ -59,6 +59,10 @@ def with_every_category(rows: np.ndarray, colour: pd.Series, *, least: int = WHO
         What colours the cells, of length n_cells; numbers have no categories, so nothing is added for them.
     least
         Cells to add of a category, where it has as many.
+
+    Returns
+    -------
+    Row numbers, array of shape (n_drawn,), ascending.
     """
     if len(rows) == len(colour) or pd.api.types.is_numeric_dtype(colour):
         return rows
@@ -77,6 +81,10 @@ def with_chosen(rows: np.ndarray, chosen: np.ndarray, *, n_most: int = MOST_DRAW
         Row numbers of the sample, ascending.
     chosen
         Bool array of shape (n_cells,).
+
+    Returns
+    -------
+    Row numbers, array of shape (n_drawn,), ascending.
     """
     own = np.flatnonzero(chosen)
     if len(own) > n_most:

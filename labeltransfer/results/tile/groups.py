@@ -60,7 +60,7 @@ class Pair:
 
 
 def tile_rows(cells: pd.DataFrame, side: Side, observed: str, predicted: str) -> np.ndarray:
-    """Rows of the cells of one side with these two labels, ascending."""
+    """Rows of the cells of one side with these two labels, shape (n_tile,), ascending."""
     return np.flatnonzero(_is(cells, "side", side) & _is(cells, "observed_label", observed) & _given(cells, predicted))
 
 
@@ -136,7 +136,7 @@ def group_medians(cells: pd.DataFrame, groups: Sequence[Group]) -> pd.DataFrame:
 
 
 def labels_by_method(cells: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
-    """Labels that each method gives to some cells.
+    """Labels that each method gives to some cells; ``rows`` are theirs in the table, shape (n_chosen,).
 
     Returns
     -------
@@ -153,7 +153,10 @@ def labels_by_method(cells: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
 
 
 def read_rows(cells: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
-    """Rows of the cells whose counts are kept in memory: all, or of more than ``MOST_READ`` a sample; ascending."""
+    """Rows of the cells whose counts are kept in memory: all, or of more than ``MOST_READ`` a sample.
+
+    Array of shape (n_read,), ascending.
+    """
     if len(cells) <= MOST_READ:
         return np.arange(len(cells))
     names = ["side", "observed_label", "predicted_label"]
@@ -162,7 +165,7 @@ def read_rows(cells: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
 
 
 def compared_rows(rows: np.ndarray, read: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Places in ``read`` of those of ``rows`` to compare, at most ``MOST_COMPARED``; both and the result ascend."""
+    """Places in ``read`` of ``rows`` to compare, at most ``MOST_COMPARED``, shape (n_compared,); all ascend."""
     places = np.flatnonzero(np.isin(read, rows, assume_unique=True))
     if len(places) <= MOST_COMPARED:
         return places

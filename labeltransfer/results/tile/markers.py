@@ -110,12 +110,12 @@ def rank_sum_test(first: sp.csr_matrix, second: sp.csr_matrix) -> tuple[np.ndarr
 
 
 def shares(expression: sp.csr_matrix) -> np.ndarray:
-    """Share of cells with any count of each gene, shape (n_genes,)."""
+    """Share of cells with any count of each gene, shape (n_genes,), of expression of shape (n_cells, n_genes)."""
     return np.bincount(expression.indices[expression.data > 0], minlength=expression.shape[1]) / expression.shape[0]
 
 
 def means(expression: sp.csr_matrix) -> np.ndarray:
-    """Mean of each gene over the cells, shape (n_genes,)."""
+    """Mean of each gene over the cells, shape (n_genes,), of expression of shape (n_cells, n_genes)."""
     return np.asarray(expression.mean(axis=0), dtype=float).ravel()
 
 

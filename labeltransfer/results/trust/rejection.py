@@ -77,5 +77,5 @@ def readout(cells: pd.DataFrame, rule: Rule, known: list[str]) -> Readout:
 
 
 def with_unknown(labels: pd.Series, out: np.ndarray) -> pd.Series:
-    """Labels with ``Unknown`` in place of the rejected ones."""
+    """Labels with ``Unknown`` where ``out``, bool array of the same length, is True."""
     return labels.astype(object).where(~out, UNKNOWN)
