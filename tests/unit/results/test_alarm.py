@@ -1,4 +1,4 @@
-"""Runs whose labels should not be believed are told without observed labels, and good runs are left in peace."""
+"""Runs whose labels should not be believed are recognised without observed labels; good runs raise no alarm."""
 
 import numpy as np
 import pandas as pd
@@ -49,8 +49,8 @@ def test_cells_that_nobody_is_sure_of_are_no_disagreement() -> None:
 
 def test_sides_that_do_not_mix_are_no_reason_by_themselves() -> None:
     assert judge(table(differ=0.05, far=0.1), IS_QUERY, HELD_OUT, mixed=0.0).level == "ok"
-    told = judge(table(differ=0.6, far=0.1), IS_QUERY, HELD_OUT, mixed=0.0).reasons
-    assert any("hardly mix" in reason for reason in told)
+    reasons = judge(table(differ=0.6, far=0.1), IS_QUERY, HELD_OUT, mixed=0.0).reasons
+    assert any("hardly mix" in reason for reason in reasons)
 
 
 def test_without_held_out_cells_it_is_the_query_that_counts() -> None:

@@ -41,7 +41,7 @@ class Pair:
             self.said[name][self.said[name] == extra] = "macrophage" if extra else ""
 
     def cells(self, names: Mapping[str, str] | None = None, *, observed: np.ndarray | None = None) -> pd.DataFrame:
-        """The table of cells, the query's kinds called as told."""
+        """The table of cells, the query's kinds called as given."""
         if observed is None:
             called = [(names or {}).get(kind, kind) for kind in self.true]
             observed = np.where(self.is_query, np.array(called, dtype=object), self.true)
@@ -165,7 +165,7 @@ def test_methods_that_confuse_a_class_with_one_voice_are_no_error_of_its_label(p
 
 
 def test_genes_alone_are_no_error_either(pair: Pair) -> None:
-    """A swap that no method sees is not told, whatever the genes say."""
+    """A swap that no method sees is not reported, whatever the genes show."""
     names = {"B cell": "NK cell", "NK cell": "B cell"}
     observed = pair.cells(names)["observed_label"].astype(object).to_numpy()
     for name in METHODS:

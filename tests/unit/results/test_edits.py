@@ -108,7 +108,7 @@ def test_cells_that_the_run_lacks_are_refused() -> None:
         ({"label": ""}, "need a label"),
         ({"label": "x" * 200}, "at most 120"),
         ({"action": "exclude", "label": "B"}, "have no label"),
-        ({"rows": ()}, "No cell stands behind"),
+        ({"rows": ()}, "No cell belongs to"),
     ],
 )
 def test_what_is_no_edit_says_why(wrong: dict[str, object], says: str) -> None:

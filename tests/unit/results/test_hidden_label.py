@@ -1,4 +1,4 @@
-"""Hiding a reference label: what is taught, what becomes of its cells, and that scVI is reused."""
+"""Hiding a reference label: what is trained on, what becomes of its cells, and that scVI is reused."""
 
 import json
 from dataclasses import replace
@@ -25,7 +25,7 @@ from labeltransfer.training_labels import hidden_cells, training_labels
 N_OTHERS, N_HIDDEN = 100, 10
 
 
-def taught(labels: list[str]) -> pd.DataFrame:
+def cells_with(labels: list[str]) -> pd.DataFrame:
     return pd.DataFrame({"training_label": pd.Categorical(labels)})
 
 
@@ -57,13 +57,13 @@ def cells() -> pd.DataFrame:
 
 
 def test_hidden_cells_become_unknown_and_the_label_no_class() -> None:
-    labels = training_labels(taught(["A", "B", "C", "Unknown", "A"]), "A")
+    labels = training_labels(cells_with(["A", "B", "C", "Unknown", "A"]), "A")
     assert list(labels) == ["Unknown", "B", "C", "Unknown", "Unknown"]
     assert list(labels.cat.categories) == ["B", "C", "Unknown"]
 
 
 def test_without_a_hidden_label_nothing_changes() -> None:
-    obs = taught(["A", "B", "Unknown"])
+    obs = cells_with(["A", "B", "Unknown"])
     assert training_labels(obs) is not None
     pd.testing.assert_series_equal(training_labels(obs), obs["training_label"])
 
@@ -74,12 +74,12 @@ def test_without_a_hidden_label_nothing_changes() -> None:
 )
 def test_a_label_that_the_reference_lacks_is_refused(label: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        training_labels(taught(["A", "B", "C", "Unknown"]), label)
+        training_labels(cells_with(["A", "B", "C", "Unknown"]), label)
 
 
 def test_two_labels_must_be_left() -> None:
     with pytest.raises(SettingsError, match="Without 'A' the reference has 1 label; scANVI needs at least 2"):
-        training_labels(taught(["A", "B", "Unknown"]), "A")
+        training_labels(cells_with(["A", "B", "Unknown"]), "A")
 
 
 def test_an_empty_setting_keeps_every_key_and_a_hidden_label_those_before_scanvi(small_params: RunParams) -> None:
@@ -179,34 +179,34 @@ def test_a_run_that_hides_a_label_reuses_scvi_and_teaches_it_to_nobody(
     label = max(summary, key=lambda name: summary[name])
     params = hiding_params(small_params, label)
     assert reusable_stages(store, params) == ["prepare", "integrate", "embed_scvi"]
-    sister = store.create(params)
-    assert work(sister).state == "done", sister.status().error
-    reused = [event["stage"] for event in sister.events("start") if event["reused"]]
+    hiding = store.create(params)
+    assert work(hiding).state == "done", hiding.status().error
+    reused = [event["stage"] for event in hiding.events("start") if event["reused"]]
     assert reused == ["prepare", "integrate", "embed_scvi"]
-    assert not [event for event in sister.events("epoch") if event["stage"] == "integrate"]
-    assert sister.artefact("integrate") == run.artefact("integrate")
+    assert not [event for event in hiding.events("epoch") if event["stage"] == "integrate"]
+    assert hiding.artefact("integrate") == run.artefact("integrate")
 
-    own, other = (pd.read_parquet(one.artefact("evaluate", "cells.parquet")) for one in (sister, run))
+    own, other = (pd.read_parquet(one.artefact("evaluate", "cells.parquet")) for one in (hiding, run))
     assert own["hidden"].sum() == summary[label]
     assert set(own.loc[own["hidden"], "observed_label"]) == {label}
     assert (own.loc[own["hidden"], "side"] == "reference").all()
-    assert not own.loc[own["hidden"], "held_out"].any()  # neither taught nor judged by
+    assert not own.loc[own["hidden"], "held_out"].any()  # neither trained on nor held out
     assert "hidden" not in other
     for column in ("predicted_label", "knn_label", "forest_label", "regression_label", "consensus_label"):
         assert label not in own[column].cat.categories, column
         assert label in other[column].cat.categories, column
     assert label in set(other["regression_label"])  # that it is never given is not for its rarity
-    soft = pd.read_parquet(sister.artefact("transfer", "soft.parquet"))
+    soft = pd.read_parquet(hiding.artefact("transfer", "soft.parquet"))
     assert sorted([*soft.columns, label]) == sorted(summary)
 
-    lines = list(deliver(sister, tmp_path))
+    lines = list(deliver(hiding, tmp_path))
     assert any(f"the {summary[label]:,} reference cells of the hidden label {label}" in line for line in lines)
     assert files.read_json(tmp_path / "hidden.json")["rules"]["both"]["n_hidden"] == summary[label]
-    assert hiding_runs(run, store.runs()) == {label: sister}
+    assert hiding_runs(run, store.runs()) == {label: hiding}
 
     import scvi
 
-    annotated(sister, tmp_path / "annotated.h5ad")
+    annotated(hiding, tmp_path / "annotated.h5ad")
     import anndata as ad
 
     adata = ad.read_h5ad(tmp_path / "annotated.h5ad")

@@ -1,4 +1,4 @@
-"""Genes that tell two groups of cells apart."""
+"""Marker genes between two groups of cells."""
 
 from pathlib import Path
 

@@ -107,8 +107,8 @@ def test_the_ontology_needs_no_network() -> None:
         "from labeltransfer.results.ontology.terms import find_term\n"
         "print(find_term('T cells').id)\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert told.stdout.strip() == "CL:0000084"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert ended.stdout.strip() == "CL:0000084"
 
 
 @pytest.mark.parametrize("n_columns", [2, 60])
@@ -160,9 +160,9 @@ def test_ids_of_the_file_win_over_names_where_they_agree_within_a_label() -> Non
 def test_what_is_mended_by_hand_wins() -> None:
     cells = table(["Mono_CD14"], ["B cell"])
     assert find_terms(cells)["Mono_CD14"].id == ""
-    mended = find_terms(cells, by_hand={"Mono_CD14": "CL:0001054", "B cell": ""})
-    assert mended["Mono_CD14"] == Term("CL:0001054", "CD14-positive monocyte", "by hand")
-    assert mended["B cell"].id == ""
+    found = find_terms(cells, by_hand={"Mono_CD14": "CL:0001054", "B cell": ""})
+    assert found["Mono_CD14"] == Term("CL:0001054", "CD14-positive monocyte", "by hand")
+    assert found["B cell"].id == ""
 
 
 def test_each_cell_has_the_verdict_of_its_pair() -> None:

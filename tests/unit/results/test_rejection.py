@@ -62,8 +62,8 @@ def test_rejected_cells_leave_as_unknown_beside_what_they_were(cells: pd.DataFra
     assert table["rejected_label"].fillna("").tolist() == ["", "T", "", "", "T", ""]
 
 
-def test_another_methods_label_can_be_handed_over_and_says_so(cells: pd.DataFrame) -> None:
+def test_another_methods_label_can_be_exported_and_says_so(cells: pd.DataFrame) -> None:
     table = predictions(cells, "r", label="consensus_label", rule=Rule(confidence=0.76))
     assert set(table["method"]) == {"consensus"}
-    assert set(table["predicted_label"]) == {"Unknown"}, "the rule looks at the confidence of what is handed over"
+    assert set(table["predicted_label"]) == {"Unknown"}, "the rule looks at the confidence of what is exported"
     assert table["rejected_label"].tolist() == list(cells["consensus_label"])

@@ -126,12 +126,14 @@ def test_epochs_are_those_of_the_weights_that_were_kept() -> None:
 
 
 def test_it_says_where_it_cannot_equal_the_run() -> None:
-    def told(params: RunParams, **more: Any) -> str:
+    def notes_of(params: RunParams, **more: Any) -> str:
         return ast.get_docstring(ast.parse(a_script(params, **more))) or ""
 
-    assert "it gives the run's labels" in told(a_run())
-    assert "NOT BIT-EQUAL" in told(a_run(**PRESETS["fast"])) and "gives the run's" not in told(a_run(**PRESETS["fast"]))
-    sampled = told(a_run(prepare=PrepareParams(max_query_cells=200)))
+    assert "it gives the run's labels" in notes_of(a_run())
+    assert "NOT BIT-EQUAL" in notes_of(a_run(**PRESETS["fast"])) and "gives the run's" not in notes_of(
+        a_run(**PRESETS["fast"])
+    )
+    sampled = notes_of(a_run(prepare=PrepareParams(max_query_cells=200)))
     assert "trained on a sample of the query" in sampled and "gives the run's" not in sampled
     settings = script_settings(
         a_run(), summary=a_summary(), history=[], tutorial_lengths="https://example.org", temperature=2.0
