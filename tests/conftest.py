@@ -8,7 +8,7 @@ import pytest
 from labeltransfer.config import reread
 from labeltransfer.data.demo.simulate import demo_params
 from labeltransfer.params import IntegrateParams, RunParams, SideParams, TransferParams
-from tests.support import SHARED_DATA
+from tests.support import ROOT, SHARED_DATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from labeltransfer.runs.records.store import Store
 
 
+ROOMS = ("unit", "app", "browser")
+
+
+def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
+    """Mark every test by the folder that it is in."""
+    for item in items:
+        room = item.path.relative_to(ROOT / "tests").parts[0]
+        if room in ROOMS:
+            item.add_marker(room)
+
+
 @pytest.fixture(autouse=True)
 def fresh_config() -> None:
     """The environment variables checked anew in each test, which may see another machine than the one before."""
@@ -28,7 +39,7 @@ def fresh_config() -> None:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder with real inputs, which stands beside the checkout and is no part of it."""
+    """The folder with real inputs, next to the checkout and no part of it."""
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real inputs are not at {SHARED_DATA}")
     return SHARED_DATA

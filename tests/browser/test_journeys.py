@@ -37,7 +37,7 @@ from tests.support.browser import (
 from tests.support.waiting import wait_for
 
 pytestmark = [
-    pytest.mark.browser,
+    pytest.mark.slow,
     pytest.mark.skipif(chromium_path() is None, reason="Chromium is not installed on this machine"),
 ]
 

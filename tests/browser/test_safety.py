@@ -35,7 +35,6 @@ from tests.support.browser import (
 from tests.support.builders import unseal
 
 pytestmark = [
-    pytest.mark.browser,
     pytest.mark.skipif(chromium_path() is None, reason="Chromium is not installed on this machine"),
 ]
 

@@ -15,7 +15,6 @@ from tests.support.builders import unseal
 from tests.support.identity_provider import IdentityProvider, identity_provider
 
 pytestmark = [
-    pytest.mark.browser,
     pytest.mark.skipif(chromium_path() is None, reason="Chromium is not installed on this machine"),
 ]
 

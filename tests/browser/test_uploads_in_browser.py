@@ -17,7 +17,6 @@ from tests.support.browser import Server, chromium_path, open_page, serving, set
 from tests.support.waiting import wait_for
 
 pytestmark = [
-    pytest.mark.browser,
     pytest.mark.skipif(chromium_path() is None, reason="Chromium is not installed on this machine"),
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc"),
 ]

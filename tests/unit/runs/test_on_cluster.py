@@ -1,17 +1,12 @@
 """What a run on a cluster shows, told by a stand-in for Ray's job API."""
 
-import json
 import shlex
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from labeltransfer.config import variable
 from labeltransfer.errors import LabelTransferError, RunError
@@ -25,54 +20,16 @@ from labeltransfer.runs.start import executors, on_cluster, ray_jobs
 from labeltransfer.runs.start.on_cluster import judge
 from labeltransfer.runs.start.ray_jobs import Answer, RayCluster
 from labeltransfer.runs.worker import work
+from tests.support.job_api import JobApi, job_api
 
 PLACED = variable("placed")
 NOW = 1_000_000.0
 
 
-@dataclass
-class JobApi:
-    """A job API that answers the same to every question about a job, and keeps what it was asked."""
-
-    url: str = ""
-    status: int = 200
-    job: dict[str, Any] = field(default_factory=lambda: {"status": "PENDING", "message": "Two are before it."})
-    text: str = ""
-    latency: float = 0.0
-    requests: list[tuple[str, str, str | None, dict[str, Any]]] = field(default_factory=list)
-    """Method, path, token and body of each."""
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        token = handler.headers.get("Authorization")
-        self.requests.append((handler.command, handler.path, token, json.loads(body or b"{}")))
-        time.sleep(self.latency)
-        content = (self.text or json.dumps(self.job)).encode()
-        handler.send_response(self.status)
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
-
-
 @pytest.fixture
 def api() -> Iterator[JobApi]:
-    told = JobApi()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            told.answer(self)
-
-        do_POST = do_GET
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    told.url = f"http://127.0.0.1:{server.server_port}"
-    yield told
-    server.shutdown()
-    server.server_close()
-    ray_jobs.ray_cluster.cache_clear()
+    with job_api() as running:
+        yield running
 
 
 @pytest.fixture
@@ -340,25 +297,3 @@ def test_a_worker_leaves_a_run_alone_that_is_over_or_was_deleted(
         monkeypatch.setattr("sys.argv", ["worker", str(folder)])
         assert work.main() == 1
     assert over.written_status().state == "cancelled" and not Run(store.root / "runs" / "gone").folder.exists()
-
-
-def test_a_page_shows_what_the_cluster_says(store: Store, api: JobApi, small_params: RunParams) -> None:
-    run = store.create(small_params)
-    executors.start(run)
-    at = AppTest.from_file(str(PACKAGE_PARENT / "app.py"), default_timeout=60)
-    at.query_params["run"] = run.id
-    at.run().switch_page("pages/train.py").run()
-    assert not at.exception
-    assert any("Waiting for its turn on the cluster" in i.value and "Two are before it." in i.value for i in at.info)
-
-
-def test_the_form_says_that_a_run_goes_to_the_cluster(store: Store, lt_home: Path, small_params: RunParams) -> None:
-    sides = {side: getattr(small_params, side).model_dump(mode="json") for side in ("reference", "query")}
-    (lt_home / "drafts").mkdir(parents=True)
-    (lt_home / "drafts" / f"{'0a' * 8}.json").write_text(json.dumps({"settings": sides, "notes": {}}))
-    at = AppTest.from_file(str(PACKAGE_PARENT / "app.py"), default_timeout=60)
-    at.query_params["draft"] = "0a" * 8
-    at.run().switch_page("pages/train.py").run()
-    assert not at.exception
-    said = " ".join(element.value for element in at.markdown)
-    assert "It runs on the cluster, as soon as that has a place free." in said and "cores" not in said

@@ -18,7 +18,7 @@ from labeltransfer.runs.start import executors, on_cluster, ray_jobs
 from tests.support.ray_cluster import LoopbackCluster
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 SLOTS = 2
 

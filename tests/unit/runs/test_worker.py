@@ -32,6 +32,7 @@ def half_built(store: Store) -> list[str]:
     return [folder.name for folder in store.stages.iterdir() if folder.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(store: Store, small_params: RunParams) -> None:
     keys = stage_keys(small_params)
     finished: set[str] = set()
@@ -91,6 +92,7 @@ def test_a_worker_that_does_not_listen_ends_itself(store: Store, prepare_only: R
     assert run.status().state == "cancelled"
 
 
+@pytest.mark.slow
 def test_twenty_runs_at_once_take_turns_and_all_finish(store: Store, prepare_only: RunParams) -> None:
     runs = [store.create(prepare_only) for _ in range(20)]
     most_running = 0
