@@ -9,8 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from filelock import FileLock, Timeout
-
 PACKAGE_PARENT = Path(__file__).parents[1]
 
 CORES = ("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -44,17 +42,6 @@ def module_environment() -> dict[str, str]:
     """The environment with which ``python -m labeltransfer…`` finds this package, wherever the app was started."""
     paths = [str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-
-
-def is_held(lock: Path) -> bool:
-    """Whether a living process holds a lock file; the kernel frees it whatever a process dies of."""
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock).acquire(timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
 
 
 def start_module(module: str, *arguments: str, log: Path) -> subprocess.Popen[bytes]:

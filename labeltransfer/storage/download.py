@@ -4,7 +4,6 @@ While it arrives, ``NAME.part`` grows beside its place and ``NAME.part.json`` te
 which server it belongs to. Only a complete and checked part takes the final name.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from filelock import FileLock, Timeout
 from urllib3.exceptions import HTTPError
 
 from labeltransfer.errors import DownloadError, LabelTransferError
+from labeltransfer.storage.files import move_into_place
 from labeltransfer.storage.http_answers import Broken, SourceError, request_rest, understand, validator
 from labeltransfer.storage.parts import (
     Version,
@@ -210,9 +210,7 @@ def _finish(target: Path, check: Callable[[Path], None] | None) -> None:
     except LabelTransferError:
         discard_part(target)
         raise
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, target)
+    move_into_place(part, target)
     forget_version(target)
 
 

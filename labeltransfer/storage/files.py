@@ -1,76 +1,47 @@
-"""Where the app keeps its things, and how a file gets there whole."""
+"""Write a file so that it is whole at any instant, and read the app's own files."""
 
 import json
 import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from labeltransfer.config import config
 from labeltransfer.errors import RunError
 
 
-def home() -> Path:
-    """Folder of everything that the app writes: ``$LABELTRANSFER_HOME``, else ``~/.labeltransfer``.
+def move_into_place(part: Path, target: Path) -> None:
+    """Give a complete file of the same folder or disk its name; after a crash its content is there, or the old one."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(part, target)
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """A path next to ``target`` to write to, which takes its name when the block ends well and is removed if not.
+
+    A reader, at any instant and after any crash, finds the old or the new whole file.
 
     Raises
     ------
-    RunError
-        The folder cannot be made or written to.
+    OSError
+        The disk does not take the file.
     """
-    root = config().home.expanduser().resolve()
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
-            pass
-    except OSError as error:
-        raise RunError(
-            f"The app's folder {root} cannot be written to ({error.strerror}): mend its rights, free some space, "
-            "or set LABELTRANSFER_HOME to another folder."
-        ) from error
-    return root
-
-
-def data_dir() -> Path | None:
-    """Folder on this server that holds h5ad files to choose from, ``$LABELTRANSFER_DATA_DIR``; None where unset."""
-    folder = config().data_dir
-    return folder.expanduser().resolve() if folder else None
-
-
-def mirror() -> str:
-    """Address of the lab's own copy of what the app downloads, ``$LABELTRANSFER_MIRROR``; empty where unset."""
-    return config().mirror or ""
-
-
-LEAST_ROOM = 50_000_000
-"""Bytes that have to be free before a stage is begun: libraries that run into a full disk may end the process."""
-
-
-def no_room(folder: Path) -> str:
-    """That a folder's disk is as good as full, in words that lead out of it; empty where it is not."""
-    free = shutil.disk_usage(folder).free
-    if free >= LEAST_ROOM:
-        return ""
-    return f"The disk of {folder} is full, with {free / 1e6:.0f} MB left: free some space, then start the run again."
+        yield temporary
+        move_into_place(temporary, target)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader, at any instant and after any crash, finds the old or the new whole content."""
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Write a file as :func:`atomic_path` describes; raises OSError where the disk does not take it."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -92,7 +63,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Say in a sentence that a file of a run is damaged, whatever library stumbled over it while reading it.
+    """Report in a sentence that a file of a run is damaged, whichever library failed to read it.
 
     Raises
     ------
@@ -107,8 +78,8 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def damage_words(path: Path, why: str) -> str:
-    """That a file of a run is damaged, where it lies, and the way out."""
+    """That a file of a run is damaged, where it is, and the way out."""
     return (
         f"{path.name} of this run cannot be read from the disk ({why}): start a run with the same settings from Train. "
-        f"It makes anew what is damaged, keeps the rest, and mends this run as well. The file is {path}."
+        f"It makes the damaged parts again, keeps the rest, and repairs this run as well. The file is {path}."
     )

@@ -7,7 +7,6 @@ They stand below the app's own folder::
     uploads/<hash>/owners.txt          who sent it, a name on each line; nobody in particular where sign-in is off
 """
 
-import hashlib
 import os
 import re
 import secrets
@@ -19,7 +18,9 @@ from types import TracebackType
 from typing import BinaryIO
 
 from labeltransfer.errors import InputError, LabelTransferError
-from labeltransfer.storage.files import home
+from labeltransfer.storage.digests import new_digest
+from labeltransfer.storage.files import move_into_place
+from labeltransfer.storage.home import home
 
 CHUNK = 1 << 22
 OWNERS = "owners.txt"
@@ -56,7 +57,7 @@ class Arriving:
 
     def __init__(self, *, n_most: int | None = None, too_large: str = "") -> None:
         self.n_bytes, self.n_most, self.too_large = 0, n_most, too_large
-        self._digest = hashlib.sha256()
+        self._digest = new_digest()
         self._fault: LabelTransferError | None = None
         self._part: Path | None = None
         self._file: BinaryIO | None = None
@@ -137,7 +138,7 @@ def keep(arrived: Arrived, name: str, owner: str = "") -> Path:
             arrived.discard()
             os.utime(target.parent)  # wanted again: its age begins anew
         else:
-            os.replace(arrived.part, target)
+            move_into_place(arrived.part, target)
         if owner not in owners(target.parent):
             with (target.parent / OWNERS).open("a", encoding="utf-8") as file:
                 file.write(owner + "\n")

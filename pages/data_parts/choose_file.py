@@ -8,7 +8,7 @@ import streamlit as st
 from labeltransfer.data.demo import simulate
 from labeltransfer.data.intake.probe import probe
 from labeltransfer.params import PrepareParams, Side
-from labeltransfer.storage.files import data_dir
+from labeltransfer.storage.home import data_dir
 from pages.data_parts.choose_catalogue import choose_catalogue
 from pages.data_parts.published_reference import choose_reference, drop_card
 from pages.shared import words

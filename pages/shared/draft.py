@@ -17,6 +17,7 @@ import streamlit as st
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams, run_params
 from labeltransfer.storage import files
+from labeltransfer.storage.home import home
 
 SIDES = ("reference", "query")
 KEPT_DAYS = 60
@@ -79,7 +80,7 @@ class Draft:
         RunError
             The disk does not take it.
         """
-        folder = files.home() / "drafts"
+        folder = home() / "drafts"
         try:
             folder.mkdir(exist_ok=True)
             if not self.id:
@@ -131,7 +132,7 @@ def _load(draft_id: str) -> Draft | None:
     if not re.fullmatch(r"[0-9a-f]{16}", draft_id or ""):  # it comes out of an address
         return None
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # whatever was done to the file
-        kept = json.loads((files.home() / "drafts" / f"{draft_id}.json").read_text())
+        kept = json.loads((home() / "drafts" / f"{draft_id}.json").read_text())
         settings, notes = dict(kept["settings"]), dict(kept["notes"])
         if all(isinstance(settings.get(side), dict) for side in SIDES):
             return Draft(id=draft_id, settings=settings, notes=notes)

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.params import Side
 from labeltransfer.runs.records.run import Run, Status
-from labeltransfer.storage.files import home
+from labeltransfer.storage.home import home
 from pages.shared import draft as drafts
 from pages.shared.sign_in import require_sign_in
 from pages.shared.visible_runs import visible_run

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from labeltransfer.errors import InputError
-from labeltransfer.storage.files import data_dir, home
+from labeltransfer.storage.home import data_dir, home
 
 LISTED_FILES = 2000
 

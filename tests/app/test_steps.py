@@ -24,6 +24,7 @@ from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.start import executors
 from labeltransfer.runs.worker import pipeline
 from labeltransfer.storage import files
+from labeltransfer.storage.home import home
 from pages.shared.widgets import composition_chart
 from pages.shared.words import plain
 from pages.uploads import sources
@@ -424,9 +425,9 @@ def test_markup_in_what_a_file_holds_stays_text(chosen: RunParams, tmp_path: Pat
     cells.obs[name] = cells.obs["sex"]
     cells.write_h5ad(tmp_path / "odd.h5ad")
     side = chosen.reference.model_copy(update={"path": str(tmp_path / "odd.h5ad"), "filters": {name: ("female",)}})
-    (files.home() / "drafts").mkdir()
+    (home() / "drafts").mkdir()
     held = {"settings": chosen.model_copy(update={"reference": side}).model_dump(mode="json"), "notes": {}}
-    files.write_json(files.home() / "drafts" / f"{'a' * 16}.json", held)
+    files.write_json(home() / "drafts" / f"{'a' * 16}.json", held)
     at = app(draft="a" * 16)
     assert not at.exception
     assert plain(name) in [m.label for m in at.multiselect]
@@ -440,8 +441,8 @@ def test_a_file_that_cannot_be_read_is_told_once(chosen: RunParams, tmp_path: Pa
     (tmp_path / "no.h5ad").write_text("hello")
     side = chosen.reference.model_copy(update={"path": str(tmp_path / "no.h5ad")})
     held = {"settings": chosen.model_copy(update={"reference": side}).model_dump(mode="json"), "notes": {}}
-    (files.home() / "drafts").mkdir()
-    files.write_json(files.home() / "drafts" / f"{'b' * 16}.json", held)
+    (home() / "drafts").mkdir()
+    files.write_json(home() / "drafts" / f"{'b' * 16}.json", held)
     at = app(draft="b" * 16)
     assert not at.exception
     assert len(at.error) == 1 and "no h5ad" in at.error[0].value

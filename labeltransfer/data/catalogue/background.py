@@ -20,9 +20,10 @@ from labeltransfer.data.catalogue.fetch import fetch, local_path, verify
 from labeltransfer.data.catalogue.fetch_request import FILE, FetchProgress, FetchState, Order, order_from, target
 from labeltransfer.data.catalogue.remote import fetch_cells, fetch_table
 from labeltransfer.errors import DownloadError, LabelTransferError
-from labeltransfer.processes import is_held, start_module
+from labeltransfer.processes import start_module
 from labeltransfer.storage import files, parts
 from labeltransfer.storage.download import DownloadCancelled
+from labeltransfer.storage.locks import is_held
 
 __all__ = [
     "CATALOGUE",

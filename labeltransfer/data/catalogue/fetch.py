@@ -5,23 +5,25 @@ from pathlib import Path
 
 import pandas as pd
 
+from labeltransfer.config import config
 from labeltransfer.data.catalogue.entries import CatalogueEntry
 from labeltransfer.errors import DownloadError, InputError
 from labeltransfer.formats.h5ad.h5ad_file import counts_shape, open_h5ad, read_obs
-from labeltransfer.storage import files, parts
+from labeltransfer.storage import parts
 from labeltransfer.storage.download import Progress, SourceError, download
+from labeltransfer.storage.home import home
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def local_path(entry: CatalogueEntry) -> Path:
     """Where the file stands once it is fetched; a file put there by hand is taken as well."""
-    return files.home() / "downloads" / entry.file_name
+    return home() / "downloads" / entry.file_name
 
 
 def urls(entry: CatalogueEntry) -> list[str]:
     """Addresses to try in turn: ``$LABELTRANSFER_MIRROR`` alone if set, else the public ones."""
-    if mirror := files.mirror():
+    if mirror := config().mirror:
         return [f"{mirror}/{entry.file_name}"]
     addresses = [entry.url, *entry.mirror_urls]
     begun = parts.part_version(local_path(entry))

@@ -2,7 +2,6 @@
 how far that is.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Literal
 from labeltransfer.data.catalogue.entries import CatalogueEntry
 from labeltransfer.data.catalogue.fetch import local_path
 from labeltransfer.errors import DownloadError
+from labeltransfer.storage.digests import digest
 
 
 @dataclass(frozen=True)
@@ -87,5 +87,5 @@ def target(entry: CatalogueEntry, order: Order) -> Path:
         return whole
     if order.what == "table":
         return whole.with_name(f"{whole.stem}.table.h5ad")
-    key = hashlib.sha256(json.dumps(order.filters).encode()).hexdigest()[:12]
+    key = digest(json.dumps(order.filters))[:12]
     return whole.with_name(f"{whole.stem}.cells-{key}.h5ad")

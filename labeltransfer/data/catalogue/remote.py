@@ -4,7 +4,6 @@ The table is kept as a small file, from which filters can be chosen and the cost
 chosen cells become an ordinary h5ad with raw counts in X. Both take their names only when they are complete.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from labeltransfer.errors import DownloadError, InputError, SettingsError
 from labeltransfer.formats.h5ad import h5ad_file
 from labeltransfer.formats.h5ad.matrices import matrix_rows
 from labeltransfer.storage.download import Progress, SourceError, alone, require_space
+from labeltransfer.storage.files import atomic_path
 from labeltransfer.storage.parts import Version
 from labeltransfer.storage.ranges import RangeFile
 
@@ -58,7 +58,8 @@ def fetch_table(
     path = target(entry, TABLE)
 
     def keep(remote: RangeFile, file: h5py.File) -> None:
-        _put(path, lambda part: write_table(_read(remote, file, entry), part))
+        with atomic_path(path) as part:
+            write_table(_read(remote, file, entry), part)
 
     return _ordered(entry, path, keep, progress, cancelled)
 
@@ -109,7 +110,8 @@ def fetch_cells(
             "n_received": remote.n_received,
             "n_cells": len(table.obs),
         }
-        _put(path, lambda part: write_cells(table, rows, counts, source, part))
+        with atomic_path(path) as part:
+            write_cells(table, rows, counts, source, part)
 
     return _ordered(entry, path, keep, lambda n_done, _: tell(n_done, expected[0] or None), cancelled)
 
@@ -162,8 +164,8 @@ def _table_of(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> Tabl
     table = read_table(path) if path.exists() else None
     if table is None or table.version != _version(remote):
         table = _read(remote, file, entry)
-        kept = table
-        _put(path, lambda part: write_table(kept, part))
+        with atomic_path(path) as part:
+            write_table(table, part)
     return table
 
 
@@ -199,15 +201,3 @@ def _counts(remote: RangeFile, file: h5py.File, table: Table, rows: np.ndarray) 
 
 def _version(remote: RangeFile) -> Version:
     return Version(remote.url, remote.validator, remote.size)
-
-
-def _put(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside its place, and let it take its name when it is complete."""
-    part = path.with_name(f".{path.name}.new")
-    try:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -26,7 +26,8 @@ from labeltransfer.data.demo.states import CELL_ONTOLOGY, STATES
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams, run_params
 from labeltransfer.presets import PRESETS
-from labeltransfer.storage.files import home
+from labeltransfer.storage.files import move_into_place
+from labeltransfer.storage.home import home
 
 REFERENCE, QUERY, LENGTHS = "reference.h5ad", "query.h5ad", "gene_len.txt"
 LABELS_KEY = "cell_ontology_class"
@@ -124,7 +125,7 @@ def ensure_demo() -> RunParams:
                 with tempfile.TemporaryDirectory(dir=folder) as building:
                     simulate(Path(building))
                     for name in names:
-                        Path(building, name).replace(folder / name)
+                        move_into_place(Path(building, name), folder / name)
             except OSError as error:
                 raise RunError(f"The demo data cannot be kept in {folder} ({error}): free some space.") from error
     return demo_params()

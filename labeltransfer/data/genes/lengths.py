@@ -1,16 +1,17 @@
 """Gene lengths, by which the counts of full-length protocols are divided."""
 
 import csv
-import hashlib
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
+from labeltransfer.config import config
 from labeltransfer.errors import DownloadError, InputError
-from labeltransfer.storage import files
+from labeltransfer.storage.digests import file_digest
 from labeltransfer.storage.download import download
+from labeltransfer.storage.home import home
 
 TUTORIAL_URL = "https://raw.githubusercontent.com/chenlingantelope/HarmonizationSCANVI/master/data/gene_len.txt"
 """The mouse table that the scvi-tools tutorial uses: 20,508 genes."""
@@ -60,10 +61,10 @@ def tutorial_table() -> Path:
     DownloadError
         The table cannot be fetched, or what arrives is another file.
     """
-    target = files.home() / "downloads" / "gene_len.txt"
-    mirror = files.mirror()
+    target = home() / "downloads" / "gene_len.txt"
+    mirror = config().mirror
     url = f"{mirror}/{target.name}" if mirror else TUTORIAL_URL
-    if target.exists() and _sha256(target) != TUTORIAL_SHA256:
+    if target.exists() and file_digest(target) != TUTORIAL_SHA256:
         target.unlink(missing_ok=True)  # damaged since it was kept
     try:
         return download(url, target, check=_check_tutorial_table)
@@ -75,12 +76,8 @@ def tutorial_table() -> Path:
 
 
 def _check_tutorial_table(path: Path) -> None:
-    if _sha256(path) != TUTORIAL_SHA256:
+    if file_digest(path) != TUTORIAL_SHA256:
         raise DownloadError("What arrived is another file than the tutorial's (its checksum differs).")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read_text(path: Path) -> str:

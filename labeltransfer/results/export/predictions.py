@@ -1,10 +1,9 @@
 """Exports: predictions as a table, the annotated AnnData, models as one zip."""
 
 import json
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from labeltransfer.params import Side
 from labeltransfer.results.scores.cells import OBS_PREFIX
 from labeltransfer.results.scores.final_labels import Edit, deciding, final_labels
 from labeltransfer.results.trust.rejection import KEEP_ALL, Rule, rejected, with_unknown
+from labeltransfer.storage.files import atomic_path
 from labeltransfer.storage.h5ad import new_h5ad, write_table
 from labeltransfer.storage.sparse import SparseWriter, Turner, cut, log_normalised
 from labeltransfer.training_labels import training_labels
@@ -220,13 +220,9 @@ def zip_models(target: Path, folders: Mapping[str, Path]) -> Path:
 @contextmanager
 def built_aside(target: Path) -> Iterator[Path]:
     """A path to write to, which becomes ``target`` when all went well, and is gone when not."""
-    building = target.with_name(f".{target.stem}~{os.getpid()}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield building
-        os.replace(building, target)
+        with atomic_path(target) as building:
+            yield building
     except OSError as error:
         raise RunError(f"{target} cannot be written ({error}): free some space or choose another folder.") from error
-    finally:
-        with suppress(OSError):
-            building.unlink(missing_ok=True)

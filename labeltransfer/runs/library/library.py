@@ -6,7 +6,6 @@ it. Models are loaded through ``torch.load``, which runs what it reads: so none 
 handed out only while it is the one that was published, below this folder and no link.
 """
 
-import hashlib
 import json
 import re
 import secrets
@@ -21,6 +20,7 @@ from labeltransfer.runs.records.access import Person
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store, sync
 from labeltransfer.storage import files
+from labeltransfer.storage.digests import digest, file_digest
 
 STAGES = ("prepare", "transfer")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -64,7 +64,7 @@ class Library:
         path = self._inside(name, CARD)
         try:
             text = path.read_bytes()
-            return Card(**(json.loads(text) | {"name": name, "digest": _digest(text)}))
+            return Card(**(json.loads(text) | {"name": name, "digest": digest(text)}))
         except FileNotFoundError:
             known = ", ".join(card.name for card in self.cards()) if self.folder.is_dir() else ""
             there = f"There are: {known}." if known else "None is published yet."
@@ -87,7 +87,7 @@ class Library:
                 "start the run again to take the new one."
             )
         path = self._inside(card.name, name)
-        if not path.is_file() or _digest_of(path) != card.checksums.get(name):
+        if not path.is_file() or file_digest(path) != card.checksums.get(name):
             raise RunError(
                 f"{name} of the reference '{card.name}' is not what was published: it was changed or damaged, and is "
                 "not used. Publish the reference again."
@@ -128,7 +128,7 @@ class Library:
                 for stage, source in sources.items():
                     shutil.copytree(source, building / stage)
                 checksums = {
-                    file.relative_to(building).as_posix(): _digest_of(file)
+                    file.relative_to(building).as_posix(): file_digest(file)
                     for file in sorted(building.rglob("*"))
                     if file.is_file()
                 }
@@ -238,12 +238,3 @@ def _publishable(run: Run) -> dict[str, Path]:
     if run.status().state != "done":
         raise RunError(f"Run {run.id} is {run.status().state}: only a finished one can be published.")
     return {stage: run.artefact(stage) for stage in STAGES}
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Checksums of a stage artefact, kept beside its files: what tells whole from damaged.
+"""Checksums of a stage artefact, kept next to its files: what shows which are damaged.
 
 ``checksums.json`` is written when an artefact is complete. Sizes alone are compared first, for a cut file is the most
 frequent damage and costs nothing to find; a file of the right size is read whole. Times of change are not asked:
@@ -6,7 +6,6 @@ a home that was copied to another disk has new ones, and is not damaged. An arte
 was kept, counts as whole.
 """
 
-import hashlib
 import json
 from collections.abc import Collection
 from contextlib import suppress
@@ -15,10 +14,9 @@ from typing import Any
 
 from labeltransfer.errors import RunError
 from labeltransfer.storage import files
+from labeltransfer.storage.digests import ALGORITHM, file_digest
 
 FILE = "checksums.json"
-ALGORITHM = "sha256"
-"""Processors of the last years compute it in hardware: here twice as fast as BLAKE2b, 0.7 s for a gigabyte."""
 
 
 def seal(folder: Path) -> None:
@@ -72,8 +70,7 @@ def _folders_of(name: str) -> list[str]:
 
 
 def _facts(path: Path) -> list[Any]:
-    with path.open("rb") as file:
-        return [path.stat().st_size, hashlib.file_digest(file, ALGORITHM).hexdigest()]
+    return [path.stat().st_size, file_digest(path)]
 
 
 def _is_whole(path: Path, size: int, digest: str, *, quick: bool) -> bool:

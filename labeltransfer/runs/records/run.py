@@ -24,9 +24,10 @@ from filelock import FileLock
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams, read_params
-from labeltransfer.processes import is_held
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.storage import files
+from labeltransfer.storage.home import no_room
+from labeltransfer.storage.locks import is_held
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -116,7 +117,7 @@ class Run:
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
         # A full disk takes the worker's last words as well: it can only be told by looking.
-        way_out = files.no_room(self.root) or "Start the run again: finished stages are kept."
+        way_out = no_room(self.root) or "Start the run again: finished stages are kept."
         return replace(status, state="failed", error=reason + way_out)
 
     def written_status(self) -> Status:

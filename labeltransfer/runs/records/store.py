@@ -20,6 +20,7 @@ from labeltransfer.params import RunParams
 from labeltransfer.runs.records import checksums
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.storage import files
+from labeltransfer.storage.home import home, no_room
 
 SHIPPED = Path(__file__).parents[2] / "data" / "demo" / "shipped"
 """The finished demo run that comes with the app, in the same layout, read-only."""
@@ -177,7 +178,7 @@ class Store:
     @contextmanager
     def build_stage(self, run: Run, stage: str, key: str) -> Iterator[Path]:
         """Give a folder to write an artefact to; it takes its place when the block ends without an error."""
-        if full := files.no_room(self.root):
+        if full := no_room(self.root):
             raise RunError(full)
         building = self.stages / f".{stage}-{key}~{run.id}"
         shutil.rmtree(building, ignore_errors=True)
@@ -196,7 +197,7 @@ class Store:
 
 def default_store() -> Store:
     """The store under ``$LABELTRANSFER_HOME``."""
-    return Store(files.home())
+    return Store(home())
 
 
 def find_run(run_id: str) -> Run:

@@ -1,6 +1,5 @@
 """The stages of a run in order, each skipped where its artefact already exists, and some beside those after them."""
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from labeltransfer.runs.worker.provenance import make_recorded
 from labeltransfer.runs.worker.reporter import Reporter
 from labeltransfer.runs.worker.side_process import SecondProcess
 from labeltransfer.runs.worker.stages import STAGES, stage_titles
+from labeltransfer.storage.digests import digest
 
 FORMAT = 2
 """Raised whenever an artefact's content changes its meaning, so that older ones are made anew."""
@@ -54,7 +54,7 @@ def stage_keys(params: RunParams) -> dict[str, str]:
             # What a query is mapped onto stands with its digest in ``mapping``; its file may have gone since.
             files = ["" if params.mapping else params.reference.path, params.query.path, params.prepare.gene_lengths]
             content.append([_fingerprint(file) for file in files if file])
-        keys[name] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+        keys[name] = digest(json.dumps(content, sort_keys=True))[:20]
     return keys
 
 

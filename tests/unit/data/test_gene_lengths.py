@@ -9,6 +9,7 @@ from labeltransfer.data.genes import lengths as module
 from labeltransfer.data.genes.lengths import read_gene_lengths
 from labeltransfer.errors import DownloadError, InputError
 from labeltransfer.storage import download as download_module
+from labeltransfer.storage.digests import file_digest
 from tests.support.file_server import serve
 
 
@@ -99,7 +100,7 @@ def test_a_missing_table_is_told(tmp_path: Path) -> None:
 def test_the_tutorials_table_reads_as_it_is(shared_data: Path) -> None:
     lengths = read_gene_lengths(str(shared_data / "gene_len.txt"))
     assert len(lengths) == 20_508 and lengths.index.is_unique
-    assert module._sha256(shared_data / "gene_len.txt") == module.TUTORIAL_SHA256
+    assert file_digest(shared_data / "gene_len.txt") == module.TUTORIAL_SHA256
     assert round(lengths.median()) == 158 and round(lengths["Ttn"]) == 359
 
 

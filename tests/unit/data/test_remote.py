@@ -225,7 +225,7 @@ def test_a_server_that_goes_away_leaves_nothing_half(
         mirror(server, monkeypatch)
         with pytest.raises(DownloadError, match="503"):
             fetch_cells(ENTRY, WANTED)
-    assert not target(ENTRY, cells(WANTED)).exists() and not [n for n in left_in_downloads() if n.endswith(".new")]
+    assert not target(ENTRY, cells(WANTED)).exists() and not [n for n in left_in_downloads() if n.startswith(".")]
 
 
 def test_a_redirect_that_expires_is_followed_again(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,7 +413,7 @@ def test_a_process_fetches_while_pages_look_on_and_a_kill_leaves_nothing_half(
         os.kill(started[-1], signal.SIGKILL)
         wait_for(lambda: fetch_progress(FACS, order).state == "interrupted")
         assert fetch_progress(FACS, order).error.endswith("start it again.")
-        assert [n for n in left_in_downloads() if "cells" in n and n.endswith((".h5ad", ".new"))] == []
+        assert [n for n in left_in_downloads() if "cells" in n and n.endswith(".h5ad")] == []
 
         start_fetch(FACS, order)
         wait_for(lambda: fetch_progress(FACS, order).state == "running")

@@ -13,8 +13,9 @@ from labeltransfer.runs.queue.order import waiting_runs
 from labeltransfer.runs.records import run as run_module
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store, default_store, find_run
-from labeltransfer.storage import files as home_module
-from labeltransfer.storage.files import home, write_atomic
+from labeltransfer.storage import home as home_module
+from labeltransfer.storage.files import write_atomic
+from labeltransfer.storage.home import home
 
 
 @pytest.fixture
