@@ -1,4 +1,4 @@
-"""Sparse matrices that are larger than what memory should hold: turned from rows to columns or back by way of files."""
+"""Sparse matrices that are larger than memory should hold: transposed through files, and written in pieces."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,24 +24,24 @@ def log_normalised(counts: sp.csr_matrix, n_counts: np.ndarray) -> sp.csr_matrix
 
 
 @dataclass
-class Turner:
-    """Takes a matrix in pieces along one axis and gives it back in slices along the other.
+class OutOfCoreTranspose:
+    """Transposes a sparse matrix through a file: takes it in pieces along one axis, gives slices along the other.
 
-    What it takes and gives is compressed along the wanted axis, here called the lines (CSR): each piece holds some of
-    the places of every line, each slice all places of some lines. In between the values lie in a file, each in the
-    narrowest type that holds it exactly.
+    What it takes and gives is compressed along the wanted axis, the major one (CSR): each piece holds all lines of that
+    axis and some of the minor one, each slice some lines and all of the minor axis. In between the values are in a
+    file, each in the narrowest type that holds it exactly.
 
     Parameters
     ----------
     file
-        Where the values lie meanwhile; the caller removes it.
-    n_lines
+        Where the values are meanwhile; the caller removes it.
+    n_major
         Length of the wanted axis.
     """
 
     file: Path
-    n_lines: int
-    n_places: int = 0
+    n_major: int
+    n_minor: int = 0
     """Length of the other axis so far."""
     _pieces: "list[_Piece]" = field(default_factory=list)
 
@@ -51,30 +51,30 @@ class Turner:
         return sum(int(piece.indptr[-1]) for piece in self._pieces)
 
     def add(self, piece: sp.csr_matrix) -> None:
-        """Take the next piece, CSR of shape (n_lines, n_places_of_piece)."""
-        values, places = _narrow(piece.data), piece.indices.astype(np.min_scalar_type(max(1, piece.shape[1] - 1)))
+        """Take the next piece, CSR of shape (n_major, n_minor_of_piece)."""
+        values, indices = _narrow(piece.data), piece.indices.astype(np.min_scalar_type(max(1, piece.shape[1] - 1)))
         with self.file.open("ab") as file:
-            begin = file.tell()
+            offset = file.tell()
             file.write(values.data)
-            file.write(places.data)
+            file.write(indices.data)
         self._pieces.append(
-            _Piece(self.n_places, piece.shape[1], piece.indptr.astype(np.int32), values.dtype, places.dtype, begin)
+            _Piece(self.n_minor, piece.shape[1], piece.indptr.astype(np.int32), values.dtype, indices.dtype, offset)
         )
-        self.n_places += piece.shape[1]
+        self.n_minor += piece.shape[1]
 
     def pieces(self) -> Iterator[tuple[int, sp.csr_matrix]]:
-        """Each piece as it was taken, float32, with the number of its first place."""
+        """Each piece as it was taken, float32, with the first of its numbers along the minor axis."""
         for piece in self._pieces:
-            values, places = piece.read(self.file, 0, self.n_lines)
-            stored = values.astype(np.float32), places.astype(np.int32), piece.indptr
-            yield piece.first, sp.csr_matrix(stored, shape=(self.n_lines, piece.n_places))
+            values, indices = piece.read(self.file, 0, self.n_major)
+            stored = values.astype(np.float32), indices.astype(np.int32), piece.indptr
+            yield piece.first, sp.csr_matrix(stored, shape=(self.n_major, piece.n_minor))
 
     def slices(self) -> Iterator[tuple[int, sp.csr_matrix]]:
-        """Lines of the whole matrix, CSR float32 of at most ``MAX_VALUES`` values or one line, each with its number."""
-        before = np.zeros(self.n_lines + 1, np.int64)
+        """Lines of the whole matrix, CSR float32 of at most ``MAX_VALUES`` values or one line, and its number."""
+        offsets = np.zeros(self.n_major + 1, np.int64)
         for piece in self._pieces:
-            before += piece.indptr
-        for first, stop in cut(before):
+            offsets += piece.indptr
+        for first, stop in chunk_bounds(offsets):
             yield first, self._lines(first, stop)
 
     def _lines(self, first: int, stop: int) -> sp.csr_matrix:
@@ -83,45 +83,44 @@ class Turner:
         data, indices = np.empty(indptr[-1], np.float32), np.empty(indptr[-1], np.int32)
         begins = indptr[:-1].copy()  # of each line, where the next piece's share of it goes
         for piece, length in zip(self._pieces, lengths, strict=True):
-            values, places = piece.read(self.file, first, stop)
+            values, minor = piece.read(self.file, first, stop)
             shift = begins - (np.cumsum(length, dtype=np.int64) - length)
             target = np.arange(len(values)) + np.repeat(shift, length)
             data[target] = values
-            indices[target] = places.astype(np.int32) + piece.first
+            indices[target] = minor.astype(np.int32) + piece.first
             begins += length
-        return sp.csr_matrix((data, indices, indptr), shape=(stop - first, self.n_places))
+        return sp.csr_matrix((data, indices, indptr), shape=(stop - first, self.n_minor))
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Where one piece lies in the file: ``indptr`` by line, then the types and the byte at which its values begin."""
+    """Where one piece is in the file: ``indptr`` by line, the types, and the byte offset of its values."""
 
     first: int
-    n_places: int
+    n_minor: int
     indptr: np.ndarray
     value_type: np.dtype
-    place_type: np.dtype
-    begin: int
+    index_type: np.dtype
+    offset: int
 
     def read(self, file: Path, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Values and places of lines first to stop-1."""
+        """Values and minor indices of lines first to stop-1."""
         start, count = int(self.indptr[first]), int(self.indptr[stop] - self.indptr[first])
-        places_begin = self.begin + int(self.indptr[-1]) * self.value_type.itemsize
-        at = (self.begin + start * self.value_type.itemsize, places_begin + start * self.place_type.itemsize)
+        indices_offset = self.offset + int(self.indptr[-1]) * self.value_type.itemsize
         return (
-            np.fromfile(file, self.value_type, count, offset=at[0]),
-            np.fromfile(file, self.place_type, count, offset=at[1]),
+            np.fromfile(file, self.value_type, count, offset=self.offset + start * self.value_type.itemsize),
+            np.fromfile(file, self.index_type, count, offset=indices_offset + start * self.index_type.itemsize),
         )
 
 
-def cut(before: np.ndarray, most: int | None = None) -> Iterator[tuple[int, int]]:
-    """Cut lines into runs (first, stop) of at most ``most`` values, or of one line.
+def chunk_bounds(offsets: np.ndarray, most: int | None = None) -> Iterator[tuple[int, int]]:
+    """Cut lines into chunks (first, stop) of at most ``most`` values, or of one line.
 
-    ``before`` are the values before each line, shape (n_lines + 1,), from 0; ``most`` is ``MAX_VALUES`` unless given.
+    ``offsets`` are the values before each line, shape (n_lines + 1,), from 0; ``most`` is ``MAX_VALUES`` unless given.
     """
-    first, n_lines = 0, len(before) - 1
+    first, n_lines = 0, len(offsets) - 1
     while first < n_lines:
-        stop = int(np.searchsorted(before, before[first] + (most or MAX_VALUES), side="right")) - 1
+        stop = int(np.searchsorted(offsets, offsets[first] + (most or MAX_VALUES), side="right")) - 1
         stop = min(max(stop, first + 1), n_lines)
         yield first, stop
         first = stop
@@ -161,19 +160,19 @@ class SparseWriter:
         self._group.attrs["shape"] = np.array(shape)
         for name, kind in (("data", np.float32), ("indices", np.int32)):
             self._group.create_dataset(name, (n_values,), kind, chunks=True, compression="lzf")
-        self._ends = [np.zeros(1, np.int64)]
+        self._offsets = [np.zeros(1, np.int64)]
 
     def append(self, lines: sp.csr_matrix) -> None:
         """Write the next lines, CSR along the layout's axis."""
-        begin = int(self._ends[-1][-1])
-        stop = begin + lines.nnz
-        self._group["data"][begin:stop] = lines.data
-        self._group["indices"][begin:stop] = lines.indices
-        self._ends.append(begin + lines.indptr[1:].astype(np.int64))
+        start = int(self._offsets[-1][-1])
+        stop = start + lines.nnz
+        self._group["data"][start:stop] = lines.data
+        self._group["indices"][start:stop] = lines.indices
+        self._offsets.append(start + lines.indptr[1:].astype(np.int64))
 
     def finish(self) -> None:
         """Write the index of the lines; raises ValueError where values are missing."""
-        indptr = np.concatenate(self._ends)
+        indptr = np.concatenate(self._offsets)
         n_values = self._group["data"].shape[0]
         if indptr[-1] != n_values:
             raise ValueError(f"{indptr[-1]} of {n_values} values were written")

@@ -1,10 +1,10 @@
-"""Files that somebody sends: written to the disk block by block, and kept once under the hash of their content.
+"""Uploaded files: written to the disk block by block, and kept once under the digest of their content.
 
-They stand below the app's own folder::
+They are below the app's own folder::
 
     uploads/.arriving/<random>         not complete yet, or not asked for yet
     uploads/<hash>/<name>              kept for as long as a run needs it, see :mod:`labeltransfer.runs.space.cleaning`
-    uploads/<hash>/owners.txt          who sent it, a name on each line; nobody in particular where sign-in is off
+    uploads/<hash>/owners.txt          who sent it, a name on each line; an empty one where sign-in is off
 """
 
 import os
@@ -24,7 +24,7 @@ from labeltransfer.storage.home import home
 
 CHUNK = 1 << 22
 OWNERS = "owners.txt"
-ARRIVING = ".arriving"
+INCOMING = ".arriving"
 
 
 def uploads_folder() -> Path:
@@ -33,8 +33,8 @@ def uploads_folder() -> Path:
 
 
 @dataclass(frozen=True)
-class Arrived:
-    """A file that has arrived whole; ``digest`` is the SHA-256 of its content."""
+class ReceivedFile:
+    """A file that was received whole; ``digest`` is the SHA-256 of its content."""
 
     part: Path
     digest: str
@@ -44,48 +44,48 @@ class Arrived:
         self.part.unlink(missing_ok=True)
 
 
-class Arriving:
-    """A file on its way in. Leaves nothing behind unless it is finished.
+class UploadWriter:
+    """Receives a file block by block. Leaves nothing behind unless it is finished.
 
     Parameters
     ----------
     n_most
         Bytes that it may have.
     too_large
-        What is said of a larger one.
+        The error message for a larger one.
     """
 
     def __init__(self, *, n_most: int | None = None, too_large: str = "") -> None:
         self.n_bytes, self.n_most, self.too_large = 0, n_most, too_large
         self._digest = new_digest()
-        self._fault: LabelTransferError | None = None
+        self._error: LabelTransferError | None = None
         self._part: Path | None = None
         self._file: BinaryIO | None = None
-        self._arrived = False
+        self._complete = False
 
     def write(self, block: bytes) -> None:
-        """Append a block. Once something has gone wrong, the rest is passed over, and ``finish`` tells what it was."""
-        if self._fault is None:
+        """Append a block. After an error the rest is ignored, and ``finish`` raises the error."""
+        if self._error is None:
             try:
                 self._append(block)
             except LabelTransferError as error:
-                self._fault = error
+                self._error = error
 
     def _append(self, block: bytes) -> None:
         self.n_bytes += len(block)
         if self.n_most is not None and self.n_bytes > self.n_most:
             raise InputError(self.too_large)
         self._digest.update(block)
-        with _disk():
+        with _disk_errors():
             if self._file is None:
-                folder = uploads_folder() / ARRIVING
+                folder = uploads_folder() / INCOMING
                 folder.mkdir(parents=True, exist_ok=True)
                 self._part = folder / secrets.token_hex(16)
                 self._file = self._part.open("xb")
             self._file.write(block)
 
-    def finish(self) -> Arrived:
-        """The file as it arrived.
+    def finish(self) -> ReceivedFile:
+        """The complete file.
 
         Raises
         ------
@@ -95,50 +95,50 @@ class Arriving:
             The app's own folder cannot be used.
         """
         self.write(b"")
-        if self._fault is None and self._file and self._part:
-            with _disk():
+        if self._error is None and self._file and self._part:
+            with _disk_errors():
                 self._file.close()
-            self._arrived = True
-            return Arrived(self._part, self._digest.hexdigest(), self.n_bytes)
-        raise self._fault or InputError("The file did not arrive: send it again.")
+            self._complete = True
+            return ReceivedFile(self._part, self._digest.hexdigest(), self.n_bytes)
+        raise self._error or InputError("The file did not arrive: send it again.")
 
-    def __enter__(self) -> "Arriving":
+    def __enter__(self) -> "UploadWriter":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # what cannot be flushed any more is not wanted any more
+        with suppress(OSError):  # what cannot be flushed is not needed either
             if self._file:
                 self._file.close()
-        if self._part and not self._arrived:
+        if self._part and not self._complete:
             self._part.unlink(missing_ok=True)
 
 
-def receive(content: BinaryIO) -> Arrived:
+def receive(content: BinaryIO) -> ReceivedFile:
     """Write an open file to the disk; raises InputError where the disk cannot take it."""
-    with Arriving() as file:
+    with UploadWriter() as file:
         while chunk := content.read(CHUNK):
             file.write(chunk)
         return file.finish()
 
 
-def keep(arrived: Arrived, name: str, owner: str = "") -> Path:
-    """Give a file its place under the hash of its content; the same content is kept once.
+def keep(received: ReceivedFile, name: str, owner: str = "") -> Path:
+    """Move a file to its folder, named by the digest of its content; the same content is kept once.
 
     Raises
     ------
     InputError
         The disk cannot take it.
     """
-    target = uploads_folder() / arrived.digest[:32] / safe_name(name)
-    with _disk():
+    target = uploads_folder() / received.digest[:32] / safe_name(name)
+    with _disk_errors():
         target.parent.mkdir(exist_ok=True)
         if target.exists():  # stays as it is: artefacts are known by their inputs' time of change too
-            arrived.discard()
-            os.utime(target.parent)  # wanted again: its age begins anew
+            received.discard()
+            os.utime(target.parent)  # wanted again: its age starts again
         else:
-            move_into_place(arrived.part, target)
+            move_into_place(received.part, target)
         if owner not in owners(target.parent):
             with (target.parent / OWNERS).open("a", encoding="utf-8") as file:
                 file.write(owner + "\n")
@@ -146,14 +146,14 @@ def keep(arrived: Arrived, name: str, owner: str = "") -> Path:
 
 
 def kept_folders(root: Path) -> list[Path]:
-    """Folders of the uploads that are kept below the app's own folder ``root``, one a content."""
+    """Folders of the kept uploads below the app's own folder ``root``, one for each content."""
     with suppress(OSError):
-        return [folder for folder in (root / "uploads").iterdir() if folder.is_dir() and folder.name != ARRIVING]
+        return [folder for folder in (root / "uploads").iterdir() if folder.is_dir() and folder.name != INCOMING]
     return []
 
 
 def owners(folder: Path) -> set[str]:
-    """Names of those who sent what is kept in a folder of ``uploads``; nobody's is an empty one."""
+    """Names of those who sent what is kept in a folder of ``uploads``; empty where sign-in was off."""
     try:
         return set((folder / OWNERS).read_text(encoding="utf-8", errors="replace").splitlines())
     except OSError:
@@ -167,8 +167,8 @@ def safe_name(name: str) -> str:
 
 
 @contextmanager
-def _disk() -> Iterator[None]:
-    """Say in words that the disk does not take a file."""
+def _disk_errors() -> Iterator[None]:
+    """Turn a disk's error into one that says what to do."""
     try:
         yield
     except OSError as error:

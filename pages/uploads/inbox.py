@@ -17,7 +17,7 @@ from labeltransfer.errors import InputError, LabelTransferError
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.space import quotas
 from labeltransfer.storage import uploads
-from labeltransfer.storage.uploads import Arrived
+from labeltransfer.storage.uploads import ReceivedFile
 from labeltransfer.units import size
 from pages.shared.sign_in import visitor
 
@@ -35,7 +35,7 @@ class Inbox:
     session_id: str
     owner: str = ""
     room: int | None = None  # bytes that the owner may still send, where there is a limit
-    arrived: dict[str, Arrived | LabelTransferError] = field(default_factory=dict)
+    arrived: dict[str, ReceivedFile | LabelTransferError] = field(default_factory=dict)
     n_coming: int = 0  # uploads on their way; counted by the server's own thread alone
     lock: Lock = field(default_factory=Lock)
 
@@ -46,7 +46,7 @@ class Inbox:
             "Runs page, or ask its administrator."
         )
 
-    def put(self, file_id: str, what: Arrived | LabelTransferError) -> None:
+    def put(self, file_id: str, what: ReceivedFile | LabelTransferError) -> None:
         """Note what has arrived, or why it has not."""
         self.drop(file_id)
         with self.lock:
@@ -59,10 +59,10 @@ class Inbox:
     def full(self) -> bool:
         """Whether as many files are on their way, or wait for a page, as one session may have."""
         with self.lock:
-            waiting = sum(isinstance(found, Arrived) for found in self.arrived.values())
+            waiting = sum(isinstance(found, ReceivedFile) for found in self.arrived.values())
         return self.n_coming + waiting >= MOST_WAITING
 
-    def take(self, file_id: str) -> Arrived | None:
+    def take(self, file_id: str) -> ReceivedFile | None:
         """What has arrived under an id, once: its part is the caller's. None where it did not come this way.
 
         Raises
@@ -81,7 +81,7 @@ class Inbox:
         """Remove an upload that no page has taken yet."""
         with self.lock:
             found = self.arrived.pop(file_id, None)
-        if isinstance(found, Arrived):
+        if isinstance(found, ReceivedFile):
             found.discard()
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ def upload(label: str, suffixes: list[str], *, key: str, about: str | None = Non
     return sent.file_id, Path(st.session_state[place])
 
 
-def _from_memory(sent: Any) -> Arrived:
+def _from_memory(sent: Any) -> ReceivedFile:
     """What Streamlit holds itself, as it does where no server of ours stands before it, in its own test runner."""
     if not sent.size:
         raise InputError("The upload is empty, or was lost with its connection: send it again.")
@@ -143,7 +143,7 @@ def _from_memory(sent: Any) -> Arrived:
     return uploads.receive(sent)
 
 
-def keep(arrived: Arrived, name: str, owner: str) -> Path:
+def keep(arrived: ReceivedFile, name: str, owner: str) -> Path:
     """Keep what has arrived, if its owner has room for it; else it is removed, and LabelTransferError raised."""
     store = default_store()
     try:

@@ -15,7 +15,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 
 from labeltransfer.errors import LabelTransferError
-from labeltransfer.storage.uploads import Arrived, Arriving
+from labeltransfer.storage.uploads import ReceivedFile, UploadWriter
 from pages.uploads.inbox import INBOXES, Inbox, largest_upload
 
 Scope = MutableMapping[str, Any]
@@ -74,8 +74,8 @@ class _Replaced:
     async def _spool(self, inbox: Inbox) -> bytes:
         """Write the file to the disk and return the request's body without its content."""
         form = _Form(dict(self.scope["headers"]).get(b"content-type", b""))
-        what: Arrived | LabelTransferError
-        with Arriving(n_most=inbox.room, too_large=inbox.no_room()) as file:
+        what: ReceivedFile | LabelTransferError
+        with UploadWriter(n_most=inbox.room, too_large=inbox.no_room()) as file:
             # Read to its end even where it cannot be kept: only then does the browser hear why.
             async for blocks in _gathered(form, self._chunks()):
                 await to_thread.run_sync(file.write, b"".join(blocks))
@@ -86,7 +86,7 @@ class _Replaced:
                 what = error
         if (inbox_now := INBOXES.get(self.session_id)) is not None:  # the session may have come back as another one
             inbox_now.put(self.file_id, what)
-        elif isinstance(what, Arrived):
+        elif isinstance(what, ReceivedFile):
             what.discard()
         return body
 

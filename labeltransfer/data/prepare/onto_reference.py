@@ -22,7 +22,7 @@ from labeltransfer.errors import InputError
 from labeltransfer.params import RunParams
 from labeltransfer.storage.files import read_json, write_json
 from labeltransfer.storage.h5ad import new_h5ad, write_table
-from labeltransfer.storage.sparse import SparseWriter, Turner
+from labeltransfer.storage.sparse import OutOfCoreTranspose, SparseWriter
 from labeltransfer.strata import stratified
 from labeltransfer.units import counted
 
@@ -75,12 +75,12 @@ def prepare_query(
         raise InputError(f"{found.title}. {found.detail} {found.way_out}")
     tell(found.detail)
     shared = genes.index[genes.index.isin(read.genes)]
-    turner = Turner(folder / "counts_by_cell", len(shared))
+    transpose = OutOfCoreTranspose(folder / "counts_by_cell", len(shared))
     try:
         totals = put_aside(
             read,
             shared,
-            turner,
+            transpose,
             non_integer=params.query.non_integer,
             scratch=folder,
             report=tell,
@@ -94,9 +94,9 @@ def prepare_query(
         obs["trained_on"] = _trained_on(obs, params.prepare.max_query_cells, tell)
         progress(0.6)
         var = genes.iloc[places].assign(padded=lambda own: ~own.index.isin(shared))
-        _write(folder / "prepared.h5ad", obs, var, (source, places, n_values), turner, progress)
+        _write(folder / "prepared.h5ad", obs, var, (source, places, n_values), transpose, progress)
     finally:
-        turner.file.unlink(missing_ok=True)
+        transpose.file.unlink(missing_ok=True)
     query = obs[obs["side"] == "query"]
     kept = read_json(reference / "summary.json")
     tallies: dict[str, dict[str, Any]] = {
@@ -155,7 +155,7 @@ def _write(
     obs: pd.DataFrame,
     var: pd.DataFrame,
     reference: tuple[Path, np.ndarray, int],
-    turner: Turner,
+    transpose: OutOfCoreTranspose,
     progress: Progress,
 ) -> None:
     """Write the tables, then the counts gene by gene: the reference's cells, behind them the query's.
@@ -164,13 +164,13 @@ def _write(
     """
     source, places, n_stored = reference
     at = np.flatnonzero(~var["padded"].to_numpy())  # of each shared gene, its place in ``var``
-    nothing = sp.csr_matrix((1, turner.n_places), dtype=np.float32)
+    nothing = sp.csr_matrix((1, transpose.n_minor), dtype=np.float32)
     with new_h5ad(path) as (file, check):
         write_table(ad.AnnData(obs=obs, var=var), file)
-        n_values = n_stored + turner.n_values
+        n_values = n_stored + transpose.n_values
         writer = SparseWriter(file, "layers/counts", layout="csc", shape=(len(obs), len(var)), n_values=n_values)
         n_done = 0
-        for begin, lines in turner.slices():
+        for begin, lines in transpose.slices():
             n_lines = lines.shape[0]
             stop = at[begin + n_lines] if begin + n_lines < len(at) else len(var)
             rows = np.full(stop - n_done, n_lines)  # those of padded genes are empty

@@ -21,7 +21,7 @@ from labeltransfer.data.prepare.sides import SideCells, read_side
 from labeltransfer.params import PrepareParams, RunParams, Side
 from labeltransfer.storage.files import write_json
 from labeltransfer.storage.h5ad import new_h5ad, write_table
-from labeltransfer.storage.sparse import SparseWriter, Turner
+from labeltransfer.storage.sparse import OutOfCoreTranspose, SparseWriter
 
 
 def _keep_quiet(share: float) -> None:
@@ -83,20 +83,20 @@ def prepare(
             f"{len(genes):,} genes are shared; {n_only['n_only_reference']:,} of the reference and "
             f"{n_only['n_only_query']:,} of the query are left out."
         )
-    turner = Turner(folder / "counts_by_cell", len(genes))
+    transpose = OutOfCoreTranspose(folder / "counts_by_cell", len(genes))
     try:
-        obs, lengths = _gather(read, genes, turner, params, tell, progress)
+        obs, lengths = _gather(read, genes, transpose, params, tell, progress)
         tallies: dict[str, dict[str, Any]] = {side: read[side].tally for side in sides}
         tallies["genes"] = {f"n_{side}": n_of[side] for side in sides} | {"n_shared": len(genes)} | n_only
         del read
-        obs["trained_on"] = _trained_on(obs, turner, params.prepare, tell, progress)
+        obs["trained_on"] = _trained_on(obs, transpose, params.prepare, tell, progress)
         progress(0.6)
-        var = _choose(obs, genes, turner, params.prepare, tell)
+        var = _choose(obs, genes, transpose, params.prepare, tell)
         var["gene_length"] = np.nan if lengths is None else lengths.reindex(genes).to_numpy()
         progress(0.8)
-        _write(folder / "prepared.h5ad", obs, var, turner, progress)
+        _write(folder / "prepared.h5ad", obs, var, transpose, progress)
     finally:
-        turner.file.unlink(missing_ok=True)
+        transpose.file.unlink(missing_ok=True)
     tallies["genes"] |= {"n_chosen": int(var["highly_variable"].sum())}
     for side in sides:
         own = obs[obs["side"] == side]
@@ -107,7 +107,7 @@ def prepare(
 def _gather(
     read: dict[Side, SideCells],
     genes: pd.Index,
-    turner: Turner,
+    transpose: OutOfCoreTranspose,
     params: RunParams,
     tell: Callable[[str], None],
     progress: Progress,
@@ -123,7 +123,13 @@ def _gather(
 
         non_integer = (params.reference if side == "reference" else params.query).non_integer
         totals = put_aside(
-            cells, genes, turner, non_integer=non_integer, scratch=turner.file.parent, report=tell, progress=within
+            cells,
+            genes,
+            transpose,
+            non_integer=non_integer,
+            scratch=transpose.file.parent,
+            report=tell,
+            progress=within,
         )
         found[side] = cells, totals
         n_before += len(cells.rows)
@@ -132,7 +138,11 @@ def _gather(
 
 
 def _trained_on(
-    obs: pd.DataFrame, turner: Turner, params: PrepareParams, tell: Callable[[str], None], progress: Progress
+    obs: pd.DataFrame,
+    transpose: OutOfCoreTranspose,
+    params: PrepareParams,
+    tell: Callable[[str], None],
+    progress: Progress,
 ) -> np.ndarray:
     """Mask of the cells that the models are trained on: the reference, and of the query as many as were asked for."""
     trained = np.ones(len(obs), bool)
@@ -142,7 +152,7 @@ def _trained_on(
         return trained
 
     def blocks(side: Side) -> Iterator[sp.csc_matrix]:
-        for first, piece in turner.pieces():
+        for first, piece in transpose.pieces():
             progress(0.5)  # how far it is would take counting the passes; to be stopped is what matters
             if (first < n_reference) == (side == "reference"):
                 yield piece.T
@@ -159,23 +169,27 @@ def _trained_on(
 
 
 def _choose(
-    obs: pd.DataFrame, genes: pd.Index, turner: Turner, params: PrepareParams, tell: Callable[[str], None]
+    obs: pd.DataFrame,
+    genes: pd.Index,
+    transpose: OutOfCoreTranspose,
+    params: PrepareParams,
+    tell: Callable[[str], None],
 ) -> pd.DataFrame:
     """The table of genes, chosen on the cells that are trained on."""
     trained = obs["trained_on"].to_numpy()
     own = obs[trained]
     groups = own[params.hvg_batch] if params.hvg_batch != "none" else pd.Series("all", index=own.index)
-    counts = counts_of(turner, trained, obs["n_genes"].to_numpy())
+    counts = counts_of(transpose, trained, obs["n_genes"].to_numpy())
     return choose_genes(counts, genes, groups, n_top_genes=params.n_top_genes, hvg_batch=params.hvg_batch, report=tell)
 
 
-def _write(path: Path, obs: pd.DataFrame, var: pd.DataFrame, turner: Turner, progress: Progress) -> None:
+def _write(path: Path, obs: pd.DataFrame, var: pd.DataFrame, transpose: OutOfCoreTranspose, progress: Progress) -> None:
     """Write the tables, then the counts some genes at a time."""
     with new_h5ad(path) as (file, check):
         write_table(ad.AnnData(obs=obs, var=var), file)
         shape = (len(obs), len(var))
-        writer = SparseWriter(file, "layers/counts", layout="csc", shape=shape, n_values=turner.n_values)
-        for first, lines in turner.slices():
+        writer = SparseWriter(file, "layers/counts", layout="csc", shape=shape, n_values=transpose.n_values)
+        for first, lines in transpose.slices():
             writer.append(lines)
             check()
             progress(0.8 + 0.2 * first / len(var))

@@ -197,6 +197,6 @@ def _column_parts(file: h5py.File, columns: np.ndarray, *, values: bool = True) 
 
 
 def _blocks(indptr: np.ndarray) -> Iterator[tuple[int, int]]:
-    for first, stop in sparse.cut(indptr):
+    for first, stop in sparse.chunk_bounds(indptr):
         for begin in range(first, stop, N_BLOCK):
             yield begin, min(begin + N_BLOCK, stop)

@@ -13,7 +13,7 @@ from labeltransfer.data.prepare.sides import SideCells
 from labeltransfer.errors import SettingsError
 from labeltransfer.formats.h5ad.blocks import count_blocks
 from labeltransfer.formats.h5ad.h5ad_file import open_h5ad
-from labeltransfer.storage.sparse import Turner
+from labeltransfer.storage.sparse import OutOfCoreTranspose
 from labeltransfer.units import counted
 
 Progress = Callable[[float], None]
@@ -37,22 +37,22 @@ class CellTotals:
 def put_aside(
     cells: SideCells,
     genes: pd.Index,
-    turner: Turner,
+    transpose: OutOfCoreTranspose,
     *,
     non_integer: str,
     scratch: Path,
     report: Report,
     progress: Progress,
 ) -> CellTotals:
-    """Bring one side's counts into the form that the models need and add them to ``turner``, a block of cells a piece.
+    """Bring one side's counts into the form that the models need and add them to ``transpose``, block by block.
 
     Parameters
     ----------
     cells
         From ``sides.read_side``.
     genes
-        Shared genes, in the order of the lines of ``turner``; its places are the kept cells.
-    turner
+        Shared genes, the major axis of ``transpose``; the kept cells are its minor axis.
+    transpose
         Takes the counts; cells without a count in ``genes`` are left out.
     non_integer
         "round" or "refuse".
@@ -86,7 +86,7 @@ def put_aside(
             n_counts = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
             totals.append(n_counts)
             widths.append(np.diff(block.indptr))
-            turner.add(_by_gene(block, n_counts > 0))
+            transpose.add(_by_gene(block, n_counts > 0))
             progress(n_done / len(cells.rows))
     check.judge(report)
     found = CellTotals(*_kept(np.concatenate(raw), np.concatenate(totals), np.concatenate(widths)))
@@ -111,12 +111,12 @@ def _kept(raw: np.ndarray, totals: np.ndarray, widths: np.ndarray) -> tuple[np.n
     return kept, raw[kept], totals[kept], widths[kept].astype(np.int64)
 
 
-def counts_of(turner: Turner, wanted: np.ndarray, n_genes: np.ndarray) -> sp.csr_matrix:
+def counts_of(transpose: OutOfCoreTranspose, wanted: np.ndarray, n_genes: np.ndarray) -> sp.csr_matrix:
     """Counts of some cells, allocated once.
 
     Parameters
     ----------
-    turner
+    transpose
         Filled by ``put_aside``.
     wanted
         Mask of shape (n_cells,).
@@ -130,10 +130,10 @@ def counts_of(turner: Turner, wanted: np.ndarray, n_genes: np.ndarray) -> sp.csr
     indptr = np.concatenate([[0], np.cumsum(n_genes[wanted])])
     data, indices = np.empty(indptr[-1], np.float32), np.empty(indptr[-1], np.int32)
     at = 0
-    for first, piece in turner.pieces():
+    for first, piece in transpose.pieces():
         own = wanted[first : first + piece.shape[1]]
         if own.any():
             block = piece.T.tocsr() if own.all() else piece.T.tocsr()[own]
             data[at : at + block.nnz], indices[at : at + block.nnz] = block.data, block.indices
             at += block.nnz
-    return sp.csr_matrix((data, indices, indptr), shape=(int(wanted.sum()), turner.n_lines))
+    return sp.csr_matrix((data, indices, indptr), shape=(int(wanted.sum()), transpose.n_major))

@@ -47,20 +47,20 @@ def count_blocks(file: h5py.File, place: str, rows: np.ndarray, *, scratch: Path
         for first, stop in _cut(lengths):
             yield h5ad_file.read_rows(file, place, rows[first:stop])
         return
-    turner = sparse.Turner(scratch / "by_row", len(rows))
+    transpose = sparse.OutOfCoreTranspose(scratch / "by_row", len(rows))
     try:
         for part in h5ad_file.read_columns(file, place, rows):
-            turner.add(part.tocsr())
-        for _, block in turner.slices():
+            transpose.add(part.tocsr())
+        for _, block in transpose.slices():
             for first in range(0, block.shape[0], MAX_CELLS):
                 yield block[first : first + MAX_CELLS]
     finally:
-        turner.file.unlink(missing_ok=True)
+        transpose.file.unlink(missing_ok=True)
 
 
 def _cut(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
     """Runs (first, stop) of rows that make up a block; ``lengths`` are their stored values."""
     before = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    for first, stop in sparse.cut(before):
+    for first, stop in sparse.chunk_bounds(before):
         for begin in range(first, stop, MAX_CELLS):
             yield begin, min(begin + MAX_CELLS, stop)

@@ -20,7 +20,7 @@ from labeltransfer.results.scores.final_labels import Edit, deciding, final_labe
 from labeltransfer.results.trust.rejection import KEEP_ALL, Rule, rejected, with_unknown
 from labeltransfer.storage.files import atomic_path
 from labeltransfer.storage.h5ad import new_h5ad, write_table
-from labeltransfer.storage.sparse import SparseWriter, Turner, cut, log_normalised
+from labeltransfer.storage.sparse import OutOfCoreTranspose, SparseWriter, chunk_bounds, log_normalised
 from labeltransfer.training_labels import training_labels
 
 _COLUMNS = [
@@ -164,17 +164,17 @@ def _write_counts(source: h5py.Group, file: h5py.File, check: Callable[[], None]
     """Write counts, stored by gene, and their logarithms by cell, with memory for some of them at a time."""
     n_cells, n_genes = map(int, source.attrs["shape"])
     before = source["indptr"][:].astype(np.int64)
-    turner = Turner(scratch, n_cells)
+    transpose = OutOfCoreTranspose(scratch, n_cells)
     try:
-        for first, stop in cut(before):
+        for first, stop in chunk_bounds(before):
             span = slice(before[first], before[stop])
             stored = source["data"][span], source["indices"][span], before[first : stop + 1] - before[first]
-            turner.add(sp.csc_matrix(stored, shape=(n_cells, stop - first)).tocsr())
+            transpose.add(sp.csc_matrix(stored, shape=(n_cells, stop - first)).tocsr())
         counts, expression = (
-            SparseWriter(file, place, layout="csr", shape=(n_cells, n_genes), n_values=turner.n_values)
+            SparseWriter(file, place, layout="csr", shape=(n_cells, n_genes), n_values=transpose.n_values)
             for place in ("layers/counts", "X")
         )
-        for _, lines in turner.slices():
+        for _, lines in transpose.slices():
             counts.append(lines)
             expression.append(log_normalised(lines, np.asarray(lines.sum(axis=1)).ravel()))
             check()

@@ -124,7 +124,7 @@ def is_spare(run: Run, person: Person) -> bool:
 
 def _leftovers(store: Store, now: float) -> Iterator[Item]:
     """Runs that were never complete, and uploads that no page has taken."""
-    for path in (*disk.entries(store.root / "runs"), *disk.entries(store.root / "uploads" / uploads.ARRIVING)):
+    for path in (*disk.entries(store.root / "runs"), *disk.entries(store.root / "uploads" / uploads.INCOMING)):
         if not (path / "params.json").exists() and now - disk.last_touched(path) > RESTS:
             yield Item("leftover", path, disk.bytes_of(path), "begun and never finished")
 

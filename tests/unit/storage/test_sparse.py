@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from labeltransfer.storage import sparse
 from labeltransfer.storage.h5ad import new_h5ad, write_table
-from labeltransfer.storage.sparse import SparseWriter, Turner, cut
+from labeltransfer.storage.sparse import OutOfCoreTranspose, SparseWriter, chunk_bounds
 
 
 def some_counts(n_cells: int = 300, n_genes: int = 90, *, largest: int = 9) -> sp.csr_matrix:
@@ -21,27 +21,27 @@ def some_counts(n_cells: int = 300, n_genes: int = 90, *, largest: int = 9) -> s
     return counts
 
 
-def turned(tmp_path: Path, counts: sp.csr_matrix, n_block: int = 70) -> Turner:
-    """A turner that took the cells in blocks and gives genes."""
-    turner = Turner(tmp_path / "turner", counts.shape[1])
+def turned(tmp_path: Path, counts: sp.csr_matrix, n_block: int = 70) -> OutOfCoreTranspose:
+    """A transpose that took the cells in blocks and gives genes."""
+    transpose = OutOfCoreTranspose(tmp_path / "transpose", counts.shape[1])
     for first in range(0, counts.shape[0], n_block):
-        turner.add(counts[first : first + n_block].tocsc().T)
-    return turner
+        transpose.add(counts[first : first + n_block].tocsc().T)
+    return transpose
 
 
 @pytest.mark.parametrize("largest", [9, 300, 70_000, 2**24])
 def test_rows_come_back_as_columns_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int) -> None:
     monkeypatch.setattr(sparse, "MAX_VALUES", 500)
     counts = some_counts(largest=largest)
-    turner = turned(tmp_path, counts)
-    slices = list(turner.slices())
+    transpose = turned(tmp_path, counts)
+    slices = list(transpose.slices())
     assert len(slices) > 5 and all(lines.nnz <= 500 for _, lines in slices)
     assert [first for first, _ in slices] == list(np.cumsum([0, *(lines.shape[0] for _, lines in slices)])[:-1])
     back = sp.vstack([lines for _, lines in slices], format="csr")
     expected = counts.T.tocsr()
     for part in ("data", "indices", "indptr"):
         np.testing.assert_array_equal(getattr(back, part), getattr(expected, part))
-    assert turner.n_values == counts.nnz and turner.n_places == counts.shape[0]
+    assert transpose.n_values == counts.nnz and transpose.n_minor == counts.shape[0]
 
 
 def test_values_that_are_no_counts_come_back_as_they_were(tmp_path: Path) -> None:
@@ -61,11 +61,11 @@ def test_pieces_come_back_one_by_one_with_their_place(tmp_path: Path) -> None:
 def test_counts_lie_in_few_bytes(tmp_path: Path) -> None:
     counts = some_counts()
     turned(tmp_path, counts)
-    assert (tmp_path / "turner").stat().st_size == 2 * counts.nnz
+    assert (tmp_path / "transpose").stat().st_size == 2 * counts.nnz
 
 
 def test_a_line_longer_than_a_slice_comes_alone() -> None:
-    assert list(cut(np.array([0, 5, 5, 30, 31, 33]), 10)) == [(0, 2), (2, 3), (3, 5)]
+    assert list(chunk_bounds(np.array([0, 5, 5, 30, 31, 33]), 10)) == [(0, 2), (2, 3), (3, 5)]
 
 
 @pytest.mark.parametrize("layout", ["csr", "csc"])

@@ -18,7 +18,7 @@ from streamlit.web.server.starlette.starlette_routes import create_upload_routes
 
 from labeltransfer.errors import InputError, LabelTransferError
 from labeltransfer.storage import uploads
-from labeltransfer.storage.uploads import Arrived
+from labeltransfer.storage.uploads import ReceivedFile
 from pages.uploads import inbox
 from pages.uploads.inbox import INBOXES, Inbox
 from pages.uploads.spooling import SpoolUploads
@@ -93,7 +93,7 @@ def send_whole(app: Any, body: bytes, **how: Any) -> tuple[int, int]:
 
 
 def waiting(home: Path) -> list[str]:
-    folder = home / "uploads" / uploads.ARRIVING
+    folder = home / "uploads" / uploads.INCOMING
     return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
 
 
@@ -258,7 +258,7 @@ def test_an_upload_is_kept_once_under_its_content(lt_home: Path) -> None:
 def test_what_is_refused_at_the_end_leaves_nothing(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABELTRANSFER_DISK_PER_PERSON", "1kB")
     arrived = uploads.receive(BytesIO(b"x" * 2000))
-    assert isinstance(arrived, Arrived)
+    assert isinstance(arrived, ReceivedFile)
     with pytest.raises(LabelTransferError, match=r"the upload 2 kB more, and a person may take 1 kB"):
         inbox.keep(arrived, "x.h5ad", "ada")
     assert waiting(lt_home) == []
