@@ -8,8 +8,8 @@ import streamlit as st
 
 from labeltransfer.data import intake
 from labeltransfer.data.catalogue import background
-from labeltransfer.data.catalogue.entries import CatalogueEntry
-from labeltransfer.data.catalogue.fetch_request import FILE, TABLE, Order, cells, target
+from labeltransfer.data.catalogue.entries import CATALOGUE, CatalogueEntry
+from labeltransfer.data.catalogue.fetch_request import FILE, TABLE, FetchRequest, cells, local_path, target
 from labeltransfer.data.catalogue.remote_table import Table, read_source, read_table
 from labeltransfer.params import Side
 from pages.data_parts.filters import filter_boxes
@@ -26,25 +26,25 @@ MOST_OF_IT = 0.7
 
 def choose_catalogue(side: Side, held: Draft) -> dict[str, Any] | None:
     """Show the choice of a data set; returns the settings of the side once its cells are here."""
-    keys = list(background.CATALOGUE)
+    keys = list(CATALOGUE)
     kept = held.notes.get(f"{side}_entry")
-    wanted = kept or next((k for k in keys if background.CATALOGUE[k].full_length == (side == "reference")), keys[0])
+    wanted = kept or next((k for k in keys if CATALOGUE[k].full_length == (side == "reference")), keys[0])
     key = st.selectbox(
         "Data set",
         keys,
         index=keys.index(wanted) if wanted in keys else 0,
-        format_func=lambda k: background.CATALOGUE[k].title,
+        format_func=lambda k: CATALOGUE[k].title,
         key=held.key(f"{side}-entry"),
     )
-    entry = background.CATALOGUE.get(key)
+    entry = CATALOGUE.get(key)
     if entry is None:
         return None
     held.note(**{f"{side}_entry": key})
     n_cells, n_genes = entry.shape
     st.caption(f"{entry.description} {n_cells:,} cells, {n_genes:,} genes, {words.size(entry.n_bytes)}.")
     tutorial = {column: list(values) for column, values in entry.tutorial_filters.items()}
-    if background.local_path(entry).exists():
-        return _settings(entry, background.local_path(entry), tutorial)
+    if local_path(entry).exists():
+        return _settings(entry, local_path(entry), tutorial)
     if target(entry, TABLE).exists():
         return _chosen_cells(side, held, entry, held.notes.get(f"{side}_wanted", {}).get(key, tutorial))
     about = words.size(TABLE_BYTES_PER_CELL * n_cells)
@@ -68,8 +68,8 @@ def _chosen_cells(
     side: Side, held: Draft, entry: CatalogueEntry, wanted: dict[str, list[str]]
 ) -> dict[str, Any] | None:
     """Filters over the table of cells, what they would cost, and the cells once they are here."""
-    order = cells(wanted)
-    path = target(entry, order)
+    request = cells(wanted)
+    path = target(entry, request)
     table = _table(target(entry, TABLE))
     if path.exists() and not held.notes.get(f"{side}_choosing"):
         _say_what_was_saved(path, table)
@@ -77,27 +77,27 @@ def _chosen_cells(
             held.note(**{f"{side}_choosing": True})
             st.rerun()
         return _settings(entry, path, wanted)
-    if background.fetch_progress(entry, order).active or background.fetch_progress(entry).active:
-        said = "; ".join(f"{column} = {' or '.join(values)}" for column, values in order.filters)
+    if background.fetch_progress(entry, request).active or background.fetch_progress(entry).active:
+        said = "; ".join(f"{column} = {' or '.join(values)}" for column, values in request.filters)
         st.caption(f"Cells to fetch: {words.plain(said)}.")
-        _offer(side, held, entry, [(order, ""), (FILE, "")])
+        _offer(side, held, entry, [(request, ""), (FILE, "")])
         return None
     with st.container(border=True):
         st.markdown("**Cells to fetch**", help="Filters over the whole data set; only these cells are fetched.")
         first = ((entry.tissue_key, "Tissue"), (entry.sex_key, "Sex"))
         wanted = filter_boxes(table.obs, first, wanted, lambda name: held.key(f"{side}-remote-{name}-{entry.key}"))
         held.note(**{f"{side}_wanted": {**held.notes.get(f"{side}_wanted", {}), entry.key: wanted}})
-        order = cells(wanted)
+        request = cells(wanted)
         mask = intake.filter_rows(table.obs, wanted)
         n_bytes = _say_what_it_costs(entry, table, mask)
-        if target(entry, order).exists():
+        if target(entry, request).exists():
             if st.button(f"Use these {mask.sum():,} cells", icon=":material/check:", key=f"use-{side}"):
                 held.note(**{f"{side}_choosing": False})
                 st.rerun()
             return None
         offers = [(FILE, _whole(entry))]
         if wanted and mask.any():
-            offers = [(order, f"Fetch {mask.sum():,} cells (about {words.size(n_bytes)})"), *offers]
+            offers = [(request, f"Fetch {mask.sum():,} cells (about {words.size(n_bytes)})"), *offers]
         _offer(side, held, entry, offers)
     return None
 
@@ -146,15 +146,15 @@ def _whole(entry: CatalogueEntry) -> str:
     return f"Download all {words.size(entry.n_bytes)}"
 
 
-def _offer(side: Side, held: Draft, entry: CatalogueEntry, offers: list[tuple[Order, str]]) -> None:
+def _offer(side: Side, held: Draft, entry: CatalogueEntry, offers: list[tuple[FetchRequest, str]]) -> None:
     """Offer what can be fetched, or show how far it is."""
-    active = next((order for order, _ in offers if background.fetch_progress(entry, order).active), None)
+    active = next((request for request, _ in offers if background.fetch_progress(entry, request).active), None)
 
     @st.fragment(run_every=1.0 if active else None)
     def progress() -> None:
-        now = {order: background.fetch_progress(entry, order) for order, _ in offers}
-        at_work = next((order for order in now if now[order].active), None)
-        if at_work != active or any(seen.state == "done" for seen in now.values()):
+        now = {request: background.fetch_progress(entry, request) for request, _ in offers}
+        is_running = next((request for request in now if now[request].active), None)
+        if is_running != active or any(seen.state == "done" for seen in now.values()):
             st.rerun(scope="app")
         if active:
             _show_progress(now[active], entry, active)
@@ -165,26 +165,26 @@ def _offer(side: Side, held: Draft, entry: CatalogueEntry, offers: list[tuple[Or
             if seen.error:
                 st.error(words.plain(seen.error), icon=":material/cloud_off:")
         with st.container(horizontal=True):
-            for order, label in offers:
-                icon = ":material/table_view:" if order == TABLE else ":material/download:"
-                if st.button(label, icon=icon, key=f"fetch-{side}-{order.what}"):
+            for request, label in offers:
+                icon = ":material/table_view:" if request == TABLE else ":material/download:"
+                if st.button(label, icon=icon, key=f"fetch-{side}-{request.what}"):
                     with catching():
-                        background.start_fetch(entry, order)
+                        background.start_fetch(entry, request)
                         held.note(**{f"{side}_choosing": False})
                         st.rerun(scope="app")
 
     progress()
 
 
-def _show_progress(now: background.FetchProgress, entry: CatalogueEntry, order: Order) -> None:
+def _show_progress(now: background.FetchProgress, entry: CatalogueEntry, request: FetchRequest) -> None:
     foreseen = {"file": entry.n_bytes, "table": TABLE_BYTES_PER_CELL * entry.shape[0]}
-    total = now.n_total or foreseen.get(order.what)  # what chosen cells take is known a moment after the start
-    about = "" if order == FILE else "about "
+    total = now.n_total or foreseen.get(request.what)  # what chosen cells take is known a moment after the start
+    about = "" if request == FILE else "about "
     left = f", about {words.duration(now.remaining_seconds)} left" if now.remaining_seconds is not None else ""
     text = words.size(now.n_done) + (f" of {about}{words.size(total)}{left}" if total else " so far")
-    if order == FILE and now.n_total is not None and now.n_done >= now.n_total:
+    if request == FILE and now.n_total is not None and now.n_done >= now.n_total:
         text = "Verifying what has arrived"
-    what = {"file": "", "table": "Table of cells: ", "cells": "Cells: "}[order.what]
+    what = {"file": "", "table": "Table of cells: ", "cells": "Cells: "}[request.what]
     st.progress(min(now.n_done / total, 1.0) if total else 0.0, text=what + text)
-    resumed = ", and a broken connection is resumed where it stopped" if order == FILE else ""
+    resumed = ", and a broken connection is resumed where it stopped" if request == FILE else ""
     st.caption(f"Leaving is safe: the download goes on{resumed}.")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from labeltransfer.data import intake
-from labeltransfer.data.catalogue.background import CATALOGUE, CatalogueEntry, check_tutorial_subset, local_path
-from labeltransfer.data.catalogue.fetch_request import cells, target
+from labeltransfer.data.catalogue.entries import CATALOGUE, CatalogueEntry, check_tutorial_subset
+from labeltransfer.data.catalogue.fetch_request import cells, local_path, target
 from labeltransfer.params import Side
 from pages.shared.cached import reader, the_path
 from pages.shared.draft import Draft

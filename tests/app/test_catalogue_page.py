@@ -11,8 +11,8 @@ from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
 from labeltransfer.data.catalogue import background
-from labeltransfer.data.catalogue.background import CATALOGUE, CatalogueEntry, local_path
-from labeltransfer.data.catalogue.fetch_request import FILE, TABLE, Order, cells, target
+from labeltransfer.data.catalogue.entries import CATALOGUE, CatalogueEntry
+from labeltransfer.data.catalogue.fetch_request import FILE, TABLE, FetchRequest, cells, local_path, target
 from labeltransfer.storage import download as download_module
 from labeltransfer.storage import files
 from tests.support.file_server import FileServer, serve
@@ -46,9 +46,9 @@ def server(lt_home: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> It
     st.cache_resource.clear()
 
 
-def fetch_now(entry: CatalogueEntry, order: Order = FILE) -> None:
+def fetch_now(entry: CatalogueEntry, request: FetchRequest = FILE) -> None:
     local_path(entry).parent.mkdir(exist_ok=True)
-    background._fetch_and_tell(entry, order)
+    background._fetch_and_report(entry, request)
 
 
 def with_catalogue(*, query: bool = False) -> AppTest:
@@ -133,7 +133,7 @@ def test_a_server_without_ranges_leads_to_the_whole_file(server: FileServer, con
 
 
 @pytest.mark.parametrize(
-    ("order", "status", "seen"),
+    ("asked", "status", "seen"),
     [
         (TABLE, {"n_done": 100_000, "n_total": None}, "Table of cells: 100 kB of about 300 kB"),
         (
@@ -144,12 +144,12 @@ def test_a_server_without_ranges_leads_to_the_whole_file(server: FileServer, con
         (FILE, {"bytes_per_second": 1e6}, "0 bytes of 2.2 GB"),
     ],
 )
-def test_what_is_at_work_shows_how_far_it_is_and_can_be_stopped(
-    order: Order, status: dict[str, object], seen: str, server: FileServer
+def test_what_is_running_shows_how_far_it_is_and_can_be_stopped(
+    asked: FetchRequest, status: dict[str, object], seen: str, server: FileServer
 ) -> None:
-    path = target(ENTRY, order)
+    path = target(ENTRY, asked)
     path.parent.mkdir(parents=True)
-    if order != TABLE:
+    if asked != TABLE:
         fetch_now(ENTRY, TABLE)
     files.write_json(background._status_path(path), {"state": "running", "time": time.time(), **status})
     with FileLock(background._process_lock(path)):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.catalogue.background import CatalogueEntry
+from labeltransfer.data.catalogue.entries import CatalogueEntry
 
 
 def senis_obs(entry: CatalogueEntry) -> pd.DataFrame:

@@ -1,8 +1,8 @@
-"""The data sets that the app can fetch itself: the two halves of the Tabula Muris Senis tutorial.
+"""Fetch data sets of the catalogue in a process that outlives the browser, and see how far it is.
 
-``python -m labeltransfer.data.catalogue.background KEY [ORDER]`` fetches one, or what is ordered of it (see
-``fetch_request``). The app starts that as a process of its own, which outlives the browser, and reads how far it is
-from the size of the part and from a small JSON file next to it.
+``python -m labeltransfer.data.catalogue.background KEY [REQUEST]`` fetches one, or what is requested of it (see
+``fetch_request``). The app starts that process and reads its progress from the size of the part and from a small JSON
+file next to it.
 """
 
 import json
@@ -10,67 +10,82 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from labeltransfer.data.catalogue.entries import CATALOGUE, CatalogueEntry, check_tutorial_subset
-from labeltransfer.data.catalogue.fetch import fetch, local_path, verify
-from labeltransfer.data.catalogue.fetch_request import FILE, FetchProgress, FetchState, Order, order_from, target
+from labeltransfer.data.catalogue.entries import CATALOGUE, CatalogueEntry
+from labeltransfer.data.catalogue.fetch import fetch
+from labeltransfer.data.catalogue.fetch_request import FILE, FetchRequest, parse_request, target
 from labeltransfer.data.catalogue.remote import fetch_cells, fetch_table
 from labeltransfer.errors import DownloadError, LabelTransferError
 from labeltransfer.processes import start_module
-from labeltransfer.storage import files, parts
-from labeltransfer.storage.download import DownloadCancelled
+from labeltransfer.storage import files
+from labeltransfer.storage.download import DownloadCancelled, discard_part, lock_path, part_size, part_version
 from labeltransfer.storage.locks import is_held
 
-__all__ = [
-    "CATALOGUE",
-    "CatalogueEntry",
-    "FetchProgress",
-    "cancel_fetch",
-    "check_tutorial_subset",
-    "discard",
-    "fetch",
-    "fetch_progress",
-    "local_path",
-    "start_fetch",
-    "verify",
-]
-
 STARTUP_GRACE = 60.0
-"""Seconds that a new process has to report; after that it is taken for dead."""
+"""Seconds that a new process has to report; after that it counts as dead."""
+
+FetchState = Literal["absent", "starting", "running", "interrupted", "failed", "cancelled", "done"]
 
 
-def start_fetch(entry: CatalogueEntry, order: Order = FILE) -> None:
-    """Start a process that fetches what is ordered and outlives this one; does nothing while one is at work.
+@dataclass(frozen=True)
+class FetchProgress:
+    """How far a download is; ``n_done`` and ``n_total`` in bytes, ``n_total`` None where not known yet.
+
+    Of a whole file, a new start continues from ``n_done``; its table or cells are fetched from the beginning.
+    """
+
+    state: FetchState
+    n_done: int = 0
+    n_total: int | None = None
+    error: str = ""
+    bytes_per_second: float | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether a process is running."""
+        return self.state in ("starting", "running")
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Seconds still to wait at the rate so far, None where unknown."""
+        if not self.active or not self.bytes_per_second or self.n_total is None:
+            return None
+        return max(0.0, (self.n_total - self.n_done) / self.bytes_per_second)
+
+
+def start_fetch(entry: CatalogueEntry, request: FetchRequest = FILE) -> None:
+    """Start a process that fetches what is requested and outlives this one; does nothing while one is running.
 
     Raises
     ------
     DownloadError
         The process cannot be started.
     """
-    if fetch_progress(entry, order).state in ("starting", "running", "done"):
+    if fetch_progress(entry, request).state in ("starting", "running", "done"):
         return
-    path = target(entry, order)
+    path = target(entry, request)
     try:
         _status_path(path).parent.mkdir(parents=True, exist_ok=True)
         _cancel_path(path).unlink(missing_ok=True)
         _log_path(path).unlink(missing_ok=True)
         _write_status(path, "starting")
-        start_module("labeltransfer.data.catalogue.background", entry.key, order.argument(), log=_log_path(path))
+        start_module("labeltransfer.data.catalogue.background", entry.key, request.argument(), log=_log_path(path))
     except OSError as error:
         raise DownloadError(f"The download of {entry.title} cannot be started ({error.strerror}).") from error
 
 
-def cancel_fetch(entry: CatalogueEntry, order: Order = FILE) -> None:
+def cancel_fetch(entry: CatalogueEntry, request: FetchRequest = FILE) -> None:
     """Ask the process that fetches it to stop; what has arrived of a whole file is kept."""
     with suppress(OSError):
-        _cancel_path(target(entry, order)).touch()
+        _cancel_path(target(entry, request)).touch()
 
 
-def discard(entry: CatalogueEntry, order: Order = FILE) -> None:
+def discard(entry: CatalogueEntry, request: FetchRequest = FILE) -> None:
     """Delete the file, or what has arrived of it.
 
     Raises
@@ -78,31 +93,31 @@ def discard(entry: CatalogueEntry, order: Order = FILE) -> None:
     DownloadError
         It is being fetched.
     """
-    path = target(entry, order)
-    if fetch_progress(entry, order).active:
+    path = target(entry, request)
+    if fetch_progress(entry, request).active:
         raise DownloadError(f"{entry.title} is being fetched: stop the download before you delete it.")
-    parts.discard_part(path)
+    discard_part(path)
     for kept in (path, _status_path(path), _log_path(path), _cancel_path(path)):
         kept.unlink(missing_ok=True)
 
 
-def fetch_progress(entry: CatalogueEntry, order: Order = FILE) -> FetchProgress:
-    """How far the download is, cheap enough to be asked each second; a dead process shows as interrupted."""
-    path = target(entry, order)
+def fetch_progress(entry: CatalogueEntry, request: FetchRequest = FILE) -> FetchProgress:
+    """How far the download is, cheap enough to call each second; a dead process shows as interrupted."""
+    path = target(entry, request)
     if path.exists():
         size = path.stat().st_size
         return FetchProgress("done", size, size)
-    # Whether a process lives is seen before its last words are read: it says them while it holds the lock. Seen again
-    # afterwards, since it may have begun between the looks.
-    at_work = _is_at_work(path)
+    # Whether a process is running is checked before its status is read, which it writes while it holds the lock; and
+    # again afterwards, since it may have started in between.
+    is_running = _is_running(path)
     status = _read_status(path)
-    at_work = at_work or (status.get("state") == "running" and _is_at_work(path))
-    version, n_done = parts.part_version(path), parts.part_size(path)
+    is_running = is_running or (status.get("state") == "running" and _is_running(path))
+    version, n_done = part_version(path), part_size(path)
     n_total = version.n_total if version else None
-    if order.what != "file":
-        n_done, n_total = (status.get("n_done") or 0, status.get("n_total")) if at_work else (0, None)
+    if request.what != "file":
+        n_done, n_total = (status.get("n_done") or 0, status.get("n_total")) if is_running else (0, None)
     state: FetchState
-    if at_work:
+    if is_running:
         state = "running"
     elif status.get("state") == "starting" and time.time() - status["time"] < STARTUP_GRACE:
         state = "starting"
@@ -112,49 +127,49 @@ def fetch_progress(entry: CatalogueEntry, order: Order = FILE) -> FetchProgress:
         state = "interrupted"
     else:
         state = "absent"
-    if path.exists():  # it was completed between the looks
-        return fetch_progress(entry, order)
+    if path.exists():  # it was completed in between
+        return fetch_progress(entry, request)
     error = status.get("error", "") if state == "failed" else ""
     if state == "interrupted":
-        again = "start it again" + (" to go on from where it was" if order.what == "file" else "")
-        error = f"The download was interrupted{_last_word(path)}: {again}."
-    return FetchProgress(state, n_done, n_total, error, status.get("bytes_per_second") if at_work else None)
+        again = "start it again" + (" to go on from where it was" if request.what == "file" else "")
+        error = f"The download was interrupted{_last_log_line(path)}: {again}."
+    return FetchProgress(state, n_done, n_total, error, status.get("bytes_per_second") if is_running else None)
 
 
 def main(key: str, argument: str = FILE.argument()) -> int:
-    """Fetch what is ordered of one entry and leave word of how it went; the process that ``start_fetch`` starts."""
+    """Fetch what is requested of one entry and write down how it went; the process that ``start_fetch`` starts."""
     if key not in CATALOGUE:
         print(f"There is no data set '{key}': choose one of {', '.join(CATALOGUE)}.", file=sys.stderr)
         return 2
     try:
-        entry, order = CATALOGUE[key], order_from(argument)
+        entry, request = CATALOGUE[key], parse_request(argument)
     except DownloadError as error:
         print(error, file=sys.stderr)
         return 2
-    path = target(entry, order)
+    path = target(entry, request)
     _status_path(path).parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_process_lock(path))
     try:
-        # Somebody who looks whether the lock is held holds it for an instant.
+        # A process that checks whether the lock is held holds it for an instant.
         lock.acquire(timeout=2)
     except Timeout:
         return 0
     try:
-        return _fetch_and_tell(entry, order)
+        return _fetch_and_report(entry, request)
     finally:
         lock.release()
 
 
-def _fetch_and_tell(entry: CatalogueEntry, order: Order) -> int:
-    path = target(entry, order)
-    watch, cancelled = _Watch(path), _cancel_path(path).exists
+def _fetch_and_report(entry: CatalogueEntry, request: FetchRequest) -> int:
+    path = target(entry, request)
+    watch, cancelled = _StatusWriter(path), _cancel_path(path).exists
     try:
-        if order.what == "file":
+        if request.what == "file":
             fetch(entry, progress=watch, cancelled=cancelled)
-        elif order.what == "table":
+        elif request.what == "table":
             fetch_table(entry, progress=watch, cancelled=cancelled)
         else:
-            fetch_cells(entry, dict(order.filters), progress=watch, cancelled=cancelled)
+            fetch_cells(entry, dict(request.filters), progress=watch, cancelled=cancelled)
     except DownloadCancelled:
         _write_status(path, "cancelled")
         return 130
@@ -170,7 +185,7 @@ def _fetch_and_tell(entry: CatalogueEntry, order: Order) -> int:
     return 0
 
 
-class _Watch:
+class _StatusWriter:
     """Writes how far and how fast a download is, at most once a second."""
 
     def __init__(self, path: Path) -> None:
@@ -202,7 +217,7 @@ def _read_status(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _last_word(path: Path) -> str:
+def _last_log_line(path: Path) -> str:
     """The last line that a dead process printed, in brackets."""
     with suppress(OSError):
         lines = _log_path(path).read_text(errors="replace").strip().splitlines()
@@ -210,16 +225,16 @@ def _last_word(path: Path) -> str:
     return ""
 
 
-def _is_at_work(path: Path) -> bool:
-    return is_held(_process_lock(path)) or is_held(parts.lock_path(path))
+def _is_running(path: Path) -> bool:
+    return is_held(_process_lock(path)) or is_held(lock_path(path))
 
 
-def _beside(ending: str) -> Callable[[Path], Path]:
+def _sibling(ending: str) -> Callable[[Path], Path]:
     return lambda path: path.with_name(f"{path.name}.{ending}")
 
 
-_status_path, _process_lock = _beside("fetch.json"), _beside("fetch.lock")
-_cancel_path, _log_path = _beside("cancel"), _beside("log.txt")
+_status_path, _process_lock = _sibling("fetch.json"), _sibling("fetch.lock")
+_cancel_path, _log_path = _sibling("cancel"), _sibling("log.txt")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fetch a file of the catalogue from wherever it is to be had, and check that it is the one that is meant."""
+"""Fetch a whole file of the catalogue from one of its addresses, and check that it is the right one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,18 +7,12 @@ import pandas as pd
 
 from labeltransfer.config import config
 from labeltransfer.data.catalogue.entries import CatalogueEntry
+from labeltransfer.data.catalogue.fetch_request import local_path
 from labeltransfer.errors import DownloadError, InputError
 from labeltransfer.formats.h5ad.h5ad_file import counts_shape, open_h5ad, read_obs
-from labeltransfer.storage import parts
-from labeltransfer.storage.download import Progress, SourceError, download
-from labeltransfer.storage.home import home
+from labeltransfer.storage.download import Progress, SourceError, download, part_version
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-
-def local_path(entry: CatalogueEntry) -> Path:
-    """Where the file stands once it is fetched; a file put there by hand is taken as well."""
-    return home() / "downloads" / entry.file_name
 
 
 def urls(entry: CatalogueEntry) -> list[str]:
@@ -26,9 +20,9 @@ def urls(entry: CatalogueEntry) -> list[str]:
     if mirror := config().mirror:
         return [f"{mirror}/{entry.file_name}"]
     addresses = [entry.url, *entry.mirror_urls]
-    begun = parts.part_version(local_path(entry))
-    # What was begun at one address can only go on there.
-    return sorted(addresses, key=lambda url: not (begun and begun.url == url))
+    started = part_version(local_path(entry))
+    # A download that started at one address can only continue there.
+    return sorted(addresses, key=lambda url: not (started and started.url == url))
 
 
 def fetch(

@@ -1,4 +1,4 @@
-"""Where the values of a matrix lie inside its file, and so how many bytes of it some cells take."""
+"""Where the values of a matrix are inside its file, and so how many bytes reading some cells takes."""
 
 import math
 from dataclasses import dataclass
@@ -8,26 +8,26 @@ import numpy as np
 
 from labeltransfer.formats.h5ad.layouts import layout_of
 from labeltransfer.formats.h5ad.matrices import merge_runs, offsets
-from labeltransfer.storage.http_answers import SourceError
-from labeltransfer.storage.range_cache import Blocks
+from labeltransfer.storage.download import SourceError
+from labeltransfer.storage.ranges import BlockCache
 
 GAP = 512 * 2**10
 """Bytes between two wanted rows that are read along.
 
-Without them a stretch starts anew, with two round trips (a node of the index, then the values), 20 to 200 ms in all. A
+Without them another span begins, with two round trips (a node of the index, then the values), 20 to 200 ms in all. A
 connection of 5 to 25 MB/s brings half a megabyte in that time.
 """
 
 
 _NODE = 32
 """Chunks that a node of an array's index names, mostly."""
-_HEADERS = 16 * Blocks.SIZE
+_HEADERS = 16 * BlockCache.SIZE
 """About what walking a file's headers takes."""
 
 
 @dataclass(frozen=True)
-class Stored:
-    """How an array lies in the file: its name, its length, how many rows stand together, and bytes of a row."""
+class StoredArray:
+    """How an array is stored in the file: its name, its length, rows in a chunk, and bytes of a row."""
 
     name: str
     n: int
@@ -36,7 +36,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Cost:
+class ReadCost:
     """What reading cells of a matrix takes.
 
     ``arrays`` are those that are read for a cell, ``values`` how many values one step of the offsets stands for (1
@@ -44,18 +44,18 @@ class Cost:
     ``fixed`` the bytes that any choice takes.
     """
 
-    arrays: tuple[Stored, ...]
+    arrays: tuple[StoredArray, ...]
     values: int
     max_gap: int
     fixed: int
 
 
-def layout_cost(item: h5py.Group | h5py.Dataset, shape: tuple[int, int]) -> tuple[Cost, np.ndarray]:
+def layout_cost(item: h5py.Group | h5py.Dataset, shape: tuple[int, int]) -> tuple[ReadCost, np.ndarray]:
     """Look up how a matrix of ``shape`` (n_cells, n_genes) is stored.
 
     Returns
     -------
-    Cost of its cells, and where each cell begins in its arrays, shape (n_cells + 1,).
+    ReadCost of its cells, and where each cell begins in its arrays, shape (n_cells + 1,).
 
     Raises
     ------
@@ -68,14 +68,14 @@ def layout_cost(item: h5py.Group | h5py.Dataset, shape: tuple[int, int]) -> tupl
             "Its counts are stored by gene (CSC), so that every cell lies all over the file: download the whole file."
         )
     if layout == "csr":
-        arrays = (_stored(item["indices"]), _stored(item["data"]))
+        arrays = (_array(item["indices"]), _array(item["data"]))
         fixed = _HEADERS + item["indptr"].dtype.itemsize * (n_cells + 1)
-        return Cost(arrays, 1, int(GAP / arrays[1].row_bytes), fixed), offsets(item, n_cells)
-    array = _stored(item)
-    return Cost((array,), n_genes, int(GAP / array.row_bytes * n_genes), _HEADERS), np.arange(n_cells + 1)
+        return ReadCost(arrays, 1, int(GAP / arrays[1].row_bytes), fixed), offsets(item, n_cells)
+    array = _array(item)
+    return ReadCost((array,), n_genes, int(GAP / array.row_bytes * n_genes), _HEADERS), np.arange(n_cells + 1)
 
 
-def needed_bytes(cost: Cost, offsets: np.ndarray, rows: np.ndarray) -> int:
+def needed_bytes(cost: ReadCost, offsets: np.ndarray, rows: np.ndarray) -> int:
     """About how many bytes reading some cells takes.
 
     Parameters
@@ -93,24 +93,24 @@ def needed_bytes(cost: Cost, offsets: np.ndarray, rows: np.ndarray) -> int:
     total = cost.fixed
     for array in cost.arrays:
         n_nodes = array.n // array.chunk // _NODE + 1
-        # Each stretch ends in the middle of a block, and a node of the array's index comes with it.
-        total += int(stretch(array, begins, stops).sum()) + (len(runs) + min(len(runs), n_nodes)) * Blocks.SIZE
+        # Each span ends in the middle of a block, and a node of the array's index comes with it.
+        total += int(span_bytes(array, begins, stops).sum()) + (len(runs) + min(len(runs), n_nodes)) * BlockCache.SIZE
     return total
 
 
-def stretch(array: Stored, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-    """Bytes in a row that hold the rows start..stop-1 of an array: whole chunks, as far as they are filled."""
+def span_bytes(array: StoredArray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """Contiguous bytes that hold the rows start..stop-1 of an array: whole chunks, as far as they are filled."""
     first, last = start // array.chunk * array.chunk, -(-stop // array.chunk) * array.chunk
     return np.ceil((np.minimum(last, array.n) - first) * array.row_bytes).astype(np.int64)
 
 
-def _stored(dataset: h5py.Dataset) -> Stored:
+def _array(dataset: h5py.Dataset) -> StoredArray:
     name, n, inner = dataset.name.rpartition("/")[2], dataset.shape[0], dataset.shape[1:]
     if dataset.chunks is None:
-        return Stored(name, n, 1, dataset.dtype.itemsize * math.prod(inner))
+        return StoredArray(name, n, 1, dataset.dtype.itemsize * math.prod(inner))
     row = math.prod(-(-length // chunk) * chunk for length, chunk in zip(inner, dataset.chunks[1:], strict=True))
     row_bytes = float(dataset.dtype.itemsize * row)
-    if dataset.id.get_create_plist().get_nfilters():  # compressed: the first chunk stands for all
-        n_bytes = dataset.id.chunk_iter(lambda info: info.size)  # it ends at the first answer
+    if dataset.id.get_create_plist().get_nfilters():  # compressed: the first chunk represents all
+        n_bytes = dataset.id.chunk_iter(lambda info: info.size)  # it ends at the first chunk
         row_bytes *= (n_bytes or 0) / (math.prod(dataset.chunks) * dataset.dtype.itemsize)
-    return Stored(name, n, dataset.chunks[0], row_bytes)
+    return StoredArray(name, n, dataset.chunks[0], row_bytes)

@@ -1,6 +1,6 @@
 """Read the table of cells, and chosen cells, out of a data set on a server, without downloading the rest of it.
 
-The table is kept as a small file, from which filters can be chosen and the cost of any choice told beforehand; the
+The table is kept as a small file, from which filters can be chosen and the cost of any choice is known beforehand; the
 chosen cells become an ordinary h5ad with raw counts in X. Both take their names only when they are complete.
 """
 
@@ -15,16 +15,15 @@ import scipy.sparse as sp
 from labeltransfer.data.catalogue.entries import CatalogueEntry
 from labeltransfer.data.catalogue.fetch import urls, what_differs
 from labeltransfer.data.catalogue.fetch_request import TABLE, cells, target
-from labeltransfer.data.catalogue.read_cost import layout_cost, needed_bytes, stretch
+from labeltransfer.data.catalogue.read_cost import layout_cost, needed_bytes, span_bytes
 from labeltransfer.data.catalogue.remote_table import Table, read_table, write_cells, write_table
 from labeltransfer.data.intake import summary
 from labeltransfer.data.intake.columns import filter_rows
 from labeltransfer.errors import DownloadError, InputError, SettingsError
 from labeltransfer.formats.h5ad import h5ad_file
 from labeltransfer.formats.h5ad.matrices import matrix_rows
-from labeltransfer.storage.download import Progress, SourceError, alone, require_space
+from labeltransfer.storage.download import Progress, RemoteVersion, SourceError, exclusive, require_space
 from labeltransfer.storage.files import atomic_path
-from labeltransfer.storage.parts import Version
 from labeltransfer.storage.ranges import RangeFile
 
 _Job = Callable[[RangeFile, h5py.File], None]
@@ -33,7 +32,7 @@ _Job = Callable[[RangeFile, h5py.File], None]
 def fetch_table(
     entry: CatalogueEntry, *, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None
 ) -> Path:
-    """Read the tables of cells and genes of a data set, and where its cells lie, unless that was done.
+    """Read the tables of cells and genes of a data set, and where its cells are, unless that was done.
 
     Parameters
     ----------
@@ -42,16 +41,16 @@ def fetch_table(
     progress
         Called with the bytes received and the bytes expected, None where unknown.
     cancelled
-        Asked at each block; reading stops once it returns True.
+        Called at each block; reading stops once it returns True.
 
     Returns
     -------
-    File for ``table.read_table``.
+    File for ``remote_table.read_table``.
 
     Raises
     ------
     DownloadError
-        No server sends parts of the file, or what they send is another file; the reason and the way out are told.
+        No server sends parts of the file, or what they send is another file; the message says what to do.
     DownloadCancelled
         ``cancelled`` returned True.
     """
@@ -61,7 +60,7 @@ def fetch_table(
         with atomic_path(path) as part:
             write_table(_read(remote, file, entry), part)
 
-    return _ordered(entry, path, keep, progress, cancelled)
+    return _make(entry, path, keep, progress, cancelled)
 
 
 def fetch_cells(
@@ -91,13 +90,13 @@ def fetch_cells(
     SettingsError
         The filters do not fit the table, or keep no cell.
     """
-    order = cells(filters)
-    path, expected = target(entry, order), [0]
-    tell = progress or (lambda n_done, n_total: None)
+    request = cells(filters)
+    path, expected = target(entry, request), [0]
+    report = progress or (lambda n_done, n_total: None)
 
     def keep(remote: RangeFile, file: h5py.File) -> None:
         table = _table_of(remote, file, entry)
-        rows = np.flatnonzero(filter_rows(table.obs, dict(order.filters)))
+        rows = np.flatnonzero(filter_rows(table.obs, dict(request.filters)))
         if not len(rows):
             raise SettingsError(f"No cell of {entry.title} passes the filters: widen them.")
         expected[0] = remote.n_received + needed_bytes(table.cost, table.offsets, rows)
@@ -113,22 +112,23 @@ def fetch_cells(
         with atomic_path(path) as part:
             write_cells(table, rows, counts, source, part)
 
-    return _ordered(entry, path, keep, lambda n_done, _: tell(n_done, expected[0] or None), cancelled)
+    return _make(entry, path, keep, lambda n_done, _: report(n_done, expected[0] or None), cancelled)
 
 
-def _ordered(
+def _make(
     entry: CatalogueEntry, path: Path, job: _Job, progress: Progress | None, cancelled: Callable[[], bool] | None
 ) -> Path:
-    """Let ``job`` make ``path`` from the first address that gives the file in parts."""
-    tell, stop = progress or (lambda n_done, n_total: None), cancelled or (lambda: False)
+    """Let ``job`` write ``path`` from the first address that gives the file in parts."""
+    report, is_cancelled = progress or (lambda n_done, n_total: None), cancelled or (lambda: False)
     faults: list[str] = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with alone(path, tell, stop):
+        with exclusive(path, report, is_cancelled):
             addresses = [] if path.exists() else urls(entry)
             for url in addresses:
                 try:
-                    with _opened(url, entry, lambda n_received: tell(n_received, None), stop) as (remote, file):
+                    opened = _opened(url, entry, lambda n_received: report(n_received, None), is_cancelled)
+                    with opened as (remote, file):
                         job(remote, file)
                     break
                 except SourceError as error:
@@ -145,10 +145,10 @@ def _ordered(
 
 @contextmanager
 def _opened(
-    url: str, entry: CatalogueEntry, tell: Callable[[int], None], stop: Callable[[], bool]
+    url: str, entry: CatalogueEntry, report: Callable[[int], None], is_cancelled: Callable[[], bool]
 ) -> Iterator[tuple[RangeFile, h5py.File]]:
-    """The remote file, looked through as a local one would be before anything of it is read."""
-    remote = RangeFile(url, entry.file_name, tell=tell, stop=stop)
+    """The remote file, checked as a local one would be before anything of it is read."""
+    remote = RangeFile(url, entry.file_name, progress=report, cancelled=is_cancelled)
     try:
         with h5ad_file.open_stored(remote, entry.file_name, remote.size, remote=True) as file:
             yield remote, file
@@ -159,7 +159,7 @@ def _opened(
 
 
 def _table_of(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> Table:
-    """The table that is kept, if it is of the same version; else it is read anew and kept."""
+    """The table that is kept, if it is of the same version; else it is read again and kept."""
     path = target(entry, TABLE)
     table = read_table(path) if path.exists() else None
     if table is None or table.version != _version(remote):
@@ -188,16 +188,16 @@ def _read(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> Table:
 def _counts(remote: RangeFile, file: h5py.File, table: Table, rows: np.ndarray) -> sp.csr_matrix:
     arrays = {array.name: array for array in table.cost.arrays}
 
-    def announce(stored: h5py.Dataset, start: int, stop: int) -> None:
+    def expect(stored: h5py.Dataset, start: int, stop: int) -> None:
         array = arrays[stored.name.rpartition("/")[2]]
-        remote.announce(int(stretch(array, np.array(start), np.array(stop))))
+        remote.will_read(int(span_bytes(array, np.array(start), np.array(stop))))
 
     with h5ad_file.reading(remote.name, f"the matrix {table.place}"):
         item = h5ad_file.matrix_at(file, table.place)
-        counts = matrix_rows(item, rows, max_gap=table.cost.max_gap, ahead=announce)
-    remote.announce(0)
+        counts = matrix_rows(item, rows, max_gap=table.cost.max_gap, ahead=expect)
+    remote.will_read(0)
     return counts
 
 
-def _version(remote: RangeFile) -> Version:
-    return Version(remote.url, remote.validator, remote.size)
+def _version(remote: RangeFile) -> RemoteVersion:
+    return RemoteVersion(remote.url, remote.validator, remote.size)

@@ -1,4 +1,4 @@
-"""The table of cells of a data set whose counts are still on a server, and what is kept of where cells came from."""
+"""The table of cells of a data set whose counts are still on a server, and where fetched cells came from."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from labeltransfer.data.catalogue.read_cost import Cost, Stored, needed_bytes
+from labeltransfer.data.catalogue.read_cost import ReadCost, StoredArray, needed_bytes
 from labeltransfer.formats.h5ad.h5ad_file import read_obs, read_var
+from labeltransfer.storage.download import RemoteVersion
 from labeltransfer.storage.h5ad import write_h5ad
-from labeltransfer.storage.parts import Version
 
 SOURCE = "fetched_from"
 """Entry of uns that says where the cells of a file were fetched from, and at the cost of how many bytes."""
@@ -23,16 +23,16 @@ SOURCE = "fetched_from"
 class Table:
     """Cells and genes of a remote file, and what fetching cells costs.
 
-    ``obs`` and ``var`` are whole; ``place`` is where the raw counts stand; ``cost`` and ``offsets`` are those of
-    ``stored.layout_cost``; ``version`` says of which file; ``n_received`` are the bytes that reading all this took.
+    ``obs`` and ``var`` are whole; ``place`` is where the raw counts are; ``cost`` and ``offsets`` are those of
+    ``read_cost.layout_cost``; ``version`` says of which file; ``n_received`` are the bytes that reading all this took.
     """
 
     obs: pd.DataFrame
     var: pd.DataFrame
     place: str
-    cost: Cost
+    cost: ReadCost
     offsets: np.ndarray
-    version: Version
+    version: RemoteVersion
     n_received: int
 
     def needed_bytes(self, mask: np.ndarray) -> int:
@@ -64,14 +64,14 @@ def read_table(path: Path) -> Table:
         obs, var, uns = read_obs(file), read_var(file), ad.io.read_elem(file["uns"])
     facts: dict[str, Any] = json.loads(uns["facts"])
     cost = facts["cost"]
-    arrays = tuple(Stored(**array) for array in cost.pop("arrays"))
+    arrays = tuple(StoredArray(**array) for array in cost.pop("arrays"))
     return Table(
         obs,
         var,
         facts["place"],
-        Cost(arrays=arrays, **cost),
+        ReadCost(arrays=arrays, **cost),
         uns["offsets"],
-        Version(**facts["version"]),
+        RemoteVersion(**facts["version"]),
         facts["n_received"],
     )
 

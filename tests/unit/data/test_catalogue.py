@@ -12,21 +12,14 @@ import pytest
 
 from labeltransfer import processes
 from labeltransfer.data.catalogue import background as module
-from labeltransfer.data.catalogue.background import (
-    CATALOGUE,
-    CatalogueEntry,
-    cancel_fetch,
-    check_tutorial_subset,
-    discard,
-    fetch,
-    fetch_progress,
-    local_path,
-    start_fetch,
-)
+from labeltransfer.data.catalogue.background import cancel_fetch, discard, fetch_progress, start_fetch
+from labeltransfer.data.catalogue.entries import CATALOGUE, CatalogueEntry, check_tutorial_subset
+from labeltransfer.data.catalogue.fetch import fetch
+from labeltransfer.data.catalogue.fetch_request import local_path
 from labeltransfer.errors import DownloadError
 from labeltransfer.formats.h5ad.h5ad_file import open_h5ad, read_obs
 from labeltransfer.storage import download as download_module
-from labeltransfer.storage.parts import part_path, part_size
+from labeltransfer.storage.download import part_path, part_size
 from tests.support.file_server import serve
 from tests.support.senis import senis_obs, write_h5ad, write_old_h5ad, zeros
 from tests.support.waiting import wait_for

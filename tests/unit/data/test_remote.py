@@ -18,15 +18,18 @@ import scipy.sparse as sp
 from labeltransfer import processes
 from labeltransfer.data.catalogue import background, read_cost
 from labeltransfer.data.catalogue import remote_table as table_module
-from labeltransfer.data.catalogue.background import (
-    CATALOGUE,
-    CatalogueEntry,
-    cancel_fetch,
-    fetch,
-    fetch_progress,
-    start_fetch,
+from labeltransfer.data.catalogue.background import cancel_fetch, fetch_progress, start_fetch
+from labeltransfer.data.catalogue.entries import CATALOGUE, CatalogueEntry
+from labeltransfer.data.catalogue.fetch import fetch
+from labeltransfer.data.catalogue.fetch_request import (
+    FILE,
+    TABLE,
+    FetchRequest,
+    cells,
+    local_path,
+    parse_request,
+    target,
 )
-from labeltransfer.data.catalogue.fetch_request import FILE, TABLE, Order, cells, order_from, target
 from labeltransfer.data.catalogue.remote import fetch_cells, fetch_table
 from labeltransfer.data.catalogue.remote_table import read_source, read_table
 from labeltransfer.data.prepare.sides import read_side
@@ -375,12 +378,12 @@ def test_a_column_takes_few_requests_and_little_that_is_not_wanted() -> None:
 
 
 def test_orders_survive_the_way_to_their_process() -> None:
-    for order in (FILE, TABLE, cells(WANTED), cells({"a": ["ü'\"; rm"], "b": []})):
-        assert order_from(order.argument()) == order
-    assert cells({"b": ["2", "1"], "a": []}) == cells({"b": ["1", "2"]}) == Order("cells", (("b", ("1", "2")),))
+    for request in (FILE, TABLE, cells(WANTED), cells({"a": ["ü'\"; rm"], "b": []})):
+        assert parse_request(request.argument()) == request
+    assert cells({"b": ["2", "1"], "a": []}) == cells({"b": ["1", "2"]}) == FetchRequest("cells", (("b", ("1", "2")),))
     for wrong in ("", "[]", '["moon", []]', '["cells", [1]]', "null"):
         with pytest.raises(DownloadError, match="nothing that can be fetched"):
-            order_from(wrong)
+            parse_request(wrong)
     assert background.main("tms-facs", "[]") == 2
 
 
@@ -398,7 +401,7 @@ def test_a_process_fetches_while_pages_look_on_and_a_kill_leaves_nothing_half(
     started: list[int] = []
     popen = processes.subprocess.Popen
     monkeypatch.setattr(processes.subprocess, "Popen", lambda *a, **k: (p := popen(*a, **k), started.append(p.pid))[0])
-    order = cells(FACS.tutorial_filters)
+    request = cells(FACS.tutorial_filters)
     with serve(facs_file.read_bytes(), keep_alive=True) as server:
         mirror(server, monkeypatch)
         start_fetch(FACS, TABLE)
@@ -407,25 +410,25 @@ def test_a_process_fetches_while_pages_look_on_and_a_kill_leaves_nothing_half(
 
         server.pause = threading.Event()
         n_table = len(server.requests)
-        start_fetch(FACS, order)
+        start_fetch(FACS, request)
         wait_for(lambda: len(server.requests) > n_table)
-        assert fetch_progress(FACS, order).active and not fetch_progress(FACS, TABLE).active
+        assert fetch_progress(FACS, request).active and not fetch_progress(FACS, TABLE).active
         os.kill(started[-1], signal.SIGKILL)
-        wait_for(lambda: fetch_progress(FACS, order).state == "interrupted")
-        assert fetch_progress(FACS, order).error.endswith("start it again.")
+        wait_for(lambda: fetch_progress(FACS, request).state == "interrupted")
+        assert fetch_progress(FACS, request).error.endswith("start it again.")
         assert [n for n in left_in_downloads() if "cells" in n and n.endswith(".h5ad")] == []
 
-        start_fetch(FACS, order)
-        wait_for(lambda: fetch_progress(FACS, order).state == "running")
-        cancel_fetch(FACS, order)
+        start_fetch(FACS, request)
+        wait_for(lambda: fetch_progress(FACS, request).state == "running")
+        cancel_fetch(FACS, request)
         server.pause.set()
-        wait_for(lambda: fetch_progress(FACS, order).state == "cancelled")
+        wait_for(lambda: fetch_progress(FACS, request).state == "cancelled")
 
         server.pause = None
-        start_fetch(FACS, order)
-        wait_for(lambda: fetch_progress(FACS, order).state == "done")
-        wait_for(lambda: not fetch_progress(FACS, order).active)
-    kept = ad.read_h5ad(target(FACS, order))
+        start_fetch(FACS, request)
+        wait_for(lambda: fetch_progress(FACS, request).state == "done")
+        wait_for(lambda: not fetch_progress(FACS, request).active)
+    kept = ad.read_h5ad(target(FACS, request))
     whole = ad.read_h5ad(facs_file)
     wanted = (whole.obs["tissue"] == "Marrow") & (whole.obs["sex"] == "female")
     assert (kept.X != whole[wanted].X).nnz == 0 and list(kept.obs_names) == list(whole.obs_names[wanted])
@@ -441,7 +444,7 @@ def test_a_process_that_gets_no_parts_leaves_its_reason(facs_file: Path, monkeyp
 
 
 def test_an_entry_names_its_files() -> None:
-    names = {target(entry, order).name for entry in CATALOGUE.values() for order in (FILE, TABLE, cells(WANTED))}
+    names = {target(entry, request).name for entry in CATALOGUE.values() for request in (FILE, TABLE, cells(WANTED))}
     assert len(names) == 3 * len(CATALOGUE)
     entry: CatalogueEntry = FACS
-    assert target(entry, FILE) == background.local_path(entry)
+    assert target(entry, FILE) == local_path(entry)

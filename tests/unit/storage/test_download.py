@@ -13,9 +13,7 @@ import pytest
 
 from labeltransfer.errors import DownloadError, InputError
 from labeltransfer.storage import download as module
-from labeltransfer.storage import http_answers
-from labeltransfer.storage.download import DownloadCancelled, SourceError, download
-from labeltransfer.storage.parts import part_path, part_size, part_version
+from labeltransfer.storage.download import DownloadCancelled, SourceError, download, part_path, part_size, part_version
 from tests.support import ROOT
 from tests.support.file_server import FileServer, serve
 from tests.support.waiting import wait_for
@@ -151,7 +149,7 @@ def test_dropped_connections_are_resumed_without_fetching_a_byte_twice(target: P
 
 
 def test_a_connection_that_falls_silent_is_given_up_and_resumed(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_answers, "TIMEOUTS", (1.0, 0.3))
+    monkeypatch.setattr(module, "TIMEOUTS", (1.0, 0.3))
     with serve(CONTENT, pause=threading.Event()) as server:
         assert server.pause is not None
         threading.Timer(0.5, server.pause.set).start()
@@ -260,8 +258,8 @@ def test_without_a_network_it_gives_up_after_a_few_tries(target: Path, monkeypat
     with serve(CONTENT) as server:
         url = server.url
     tries: list[str] = []
-    request_rest = module.request_rest
-    monkeypatch.setattr(module, "request_rest", lambda url, target: tries.append(url) or request_rest(url, target))
+    request = module._request_remaining
+    monkeypatch.setattr(module, "_request_remaining", lambda url, target: tries.append(url) or request(url, target))
     with pytest.raises(SourceError, match="cannot be reached"):
         download(url, target)
     assert len(tries) == 1 + module.N_RETRIES_SILENT
