@@ -1,15 +1,15 @@
-"""What can go wrong for a user, each said in one sentence: what, where and the way out."""
+"""Errors for users, each in one sentence: what, where and the way out."""
 
 
 class LabelTransferError(Exception):
     """A problem that the user can act on.
 
-    The message is shown as it stands, on a page or on stderr, so it names what is wrong, where, and what to do.
+    The message is shown unchanged, on a page or on stderr, so it names what is wrong, where, and what to do.
     """
 
 
 class InputError(LabelTransferError):
-    """A file, or what stands in it, cannot be used as it is."""
+    """A file, or its content, cannot be used as it is."""
 
 
 class SettingsError(LabelTransferError):

@@ -1,4 +1,4 @@
-"""Parts of the app as processes of their own: start one and forget it, tell whether it lives, and end it quickly."""
+"""Separate processes of the app: start one and leave it running, the cores it may use, and end it quickly."""
 
 import gc
 import os
@@ -12,23 +12,23 @@ from typing import NoReturn
 PACKAGE_PARENT = Path(__file__).parents[1]
 
 CORES = ("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-"""Variables that tell joblib and the numerical libraries how many cores they may keep busy."""
+"""Variables that limit how many cores joblib and the numerical libraries use."""
 
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "500"}
-"""How OpenMP's threads are to wait: GNU's spin for some microseconds and then sleep, others' sleep at once.
+"""How OpenMP's threads wait: GNU's spin for some microseconds and then sleep, others' sleep at once.
 
-Left to spin, they are several times slower than one thread where another process wants a core; asleep at once, twice as
-slow as spinning where none does.
+Threads that spin longer are several times slower than one thread where another process wants a core; threads that sleep
+at once are twice as slow as spinning ones where none does.
 """
 
 
 def n_cores() -> int:
-    """Cores that this process may keep busy: all, or those that a worker was given."""
+    """Cores that this process may use: all, or those that a worker was given."""
     return _cores_by(CORES[0]) or os.cpu_count() or 1
 
 
 def keep_to_cores(n_cores: int) -> None:
-    """Let this process keep at most ``n_cores`` busy, or fewer where that was said before; ahead of numpy and torch."""
+    """Let this process use at most ``n_cores``, or fewer where a variable says so; call it before importing numpy."""
     for name in CORES:
         os.environ[name] = str(min(n_cores, _cores_by(name) or n_cores))
 
@@ -39,20 +39,20 @@ def _cores_by(name: str) -> int:
 
 
 def module_environment() -> dict[str, str]:
-    """The environment with which ``python -m labeltransfer…`` finds this package, wherever the app was started."""
+    """The environment in which ``python -m labeltransfer…`` finds this package from any folder."""
     paths = [str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def start_module(module: str, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
-    """Run ``python -m module`` in a session of its own, so that it outlives the browser tab, the page and the app.
+    """Run ``python -m module`` in a new session, so that it outlives the browser tab, the page and the app.
 
     Not through multiprocessing: its children would run the app's own script again.
 
     Parameters
     ----------
     module
-        Module of this package, found wherever the app was started from.
+        Module of this package, found from any folder.
     log
         File that both of its outputs are appended to.
 
@@ -74,10 +74,10 @@ def start_module(module: str, *arguments: str, log: Path) -> subprocess.Popen[by
 
 @contextmanager
 def rare_collections() -> Iterator[None]:
-    """Let Python look for unreachable objects rarely.
+    """Collect garbage rarely while the block runs.
 
-    The libraries that a run imports make millions of objects that stay; to look through them again and again takes a
-    fifth of the seconds of importing them.
+    The libraries that a run imports create millions of objects that stay; scanning them again and again takes a fifth
+    of the time of importing them.
     """
     before = gc.get_threshold()
     gc.set_threshold(100_000, 50, 100)
@@ -90,6 +90,6 @@ def rare_collections() -> Iterator[None]:
 def leave(code: int) -> NoReturn:
     """End this process, all of whose results are on the disk; taking torch's object graph apart would take seconds."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # whoever read the output has gone
+        with suppress(OSError):  # the reader of the output has gone
             stream.flush()
     os._exit(code)

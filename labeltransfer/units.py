@@ -1,4 +1,4 @@
-"""Numbers, sizes, ages and names as people write them."""
+"""Numbers, sizes, ages and names in sentences, and the sizes and ages that people write."""
 
 import re
 from collections.abc import Iterable
@@ -27,9 +27,9 @@ def parse_size(text: str, what: str) -> int:
     Parameters
     ----------
     text
-        As somebody wrote it.
+        As a person wrote it.
     what
-        The setting or option, for the message.
+        The variable or option, for the message.
 
     Raises
     ------

@@ -1,1 +1,6 @@
-"""Files on disk, and how they get there whole: atomic writes, h5ad, large sparse matrices, uploads, downloads."""
+"""Files on disk, each whole at any instant.
+
+``home`` has the app's folders, ``files`` atomic writes and reading of the app's own files, ``digests`` what identifies
+content, ``locks`` what running processes hold, ``h5ad`` and ``sparse`` writing of large matrices, ``uploads`` and
+``download`` files that arrive, ``ranges`` a remote file read in parts. Other rooms may import from all of them.
+"""

@@ -9,8 +9,8 @@ import anndata as ad
 import h5py
 
 
-class _Enduring:
-    """A file that goes on as if nothing had happened when the disk takes no more, and tells afterwards.
+class _DeferredErrors:
+    """A file that accepts writes when the disk is full, and raises the disk's error afterwards.
 
     The HDF5 library cannot close a file whose last writes fail: it takes the whole process down.
     """
@@ -29,7 +29,7 @@ class _Enduring:
         self._try(self._file.flush, None)
 
     def check(self) -> None:
-        """Raise what the disk said, if it has taken something less than all."""
+        """Raise the disk's error, if it has refused anything."""
         if self.error is not None:
             raise self.error
 
@@ -42,7 +42,7 @@ class _Enduring:
 
     def _write_all(self, data: Any) -> int:
         rest = memoryview(data).cast("B")
-        while rest:  # one write may take a part only
+        while rest:  # one write may write a part only
             rest = rest[self._file.write(rest) :]
         return len(data)
 
@@ -52,7 +52,7 @@ class _Enduring:
 
 @contextmanager
 def new_h5ad(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
-    """Give a new file to write to, and what raises between large writes if the disk takes no more.
+    """A new file to write to, and a function that raises between large writes if the disk is full.
 
     Raises
     ------
@@ -60,12 +60,12 @@ def new_h5ad(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
         The disk does not take it; what was written is of no use.
     """
     with path.open("w+b", buffering=0) as raw:
-        file = _Enduring(raw)
+        file = _DeferredErrors(raw)
         try:
             with h5py.File(file, "w") as target:
                 yield target, file.check
         finally:
-            file.check()  # comes before what HDF5 has to say of a file that lost its writes
+            file.check()  # raised before HDF5's error about a file that lost its writes
 
 
 def write_table(adata: ad.AnnData, target: h5py.File) -> None:
@@ -74,7 +74,7 @@ def write_table(adata: ad.AnnData, target: h5py.File) -> None:
 
 
 def write_h5ad(adata: ad.AnnData, path: Path) -> None:
-    """Write an AnnData into a file of its own.
+    """Write an AnnData into a new file.
 
     Raises
     ------

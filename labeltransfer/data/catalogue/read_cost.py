@@ -60,12 +60,12 @@ def layout_cost(item: h5py.Group | h5py.Dataset, shape: tuple[int, int]) -> tupl
     Raises
     ------
     SourceError
-        It is stored by gene, so that each cell lies all over it.
+        It is stored by gene, so that the values of a cell are all over it.
     """
     layout, (n_cells, n_genes) = layout_of(item), shape
     if layout == "csc":
         raise SourceError(
-            "Its counts are stored by gene (CSC), so that every cell lies all over the file: download the whole file."
+            "Its counts are stored by gene (CSC), so that a cell is all over the file: download the whole file."
         )
     if layout == "csr":
         arrays = (_array(item["indices"]), _array(item["data"]))
