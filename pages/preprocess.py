@@ -3,6 +3,7 @@
 import streamlit as st
 
 from labeltransfer.params import PrepareParams, RunParams
+from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.worker import pipeline
 from pages.preprocess_parts.gene_length_table import choose_lengths
@@ -67,7 +68,7 @@ with catching():
 if params is None:
     st.stop()
 
-same = run is not None and not run.status().over and pipeline.stage_keys(run.params)["prepare"] == key
+same = run is not None and not observed_status(run).over and pipeline.stage_keys(run.params)["prepare"] == key
 if store.has_stage("prepare", key):
     if st.button("Continue to Train", type="primary", icon=":material/arrow_forward:"):
         go("pages/train.py")
@@ -89,7 +90,7 @@ else:
         else "Reads the chosen cells, brings both sides to integer counts over shared genes and chooses genes to train "
         "on."
     )
-    if run is not None and run.status().over and run.status().state != "done":
+    if run is not None and observed_status(run).over and observed_status(run).state != "done":
         with catching():
             if pipeline.stage_keys(run.params)["prepare"] == key:
                 watch(run)

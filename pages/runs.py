@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from labeltransfer.runs.queue.observed import observed_status
 from pages.runs_parts.disk_space import keep_button, space
 from pages.runs_parts.runs_table import listing, shipped_demo
 from pages.shared.frame import catching, go, guard, has_stage, open_run, page_header
@@ -16,7 +17,7 @@ page_header("Runs")
 with catching():
     kept = visible_runs()
     everything = shipped_demo() + kept
-    at_work = [run for run in kept if not run.status().over]
+    at_work = [run for run in kept if not observed_status(run).over]
     if not everything:
         st.info("There are no runs yet.", icon=":material/info:")
         st.page_link("pages/data.py", label="Go to Data", icon=":material/arrow_back:")
@@ -49,12 +50,12 @@ with catching():
     space()
 
     if at_work:
-        seen = {run.id: run.status().state for run in at_work}
+        seen = {run.id: observed_status(run).state for run in at_work}
 
         @st.fragment(run_every=2.0)
         def notice_changes() -> None:
             """Show the table anew when a run changes its state."""
-            if {run.id: run.status().state for run in visible_runs() if not run.status().over} != seen:
+            if {run.id: observed_status(run).state for run in visible_runs() if not observed_status(run).over} != seen:
                 st.rerun(scope="app")
 
         notice_changes()

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from labeltransfer.runs.queue.observed import observed_status
 from pages.shared.draft import draft, draft_from_run
 from pages.shared.frame import catching, current_run, go, guard, has_stage, open_run, page_header
 from pages.shared.live import watch
@@ -21,7 +22,7 @@ if run is None and st.session_state.get("run"):
 with catching():
     trains = run is not None and run.params.last_stage == "evaluate"
     if run is not None and trains:
-        status = run.status()
+        status = observed_status(run)
         finished = has_stage(run, "evaluate")
         with st.container(horizontal=True, vertical_alignment="center"):
             if finished and st.button("Explore the result", type="primary", icon=":material/arrow_forward:"):

@@ -27,8 +27,8 @@ from benchmarks.tables import keep, spread, table
 from labeltransfer.params import RunParams
 from labeltransfer.presets import PRESETS
 from labeltransfer.results.trust.hidden_label import hidden_report
-from labeltransfer.runs.records.related_runs import hiding_params
 from labeltransfer.runs.records.store import Store
+from labeltransfer.runs.start.related_runs import hiding_params
 from labeltransfer.runs.worker.work import work
 
 RELATIVES: dict[str, dict[str, str]] = {

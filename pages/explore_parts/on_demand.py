@@ -1,7 +1,7 @@
 """Tests that take a training of their own: hide a label and see what becomes of its cells, repeat under other seeds.
 
 Each is a run like any other. Which runs belong to the open one is told by their settings, see
-:mod:`labeltransfer.runs.records.related_runs`. Nothing here refreshes by itself: the page holds maps, which would be
+:mod:`labeltransfer.runs.start.related_runs`. Nothing here refreshes by itself: the page holds maps, which would be
 drawn anew.
 """
 
@@ -13,9 +13,11 @@ import streamlit as st
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.params import RunParams
-from labeltransfer.runs.records import related_runs, timing
+from labeltransfer.runs.queue.observed import observed_status
+from labeltransfer.runs.records import timing
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.start import related_runs
 from labeltransfer.runs.worker import pipeline
 from labeltransfer.runs.worker.stages import STAGES, stage_titles
 from pages.explore_parts import on_demand_results
@@ -97,7 +99,7 @@ def hide_section(run: Run, cells: pd.DataFrame, everything: list[Run]) -> None:
         return
     if label in hiding:
         show_state(hiding[label])
-    if label not in hiding or hiding[label].status().over:
+    if label not in hiding or observed_status(hiding[label]).over:
         offer(run, [related_runs.hiding_params(run.params, label)], f"Hide {plain(label)}", key="hide")
 
 
@@ -122,12 +124,12 @@ def stability_section(run: Run, everything: list[Run]) -> None:
 
 def is_finished(run: Run) -> bool:
     """Whether a run has its result."""
-    return run.status().state == "done" and has_stage(run, "evaluate")
+    return observed_status(run).state == "done" and has_stage(run, "evaluate")
 
 
 def show_state(run: Run) -> None:
     """State of a run that is not finished, in a line, with the ways on."""
-    status = run.status()
+    status = observed_status(run)
     stage = stage_titles(run.params).get(status.stage, "")
     epoch = f", epoch {status.epoch} of {status.n_epochs}" if status.n_epochs else ""
     at = f" at '{stage}'{epoch}" if stage and status.state == "running" else ""

@@ -7,6 +7,7 @@ from labeltransfer.params import PrepareParams
 from labeltransfer.presets import PRESETS
 from labeltransfer.runs.library.library import Library, check_made_for_it
 from labeltransfer.runs.library.reference_card import Card
+from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import default_store
 from pages.shared.draft import draft, replace_draft
@@ -50,7 +51,7 @@ def _is_publishable(run: Run) -> bool:
         check_made_for_it(run.params)
     except LabelTransferError:
         return False
-    return run.status().state == "done"
+    return observed_status(run).state == "done"
 
 
 def train_form() -> None:

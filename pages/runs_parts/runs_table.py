@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.errors import LabelTransferError
+from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import find_run
 from labeltransfer.runs.worker.stages import STAGE_TITLES
@@ -60,7 +61,7 @@ def runs_table(runs: list[Run], places: Mapping[str, Place], *, owners: bool) ->
 
 
 def _row(run: Run, place: Place | None) -> dict[str, str]:
-    status = run.status()
+    status = observed_status(run)
     cells, accuracy = _result(run)
     name, kind = run.id, ""
     with suppress(LabelTransferError):

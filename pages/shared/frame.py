@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.params import Side
+from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.storage.home import home
 from pages.shared import draft as drafts
@@ -140,18 +141,18 @@ def require_run(stage: str | None = None) -> Run:
         st.stop()
     if stage is None or has_stage(run, stage):
         return run
-    st.info(_why_not(run, run.status(), stage), icon=":material/hourglass_top:")
+    st.info(_why_not(run, observed_status(run), stage), icon=":material/hourglass_top:")
     with st.container(horizontal=True):
         st.page_link("pages/train.py", label="Go to Train", icon=":material/arrow_back:")
         st.page_link(RUNS_PAGE, label="Choose another run", icon=":material/list:")
-    if not run.status().over:
+    if not observed_status(run).over:
         _come_back_when_over(run)
     st.stop()
 
 
 @st.fragment(run_every=3.0)
 def _come_back_when_over(run: Run) -> None:
-    if run.status().over:
+    if observed_status(run).over:
         st.rerun(scope="app")
 
 
@@ -171,7 +172,7 @@ def step_states() -> dict[str, tuple[StepState, str]]:
     """State of each step by key, and why, in words."""
     run = current_run()
     ready = drafts.draft().complete
-    status = run.status() if run else None
+    status = observed_status(run) if run else None
     alive = status is not None and not status.over
     only_prepares = run is not None and _only_prepares(run)
     states: dict[str, tuple[StepState, str]] = {}
@@ -229,7 +230,7 @@ def context_line() -> None:
         shown: tuple[Side, ...] = ("reference",) if run.params.reference_alone else get_args(Side)
         words = " → ".join(side_words(asked, side, counted.get(side)) for side in shown)
         line = f"{words} · run {run_title(run)}"
-        st.caption(f"{line} · {STATE_BADGES[run.status().state]}")
+        st.caption(f"{line} · {STATE_BADGES[observed_status(run).state]}")
 
 
 def _counted(run: Run) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.results.figures.charts import loss_chart
+from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.records.timing import remade_stages, remaining_seconds, training_history
@@ -26,11 +27,11 @@ LOSS_TITLES = {"integrate": "scVI", "transfer": "scANVI"}
 
 def watch(run: Run) -> None:
     """Show a run, anew every second for as long as it is at work; the page is run again when it ends."""
-    before = run.status()
+    before = observed_status(run)
 
     @st.fragment(run_every=None if before.over else EVERY)
     def look() -> None:
-        status = run.status()
+        status = observed_status(run)
         if status.state != before.state:  # the steps on top and the context line say it too
             st.rerun(scope="app")
         show(run, status)
@@ -77,7 +78,7 @@ def show(run: Run, status: Status) -> None:
 
 def _queued(run: Run) -> None:
     place = places().get(run.id)
-    running = [r for r in default_store().runs() if r.status().state == "running"]
+    running = [r for r in default_store().runs() if observed_status(r).state == "running"]
     if running and place:
         st.info(
             f"Waiting for a free device: {place.words(' in the queue')}. At work now: {names_of(running)}.",
@@ -190,7 +191,9 @@ def losses(run: Run) -> None:
     except (LabelTransferError, OSError, ValueError):
         told = []
     if not told:
-        st.caption("No epoch was finished." if run.status().over else "Loss curves appear with the first epoch.")
+        st.caption(
+            "No epoch was finished." if observed_status(run).over else "Loss curves appear with the first epoch."
+        )
         return
     fast_scanvi = run.params.transfer.loop == "fast"
     for stage, name in LOSS_TITLES.items():

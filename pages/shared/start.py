@@ -10,6 +10,7 @@ from labeltransfer.params import RunParams
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.space import quotas
+from labeltransfer.runs.space.cleaning import delete_run
 from labeltransfer.runs.start import executors
 from labeltransfer.runs.start.admission import admit, check_run
 from pages.shared.frame import catching, open_run
@@ -82,7 +83,7 @@ def confirm_delete(runs: list[Run]) -> None:
             with catching():
                 for run in runs:
                     require_change(run)
-                    default_store().delete(run)
+                    delete_run(default_store(), run)
                     if st.session_state.get("run") == run.id:
                         open_run("")
                 st.rerun()

@@ -32,7 +32,7 @@ def run_title(run: Run) -> str:
         name = run.params.name
     except LabelTransferError:
         name = ""
-    return plain(name) if name else when(run.status().created)
+    return plain(name) if name else when(run.written_status().created)
 
 
 def side_words(settings: dict[str, Any], side: Side, counted: dict[str, Any] | None = None) -> str:

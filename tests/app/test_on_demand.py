@@ -11,10 +11,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from labeltransfer.params import RunParams
-from labeltransfer.runs.records import related_runs
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import default_store
-from labeltransfer.runs.start import executors
+from labeltransfer.runs.start import executors, related_runs
 from labeltransfer.runs.worker import pipeline
 from labeltransfer.storage import files
 from labeltransfer.training_labels import hidden_cells

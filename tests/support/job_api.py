@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from labeltransfer.runs.start import ray_jobs
+from labeltransfer.runs.queue import ray_jobs
 
 
 @dataclass

@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results.report": {"results.figures", "results.maps", "results.scores", "results.trust"},
     # Runs: kept, queued, carried out, taken home.
     "runs.records": {"results", "storage"},
-    "runs.space": {"runs.records", "storage"},
+    "runs.space": {"runs.queue", "runs.records", "storage"},
     "runs.library": {"data", "results", "runs.records", "storage"},
     "runs.queue": {"runs.records", "storage"},
     "runs.worker": {

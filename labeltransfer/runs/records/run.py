@@ -9,7 +9,7 @@ The run directory is the only contract between whoever asks for a run, its worke
       locks/                    one a device, one for the stages
 
 JSON is replaced atomically, and a worker holds ``worker.lock`` for as long as it lives: the kernel frees it
-whatever the worker dies of. ``job.json`` names the job that a run on a cluster became; there the lock tells nothing.
+whatever the worker dies of. ``job.json`` names the job that a run on a cluster became; there the lock says nothing.
 """
 
 import json
@@ -52,7 +52,7 @@ class Status:
     finished: float = 0.0
     heartbeat: float = 0.0
     resources: dict[str, float] = field(default_factory=dict)
-    notice: str = ""  # what is known beside the file, in words; never written
+    notice: str = ""  # what is known besides the file, in words; never written
 
     @property
     def over(self) -> bool:
@@ -97,15 +97,13 @@ class Run:
         return (self.folder / "job.json").exists()
 
     def status(self) -> Status:
-        """What the run is doing; a run whose worker is gone shows as failed, whatever its file still says."""
-        status = self.written_status()
-        if status.over:
-            return status
-        if self.on_cluster:
-            from labeltransfer.runs.start.on_cluster import observe  # it knows this module, and speaks HTTP
+        """What the run is doing, as far as this machine knows: a run whose worker here is gone shows as failed.
 
-            return observe(self)
-        if self.has_worker():
+        Of a run on a cluster it is what its worker wrote, for the lock says nothing there; what the cluster says of it
+        is observed by :func:`labeltransfer.runs.queue.observed.observed_status`.
+        """
+        status = self.written_status()
+        if status.over or self.on_cluster or self.has_worker():
             return status
         had_worker = bool(status.heartbeat)  # told before the look at the lock: this one is gone, not on its way
         # The worker may have begun or finished between the two looks.

@@ -103,15 +103,7 @@ class Store:
         raise RunError(NO_SUCH_RUN)
 
     def delete(self, run: Run) -> None:
-        """Delete a run and every artefact that no other run refers to.
-
-        Raises
-        ------
-        RunError
-            The run is still queued or running.
-        """
-        if not run.status().over:
-            raise RunError(f"Run {run.id} is still at work: cancel it before you delete it.")
+        """Delete a run, once :func:`.cleaning.delete_run` has checked it, and all artefacts that no other run needs."""
         shutil.rmtree(run.folder, ignore_errors=True)
         self.collect_garbage()
 

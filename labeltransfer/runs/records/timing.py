@@ -34,7 +34,7 @@ def stage_seconds(run: Run) -> dict[str, float]:
 
 def remade_stages(run: Run) -> dict[str, float]:
     """When artefacts of a run were made anew, by whichever run, since they were damaged on disk; by stage."""
-    created, found = run.status().created, {}
+    created, found = run.written_status().created, {}
     for stage in run.stage_keys():
         with suppress(RunError, AttributeError, TypeError, KeyError):  # a damaged one tells nothing
             anew = read_json(run.artefact(stage, "stage.json")).get("made_anew")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from labeltransfer.errors import LabelTransferError, RunError
+from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.access import Person, may_change
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
@@ -117,9 +118,22 @@ def clean(store: Store, wanted: Plan, *, person: Person | None = None) -> Plan:
     return Plan(tuple(item for item in wanted.items if not item.path.exists()))
 
 
+def delete_run(store: Store, run: Run) -> None:
+    """Delete a run and every artefact that no other run refers to.
+
+    Raises
+    ------
+    RunError
+        The run is still queued or running.
+    """
+    if not observed_status(run).over:
+        raise RunError(f"Run {run.id} is still running or waiting: cancel it before you delete it.")
+    store.delete(run)
+
+
 def is_spare(run: Run, person: Person) -> bool:
     """Whether cleaning may take a run; raises SettingsError, see :func:`plan`."""
-    return run.status().over and not run.kept and may_change(run, person)
+    return observed_status(run).over and not run.kept and may_change(run, person)
 
 
 def _leftovers(store: Store, now: float) -> Iterator[Item]:
@@ -161,7 +175,7 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
             offer(waiting.pop(path), last_use[path])
     for run in runs:
         if is_spare(run, person):
-            status = run.status()
+            status = observed_status(run)
             last = max(status.finished, status.heartbeat, status.created)
             offer(Item("run", run.folder, disk.bytes_of(run.folder), _run_name(run)), last)
     users = Counter(name for names in (artefacts or {}).values() for name in names)

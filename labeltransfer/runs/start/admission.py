@@ -5,6 +5,7 @@ from functools import partial
 from labeltransfer.config import variable
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
+from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.space.quotas import check_disk, quotas, who_may
@@ -35,7 +36,7 @@ def check_run(store: Store, owner: str, *, n_wanted: int = 1) -> None:
     """
     most = quotas().runs_per_person
     if most is not None:
-        n_runs = sum(run.owner == owner and not run.status().over for run in store.runs())
+        n_runs = sum(run.owner == owner and not observed_status(run).over for run in store.runs())
         if n_runs + n_wanted > most:
             have = f"{'You have' if owner else 'There are'} {n_runs} {'run' if n_runs == 1 else 'runs'}"
             asked = f" and ask for {n_wanted} more" if n_wanted > 1 else ""

@@ -49,8 +49,8 @@ def _start_here(run: Run) -> None:
 
 def _start_on_ray(run: Run) -> None:
     """Hand a run to the cluster at ``$RAY_ADDRESS``, with what it takes of it."""
-    from labeltransfer.runs.start.on_cluster import JobFile
-    from labeltransfer.runs.start.ray_jobs import ray_cluster
+    from labeltransfer.runs.queue.on_cluster import JobFile
+    from labeltransfer.runs.queue.ray_jobs import ray_cluster
 
     address = config().ray_address or ""
     if not address.startswith(("http://", "https://")):

@@ -13,10 +13,11 @@ from statistics import median
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.params import RunParams
 from labeltransfer.runs.queue.devices import Device, devices_of
-from labeltransfer.runs.records.related_runs import family
+from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.records.timing import remaining_seconds, stage_seconds
+from labeltransfer.runs.start.related_runs import family
 from labeltransfer.runs.worker.pipeline import stage_keys, stages_of
 
 N_LIKE = 5
@@ -36,7 +37,7 @@ def expected_starts(runs: Sequence[Run], line: Iterable[Run]) -> dict[str, float
     waiting = [(run, choice) for run in line if (choice := devices_of(run))]
     if not waiting:  # the files of all finished runs need not be read
         return {}
-    states = [(run, run.status()) for run in runs]
+    states = [(run, observed_status(run)) for run in runs]
     finished = [run for run, status in states if status.state == "done"]
     at_work: dict[tuple[Device, ...], list[float]] = defaultdict(list)
     for run, status in states:

@@ -14,8 +14,8 @@ from labeltransfer.results.scores.evaluate import metrics, reference_labels
 from labeltransfer.results.trust import hidden_label
 from labeltransfer.results.trust.rejection import Rule
 from labeltransfer.runs.output.deliver import annotated, deliver
-from labeltransfer.runs.records.related_runs import hiding_params, hiding_runs
 from labeltransfer.runs.records.store import SHIPPED, Store, default_store
+from labeltransfer.runs.start.related_runs import hiding_params, hiding_runs
 from labeltransfer.runs.worker.pipeline import reusable_stages, stage_keys
 from labeltransfer.runs.worker.stages import STAGES
 from labeltransfer.runs.worker.work import work

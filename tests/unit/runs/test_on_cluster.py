@@ -12,13 +12,16 @@ from labeltransfer.config import variable
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.params import RunParams
 from labeltransfer.processes import PACKAGE_PARENT
+from labeltransfer.runs.queue import on_cluster, ray_jobs
 from labeltransfer.runs.queue.devices import device_turn, devices
+from labeltransfer.runs.queue.observed import observed_status
+from labeltransfer.runs.queue.on_cluster import judge
 from labeltransfer.runs.queue.order import waiting_runs
+from labeltransfer.runs.queue.ray_jobs import Answer, RayCluster
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store, default_store
-from labeltransfer.runs.start import executors, on_cluster, ray_jobs
-from labeltransfer.runs.start.on_cluster import judge
-from labeltransfer.runs.start.ray_jobs import Answer, RayCluster
+from labeltransfer.runs.space.cleaning import delete_run
+from labeltransfer.runs.start import executors
 from labeltransfer.runs.worker import work
 from tests.support.job_api import JobApi, job_api
 
@@ -151,7 +154,7 @@ def test_a_run_is_handed_over_with_what_it_takes(
         f"{PLACED}=gpu",
     } <= set(words)
     assert "secret" not in body["entrypoint"] and "secret" not in (run.folder / "job.json").read_text()
-    assert run.status().state == "queued" and "Two are before it." in run.status().notice
+    assert observed_status(run).state == "queued" and "Two are before it." in observed_status(run).notice
 
 
 @pytest.mark.parametrize("update", [{"last_stage": "prepare"}, {"device": "cpu"}])
@@ -181,8 +184,8 @@ def test_a_run_that_cannot_be_handed_over_fails_at_once(
     run = store.create(small_params)
     with pytest.raises(LabelTransferError, match=words):
         executors.start(run)
-    assert run.status().state == "failed" and words in run.status().error
-    store.delete(run)
+    assert observed_status(run).state == "failed" and words in observed_status(run).error
+    delete_run(store, run)
 
 
 @pytest.mark.parametrize(
@@ -248,10 +251,10 @@ def test_a_verdict_is_written_once_the_worker_has_been_silent_for_a_while(
     api.job = {"status": "FAILED", "message": "killed", "error_type": "JOB_ENTRYPOINT_COMMAND_ERROR"}
     run.write_status(Status(state="running", stage="integrate", heartbeat=time.time()))
     ask_anew()
-    assert run.status().state == "failed"
+    assert observed_status(run).state == "failed"
     assert run.written_status().state == "running", "its own last words may still be on their way"
     run.write_status(Status(state="running", stage="integrate", heartbeat=time.time() - 60))
-    assert run.status().state == "failed"
+    assert observed_status(run).state == "failed"
     assert run.written_status().state == "failed" and run.written_status().finished
 
 
@@ -263,18 +266,18 @@ def test_a_deaf_worker_is_stopped_after_a_while(
     run.write_status(Status(state="running", heartbeat=time.time()))
     api.job["status"] = "RUNNING"
     run.request_cancel()
-    assert run.status().state == "running"
+    assert observed_status(run).state == "running"
     stop = f"/api/jobs/labeltransfer-{run.id}/stop"
     assert stop not in [path for _, path, *_ in api.requests]
     monkeypatch.setattr(on_cluster, "CANCEL_PATIENCE", 0.0)
-    assert run.status().state == "running"
+    assert observed_status(run).state == "running"
     assert api.requests[-1][:2] == ("POST", stop)
 
 
 def test_a_damaged_job_file_is_said(store: Store, small_params: RunParams) -> None:
     run = store.create(small_params)
     (run.folder / "job.json").write_text("{")
-    assert run.status().state == "failed" and "job.json of this run is damaged" in run.status().error
+    assert observed_status(run).state == "failed" and "job.json of this run is damaged" in observed_status(run).error
 
 
 def test_a_placed_worker_waits_for_no_device_and_nobody_waits_for_it(

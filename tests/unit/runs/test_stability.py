@@ -8,9 +8,9 @@ import pytest
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
 from labeltransfer.results.trust import stability
-from labeltransfer.runs.records import related_runs
 from labeltransfer.runs.records.run import Status
 from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.start import related_runs
 
 
 def table(labels: str, *, first: str = "cell0") -> pd.DataFrame:

@@ -13,6 +13,7 @@ from labeltransfer.runs.queue.order import waiting_runs
 from labeltransfer.runs.records import run as run_module
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store, default_store, find_run
+from labeltransfer.runs.space.cleaning import delete_run
 from labeltransfer.storage import home as home_module
 from labeltransfer.storage.files import write_atomic
 from labeltransfer.storage.home import home
@@ -91,7 +92,7 @@ def test_a_damaged_status_shows_as_failed_and_can_be_deleted(store: Store, param
     (run.folder / "status.json").write_text(content)
     assert run.status().state == "failed"
     assert "damaged" in run.status().error
-    store.delete(run)
+    delete_run(store, run)
     assert store.runs() == []
 
 
@@ -133,7 +134,7 @@ def test_deleting_a_run_keeps_what_another_one_needs(store: Store, params: RunPa
     build(store, gone, "prepare", "shared")
     build(store, gone, "integrate", "alone")
     gone.write_status(Status(state="done"))
-    store.delete(gone)
+    delete_run(store, gone)
     assert store.has_stage("prepare", "shared")
     assert not store.has_stage("integrate", "alone")
     assert [run.id for run in store.runs()] == [kept.id]
@@ -144,14 +145,14 @@ def test_damaged_references_never_cost_an_artefact(store: Store, params: RunPara
     build(store, damaged, "prepare", "k")
     (damaged.folder / "stages.json").write_text("{")
     gone.write_status(Status(state="done"))
-    store.delete(gone)
+    delete_run(store, gone)
     assert store.has_stage("prepare", "k")
 
 
 def test_a_run_at_work_cannot_be_deleted(store: Store, params: RunParams) -> None:
     run = store.create(params)
     with pytest.raises(RunError, match="cancel it"):
-        store.delete(run)
+        delete_run(store, run)
     assert store.run(run.id) == run
 
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from labeltransfer.errors import RunError
+from labeltransfer.runs.queue.ray_jobs import OVER, Answer, ray_cluster
 from labeltransfer.runs.records.run import Run, Status
-from labeltransfer.runs.start.ray_jobs import OVER, Answer, ray_cluster
 from labeltransfer.storage import files
 
 LIFE = 30.0

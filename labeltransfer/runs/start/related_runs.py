@@ -5,6 +5,7 @@ No list is kept of them. They are told by their settings: the same files and the
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.params import RunParams
+from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run
 
 N_SEEDS = 3
@@ -89,4 +90,4 @@ def _better(held: Run | None, older: Run) -> Run:
 
 
 def _alive(run: Run) -> bool:
-    return run.status().state not in ("failed", "cancelled")
+    return observed_status(run).state not in ("failed", "cancelled")
