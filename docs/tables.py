@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labeltransfer.cli.main import _parser
+from labeltransfer.cli.main import parser as main_parser
 from labeltransfer.config import Group, variables
 from labeltransfer.params import RunParams
 from labeltransfer.presets import PRESETS
@@ -106,7 +106,7 @@ def _code(default: str) -> str:
 def options() -> str:
     """The options of every command, as the parser has them."""
     parts = []
-    for name, about, parser in _commands(_parser()):
+    for name, about, parser in _commands(main_parser()):
         parts.append(f"### {name}\n\n{about[:1].upper()}{about[1:]}.\n\n")
         rows = [[_names(action), _help(action)] for action in parser._actions if action.dest != "help"]
         parts.append(table(["option", "meaning"], rows) + "\n" if rows else "")

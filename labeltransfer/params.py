@@ -70,7 +70,7 @@ class SideParams(Params):
         True, title="Keep cells without a label", description="Query only: unlabelled cells get predictions as well."
     )
     counts: str = Field(
-        "auto", title="Raw counts", description="Where the raw counts stand: auto, X, raw, or layers/NAME."
+        "auto", title="Raw counts", description="Where the raw counts are: auto, X, raw, or layers/NAME."
     )
     gene_names: str | None = Field(
         None, title="Gene names", description="var column to match genes by; empty takes the var index."
@@ -88,7 +88,8 @@ class PrepareParams(Params):
     length_normalize: Literal["none", "reference", "query"] = Field(
         "none",
         title="Normalise by gene length",
-        description="Full-length protocols such as Smart-seq2 count long genes more often; UMI protocols do not.",
+        description="Divides the counts of this side by gene length. Full-length protocols such as Smart-seq2 count "
+        "long genes more often; UMI protocols do not.",
     )
     gene_lengths: str | None = Field(
         None,
@@ -96,7 +97,11 @@ class PrepareParams(Params):
         description="File with a gene and a length on each line; empty takes the tutorial's mouse table.",
     )
     n_top_genes: int = Field(
-        2000, ge=100, le=10_000, title="Highly variable genes", description="How many genes the models see."
+        2000,
+        ge=100,
+        le=10_000,
+        title="Highly variable genes",
+        description="How many highly variable genes the models see.",
     )
     hvg_batch: Literal["technology", "batch", "none"] = Field(
         "technology",
@@ -160,7 +165,7 @@ class IntegrateParams(Params):
     early_stopping: bool = Field(
         False,
         title="Stop early",
-        description="Stop when the held-out cells have not improved for the patience beside. The fast loop looks from "
+        description="Stop when the held-out cells have not improved for the patience. The fast loop looks from "
         "the end of the KL warm-up on, lowers the learning rate first, and keeps the best weights.",
     )
     early_stopping_patience: int = _patience(45)
@@ -194,7 +199,7 @@ class TransferParams(Params):
         False,
         title="Stop early",
         description="Fast loop only: stop when the classification loss of held-out reference cells has not improved "
-        "for the patience beside, and keep the best weights.",
+        "for the patience, and keep the best weights.",
     )
     early_stopping_patience: int = _patience(4)
 
@@ -219,7 +224,7 @@ class MappingParams(Params):
 
     reference: str = Field(title="Published reference", description="Its name in the library of references.")
     digest: str = Field(
-        title="Its digest", description="Tells one published reference from a later one under the same name."
+        title="Its digest", description="Distinguishes a published reference from a later one under the same name."
     )
 
 
@@ -250,13 +255,13 @@ class RunParams(Params):
         gt=0,
         le=1,
         title="Reject below",
-        description="Predictions with a smaller confidence are handed over as Unknown; empty keeps all.",
+        description="Predictions with a smaller confidence are exported as Unknown; empty keeps all.",
     )
     hidden_label: str | None = Field(
         None,
         title="Hidden label",
-        description="A label of the reference that scANVI and the second opinions are not taught, to see what becomes "
-        "of its cells. scVI knows no labels, so its model is reused. Empty hides none.",
+        description="A label of the reference that scANVI and the other methods are not trained on, to see what "
+        "becomes of its cells. scVI knows no labels, so its model is reused. Empty hides none.",
     )
     last_stage: Literal["prepare", "evaluate"] = Field(
         "evaluate", title="Until", description="prepare stops before training, to look at counts and genes first."
@@ -264,7 +269,7 @@ class RunParams(Params):
 
     @property
     def latent_stage(self) -> Literal["integrate", "transfer"]:
-        """Stage whose latent the second opinions look at: scVI's, which knows no labels; a mapping has none of it."""
+        """Stage whose latent the other methods use: scVI's, which knows no labels; a mapping has none."""
         return "transfer" if self.mapping else "integrate"
 
     @property

@@ -1,7 +1,8 @@
-"""The command ``clean``: say what would go and how much that frees, ask, and remove it."""
+"""The command ``clean``: list what would be removed and how much that frees, ask, and remove it."""
 
 import argparse
 import sys
+from typing import Any
 
 from labeltransfer.errors import SettingsError
 from labeltransfer.runs.records.store import default_store
@@ -17,8 +18,10 @@ HEADINGS: dict[Kind, str] = {
 }
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
+def add_command(commands: Any) -> None:
+    """Add it to the parser."""
+    parser = commands.add_parser("clean", help="remove old runs and what no run needs any more")
+    parser.set_defaults(command=clean)
     parser.add_argument(
         "--older-than",
         metavar="AGE",
@@ -27,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until", metavar="SIZE", help="remove the oldest of them until everything takes at most this, such as 50GB"
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     parser.add_argument("--yes", action="store_true", help="do not ask, as in a cron job")
 
 
@@ -37,7 +40,7 @@ def clean(options: argparse.Namespace) -> None:
     Raises
     ------
     SettingsError
-        An option cannot be read, or there is nobody to ask.
+        An option cannot be read, or there is no terminal to ask on.
     """
     older_than = None if options.older_than is None else parse_age(options.older_than, "--older-than")
     until = None if options.until is None else parse_size(options.until, "--until")
@@ -54,7 +57,7 @@ def clean(options: argparse.Namespace) -> None:
 
 
 def print_plan(plan: Plan) -> None:
-    """What would go, under a heading for each kind."""
+    """Print what would be removed, under a heading for each kind."""
     for kind, heading in HEADINGS.items():
         items = plan.of(kind)
         if items:
@@ -67,5 +70,7 @@ def print_plan(plan: Plan) -> None:
 
 def _agreed() -> bool:
     if not sys.stdin.isatty():
-        raise SettingsError("Nothing was removed, for there is nobody to ask: add --yes, or --dry-run to only look.")
+        raise SettingsError(
+            "Nothing was removed: there is no terminal to ask on. Add --yes, or --dry-run to only look."
+        )
     return input("Remove all of this for good? [y/N] ").strip().lower() in ("y", "yes")

@@ -1,158 +1,228 @@
-"""From the options of the command line to the settings of a run, and what they are checked for before it begins."""
+"""The options that are settings of a run: which option is which field of the params.
+
+Type, bounds, default and help are the field's own, and no default is written here. The command line makes options of
+this table, and Python takes the same names as keywords (``--scvi-epochs`` is ``scvi_epochs``).
+"""
 
 import argparse
-import tempfile
-from collections import defaultdict
-from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from labeltransfer.errors import RunError, SettingsError
-from labeltransfer.params import RunParams, read_params_json, run_params
-from labeltransfer.presets import PRESETS
+from annotated_types import Ge, Gt, Le
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from labeltransfer.runs.library.reference_card import Card
+from labeltransfer.errors import SettingsError
+from labeltransfer.params import Params, RunParams
+from labeltransfer.presets import PRESETS, PresetName, mapping_pace, scanvi_pace, scvi_epochs
 
 
-def params_from_options(options: argparse.Namespace) -> RunParams:
-    """Settings of a run: those of ``--params``, then the preset's, then every option that was given.
+@dataclass(frozen=True)
+class Option:
+    """An option of the command line that is a field of the params.
 
-    Without ``--preset`` the default one fills in the trainings that ``--params`` says nothing of.
+    ``field`` is its place, such as ``integrate.max_epochs``. ``help`` replaces the field's own where one field serves
+    both sides; ``unset`` says what becomes of a setting that is left open; ``choices`` are fewer than the field allows.
+    """
+
+    flag: str
+    field: str
+    metavar: str | None = "N"
+    help: str = ""
+    unset: str = ""
+    choices: tuple[str, ...] = ()
+    required: bool = False
+
+    @property
+    def name(self) -> str:
+        """As a keyword of Python, and in the parsed options."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+    @property
+    def section(self) -> str:
+        """The stage or side that the field belongs to; empty for the run itself."""
+        return self.field.rpartition(".")[0]
+
+    @property
+    def key(self) -> str:
+        """Name of the field in its section."""
+        return self.field.rpartition(".")[2]
+
+    @property
+    def info(self) -> FieldInfo:
+        """The field: its type, bounds, default and help."""
+        model: type[Params] = RunParams
+        for part in self.field.split(".")[:-1]:
+            model = model.model_fields[part].annotation  # type: ignore[assignment]  # sections are models
+        return model.model_fields[self.key]
+
+
+def _filter(side: str) -> Option:
+    about = f"keep {side} cells with this value; repeat a column for a choice of values"
+    return Option(f"--filter-{side}", f"{side}.filters", "COL=VALUE", about)
+
+
+REFERENCE = Option("--reference", "reference.path", "R.h5ad", "annotated cells", required=True)
+QUERY = Option("--query", "query.path", "Q.h5ad", "cells to label", required=True)
+LABELS_KEY = Option(
+    "--labels-key", "reference.labels_key", "KEY", "obs column with the reference's labels", required=True
+)
+QUERY_LABELS_KEY = Option(
+    "--query-labels-key", "query.labels_key", "KEY", "obs column to score against", unset="--labels-key"
+)
+BATCH_KEY = Option("--batch-key", "reference.batch_key", "KEY", "obs column with batches (mouse, donor)", unset="none")
+FILTER_REFERENCE, FILTER_QUERY = _filter("reference"), _filter("query")
+GENE_LENGTHS = Option("--gene-lengths", "prepare.gene_lengths", "FILE", unset="the tutorial's mouse table")
+LENGTH_NORMALIZE = Option("--length-normalize", "prepare.length_normalize", None)
+N_TOP_GENES = Option("--n-top-genes", "prepare.n_top_genes")
+MAX_QUERY_CELLS = Option("--max-query-cells", "prepare.max_query_cells")
+SCVI_EPOCHS = Option("--scvi-epochs", "integrate.max_epochs")
+SCANVI_EPOCHS = Option("--scanvi-epochs", "transfer.max_epochs")
+MAPPING_EPOCHS = Option("--epochs", "transfer.max_epochs", help="passes over the query")
+SEED = Option("--seed", "seed")
+REJECT_BELOW = Option("--reject-below", "reject_below", "P", unset="all are kept")
+HIDE_LABEL = Option("--hide-label", "hidden_label", "LABEL", unset="none is hidden")
+
+RUN = (
+    *(REFERENCE, QUERY, LABELS_KEY, QUERY_LABELS_KEY, BATCH_KEY, FILTER_REFERENCE, FILTER_QUERY),
+    *(GENE_LENGTHS, LENGTH_NORMALIZE, N_TOP_GENES, MAX_QUERY_CELLS),
+    *(SCVI_EPOCHS, SCANVI_EPOCHS, SEED, REJECT_BELOW, HIDE_LABEL),
+)
+"""Options of ``run``, and keywords of Python's ``transfer``."""
+
+TRAIN_REFERENCE = (
+    *(REFERENCE, LABELS_KEY, BATCH_KEY, FILTER_REFERENCE, GENE_LENGTHS),
+    Option("--length-normalize", "prepare.length_normalize", None, choices=("none", "reference")),
+    *(N_TOP_GENES, SCVI_EPOCHS, SCANVI_EPOCHS, SEED),
+)
+"""Options of ``train-reference``."""
+
+MAP = (
+    QUERY,
+    Option(
+        "--labels-key",
+        "query.labels_key",
+        "KEY",
+        "obs column to score against",
+        unset="the reference's own, where the query has it",
+    ),
+    Option("--batch-key", "query.batch_key", "KEY", "obs column with the query's batches", unset="none"),
+    *(FILTER_QUERY, GENE_LENGTHS),
+    Option("--length-normalize", "prepare.length_normalize", None, choices=("none", "query")),
+    *(MAX_QUERY_CELLS, MAPPING_EPOCHS, SEED, REJECT_BELOW),
+)
+"""Options of ``map``."""
+
+
+def add_options(parser: argparse.ArgumentParser, options: Iterable[Option], *, preset: PresetName) -> None:
+    """Add options to a command whose preset is ``preset`` unless another one is asked for."""
+    for option in options:
+        form: dict[str, Any] = {"metavar": option.metavar, "type": _reader(option)}
+        if choices := choices_of(option):
+            form = {"choices": choices}
+        elif _is_filter(option):
+            form = {"metavar": option.metavar, "nargs": "+", "action": "extend", "default": []}
+        about = help_of(option, preset=preset).replace("%", "%%")
+        parser.add_argument(option.flag, required=option.required, help=about, **form)
+
+
+def help_of(option: Option, *, preset: PresetName) -> str:
+    """The help of an option: the field's, and what it is by default where it need not be given."""
+    # An option cannot be empty: what that means on a page is said as its default.
+    about = option.help or re.sub(r"[;.] [Ee]mpty\b[^.]*", "", option.info.description or "").removesuffix(".")
+    about = about if option.help or about[1:2].isupper() else about[:1].lower() + about[1:]
+    if option.required or _is_filter(option):
+        return about
+    return f"{about} (default: {default_of(option, preset=preset)})"
+
+
+def default_of(option: Option, *, preset: PresetName) -> str:
+    """What a setting is where an option is not given, in words: the preset's value, else the field's own."""
+    if option is MAPPING_EPOCHS:
+        return f"at most {mapping_pace(None, n_cells=1).max_epochs}, fewer for many cells"
+    value = option.info.default
+    if option.section in PRESETS[preset]:
+        value = getattr(PRESETS[preset][option.section], option.key)
+        if value is None:
+            return f"by preset; {preset}: at most {_most_epochs(option, preset)}, fewer for many cells"
+    if value is None:
+        return option.unset
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _most_epochs(option: Option, preset: PresetName) -> int:
+    """Epochs of a training that leaves them to its preset, on few cells."""
+    trainings: dict[str, Any] = PRESETS[preset]
+    if option is SCVI_EPOCHS:
+        return scvi_epochs(trainings["integrate"], n_cells=1)
+    return scanvi_pace(trainings["transfer"], n_cells=1).max_epochs
+
+
+def choices_of(option: Option) -> tuple[str, ...]:
+    """What an option can be, where it is one of a few words; empty where it is not."""
+    annotation = option.info.annotation
+    return option.choices or (get_args(annotation) if get_origin(annotation) is Literal else ())
+
+
+def value_of(option: Option, given: Any) -> Any:
+    """A value as the field has it, made from text or from a value of Python.
 
     Raises
     ------
     SettingsError
-        A filter is not of the form column=value, a setting is out of its bounds, or two do not fit each other.
+        It is of another type or out of bounds.
     """
-    asked: dict[str, Any] = read_params_json(options.params) if options.params else {}
-
-    def put(section: str, **values: Any) -> None:
-        replace(section, {name: value for name, value in values.items() if value is not None})
-
-    def replace(section: str, given: dict[str, Any]) -> None:
-        before = asked.get(section, {})
-        if not isinstance(before, dict):
-            raise SettingsError(
-                f"'{section}' in {options.params} is no JSON object: see params.json of a finished run."
-            )
-        asked[section] = before | given
-
-    for section, settings in PRESETS[options.preset or options.default_preset].items():
-        if options.preset or section not in asked:
-            replace(section, settings.model_dump())
-    keys = {"reference": options.labels_key}
-    sides = [("reference", options.reference, options.filter_reference)]
-    if options.query:
-        keys["query"] = options.query_labels_key or _if_present(options.query, options.labels_key)
-        sides.append(("query", options.query, options.filter_query))
-    for side, path, filters in sides:
-        batch_key = _if_present(path, options.batch_key) if options.batch_key else None
-        put(side, path=path, labels_key=keys[side], batch_key=batch_key, filters=_filters(filters))
-    if options.batch_key and not any(asked[side].get("batch_key") for side in keys):
-        raise SettingsError(f"batch_key '{options.batch_key}' is an obs column of no input: name one that is.")
-    put(
-        "prepare",
-        gene_lengths=options.gene_lengths,
-        length_normalize=options.length_normalize,
-        n_top_genes=options.n_top_genes,
-        max_query_cells=options.max_query_cells,
-    )
-    put("integrate", max_epochs=options.scvi_epochs)
-    put("transfer", max_epochs=options.scanvi_epochs)
-    for name in ("seed", "reject_below", "hidden_label"):
-        if getattr(options, name) is not None:
-            asked[name] = getattr(options, name)
-    asked["last_stage"] = "evaluate"  # settings of a run that was only to prepare are welcome all the same
-    params = run_params(asked)
-    if options.gene_lengths and params.prepare.length_normalize == "none":
-        raise SettingsError(
-            "--gene-lengths does nothing alone: add --length-normalize reference or query, the full-length side."
-        )
-    return params
-
-
-def mapping_params_from_options(options: argparse.Namespace, card: "Card") -> RunParams:
-    """Settings of a run that maps a query onto a published reference: those of ``--params``, then every option.
-
-    What the reference was made with is its own, whatever a file says.
-
-    Raises
-    ------
-    SettingsError
-        As for :func:`params_from_options`.
-    """
-    from labeltransfer.runs.library.reference_card import mapping_params
-
-    asked: dict[str, Any] = read_params_json(options.params) if options.params else {}
-    own = mapping_params(card)
-    known = own["reference"]["labels_key"]
-    given = {
-        "query": {
-            "path": options.query,
-            "labels_key": options.query_labels_key or _if_present(options.query, known),
-            "batch_key": options.batch_key,
-            "filters": _filters(options.filter_query),
-        },
-        "prepare": {
-            "length_normalize": options.length_normalize,
-            "gene_lengths": options.gene_lengths,
-            "max_query_cells": options.max_query_cells,
-        },
-    }
-    for section, values in given.items():
-        asked[section] = asked.get(section, {}) | {k: v for k, v in values.items() if v is not None}
-    own["transfer"]["max_epochs"] = options.epochs
-    for name in ("seed", "reject_below"):
-        if getattr(options, name) is not None:
-            asked[name] = getattr(options, name)
-    return run_params(asked | own | {"last_stage": "evaluate"})
-
-
-def _filters(pairs: Sequence[str]) -> dict[str, list[str]] | None:
-    chosen: dict[str, list[str]] = defaultdict(list)
-    for pair in pairs:
-        column, equals, value = pair.partition("=")
-        if not (column and equals):
-            raise SettingsError(f"The filter '{pair}' is not of the form column=value, such as tissue=Marrow.")
-        chosen[column].append(value)
-    return dict(chosen) or None
-
-
-def _if_present(path: str, column: str) -> str | None:
-    """The column, if the file's obs has it."""
-    return column if column in _obs(path).columns else None
-
-
-@lru_cache(maxsize=2)
-def _obs(path: str) -> "pd.DataFrame":
-    """Table of cells of one input; kept, since several checks look at it."""
-    from labeltransfer.formats.h5ad.h5ad_file import open_h5ad, read_obs
-
-    with open_h5ad(path) as file:
-        return read_obs(file)
-
-
-def check(params: RunParams, out: Path | None = None) -> None:
-    """Say now what would end the run later: settings that the files do not allow, a folder that takes no results."""
-    from labeltransfer.data.genes.lengths import read_gene_lengths
-    from labeltransfer.data.prepare.sides import check_side
-
-    if not params.mapping:
-        check_side(_obs(params.reference.path), params.reference, "reference")
-    if not params.reference_alone:
-        check_side(_obs(params.query.path), params.query, "query")
-    _obs.cache_clear()  # a run may take hours, and large tables much memory
-    if params.prepare.length_normalize != "none":
-        read_gene_lengths(params.prepare.gene_lengths)
-    if out is None:
-        return
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise RunError(f"{out} cannot be written ({error.strerror}): name another folder for --out.") from error
+        return _adapter(option.field).validate_python(given)
+    except ValidationError as error:
+        raise SettingsError(f"{named_value(given)} is not {allowed_words(option)}") from error
+
+
+def named_value(value: Any) -> str:
+    """A value as a message shows it: short, on one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def allowed_words(option: Option) -> str:
+    """What an option takes, in words, such as "a whole number from 100 to 10000"."""
+    if choices := choices_of(option):
+        return f"one of {', '.join(choices)}"
+    kinds = {kind for kind in (get_args(option.info.annotation) or (option.info.annotation,)) if kind is not None}
+    if not kinds & {int, float}:
+        return "text"
+    words = "a whole number" if int in kinds else "a number"
+    for bound in option.info.metadata:
+        if isinstance(bound, Ge):
+            words += f" from {bound.ge}"
+        elif isinstance(bound, Gt):
+            words += f" above {bound.gt}"
+        elif isinstance(bound, Le):
+            words += f" to {bound.le}" if " from " in words else f" and at most {bound.le}"
+    return words
+
+
+@cache
+def _adapter(field: str) -> TypeAdapter[Any]:
+    info = Option("", field).info
+    form: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+    return TypeAdapter(form)
+
+
+def _reader(option: Option) -> Callable[[str], Any]:
+    """Read the text of an option on the command line."""
+
+    def read(text: str) -> Any:
+        try:
+            return value_of(option, text)
+        except SettingsError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
+def _is_filter(option: Option) -> bool:
+    return option.key == "filters"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from labeltransfer.cli.main import _parser, main
-from labeltransfer.cli.options import params_from_options
+from labeltransfer.cli.asked import params_from_options
+from labeltransfer.cli.main import main, parser
 from labeltransfer.data.demo.simulate import LENGTHS, QUERY, REFERENCE
 from labeltransfer.params import IntegrateParams, RunParams
 from labeltransfer.presets import PRESETS
@@ -35,12 +35,12 @@ def options(demo_pair: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-def test_a_run_is_fast_unless_told_otherwise(demo_pair: Path, tmp_path: Path) -> None:
+def test_a_run_is_fast_unless_another_preset_is_asked_for(demo_pair: Path, tmp_path: Path) -> None:
     plain = [*("run", "--reference", str(demo_pair / REFERENCE), "--query", str(demo_pair / QUERY))]
     plain += ["--labels-key", "cell_ontology_class", "--out", str(tmp_path)]
 
     def settings(*more: str) -> RunParams:
-        return params_from_options(_parser().parse_args([*plain, *more]))
+        return params_from_options(parser().parse_args([*plain, *more]))
 
     assert settings().integrate == PRESETS["fast"]["integrate"]
     assert settings().transfer == PRESETS["fast"]["transfer"]
@@ -54,7 +54,7 @@ def test_a_run_is_fast_unless_told_otherwise(demo_pair: Path, tmp_path: Path) ->
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, which says at its end whether Streamlit got into it."""
+    """Run a command in another process, which says at its end whether Streamlit got into it."""
     code = (
         "import sys; from labeltransfer.cli.main import main; status = main(sys.argv[1:]); "
         "print('STREAMLIT' if 'streamlit' in sys.modules else 'CLEAN'); sys.exit(status)"
@@ -136,7 +136,7 @@ def test_ctrl_c_ends_with_130_and_keeps_finished_stages(demo_pair: Path, lt_home
     [
         (["--reference", "nowhere.h5ad"], "nowhere.h5ad"),
         (["--filter-query", "tissue"], "column=value"),
-        (["--n-top-genes", "1"], "n_top_genes"),
+        (["--n-top-genes", "1"], "--n-top-genes"),
         (["--batch-key", "no_such_column"], "no_such_column"),
         (["--params", "nowhere.json"], "nowhere.json"),
         (["--out", "/dev/null/out"], "--out"),
@@ -200,4 +200,4 @@ def test_settings_of_a_run_that_only_prepared_still_give_predictions(demo_pair: 
     arguments = options(demo_pair, tmp_path / "out")
     settings = demo_pair / "settings.json"
     settings.write_text(json.dumps(SETTINGS | {"last_stage": "prepare"}))
-    assert params_from_options(_parser().parse_args(arguments)).last_stage == "evaluate"
+    assert params_from_options(parser().parse_args(arguments)).last_stage == "evaluate"

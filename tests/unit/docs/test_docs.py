@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs import tables
-from labeltransfer.cli.main import _parser, main
+from labeltransfer.cli.main import main, parser
 from tests.support import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -125,7 +125,7 @@ def test_every_command_is_tested_or_only_described(block: Block) -> None:
 def test_every_command_has_options_that_exist(block: Block) -> None:
     for arguments in block.commands():
         if "--help" not in arguments:
-            _parser().parse_args(arguments)
+            parser().parse_args(arguments)
 
 
 @pytest.mark.parametrize("name", sorted({block.page for block in BLOCKS if "tested here" in block.mark}))

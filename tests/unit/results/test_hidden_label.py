@@ -224,13 +224,13 @@ def test_a_label_that_cannot_be_hidden_ends_the_run_before_any_training(store: S
 
 
 def test_the_setting_is_an_option_of_the_command_line(demo_pair: Path) -> None:
-    from labeltransfer.cli.main import _parser
-    from labeltransfer.cli.options import params_from_options
+    from labeltransfer.cli.asked import params_from_options
+    from labeltransfer.cli.main import parser
 
     files = ["--reference", str(demo_pair / "reference.h5ad"), "--query", str(demo_pair / "query.h5ad")]
     options = [*files, "--labels-key", "cell_ontology_class", "--out", "x", "--hide-label", "NK cell"]
-    assert params_from_options(_parser().parse_args(["run", *options])).hidden_label == "NK cell"
-    assert params_from_options(_parser().parse_args(["run", *options[:-2]])).hidden_label is None
+    assert params_from_options(parser().parse_args(["run", *options])).hidden_label == "NK cell"
+    assert params_from_options(parser().parse_args(["run", *options[:-2]])).hidden_label is None
 
 
 def test_the_default_store_has_no_sisters_of_a_stranger(lt_home: Path, small_params: RunParams) -> None:
