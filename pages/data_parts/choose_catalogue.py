@@ -10,7 +10,7 @@ from labeltransfer.data import intake
 from labeltransfer.data.catalogue import background
 from labeltransfer.data.catalogue.entries import CATALOGUE, CatalogueEntry
 from labeltransfer.data.catalogue.fetch_request import FILE, TABLE, FetchRequest, cells, local_path, target
-from labeltransfer.data.catalogue.remote_table import Table, read_source, read_table
+from labeltransfer.data.catalogue.remote_table import RemoteTable, read_source, read_table
 from labeltransfer.params import Side
 from pages.data_parts.filters import filter_boxes
 from pages.shared import words
@@ -103,11 +103,11 @@ def _chosen_cells(
 
 
 @reader(the_path, max_entries=4, shared=True, spinner="Reading the table of cells.")
-def _table(path: Path) -> Table:
+def _table(path: Path) -> RemoteTable:
     return read_table(path)
 
 
-def _say_what_it_costs(entry: CatalogueEntry, table: Table, mask: np.ndarray) -> int:
+def _say_what_it_costs(entry: CatalogueEntry, table: RemoteTable, mask: np.ndarray) -> int:
     """Say how many cells these are and what fetching them takes; returns the bytes."""
     n_total = table.version.n_total or entry.n_bytes
     n_bytes = min(table.needed_bytes(mask), n_total)
@@ -122,7 +122,7 @@ def _say_what_it_costs(entry: CatalogueEntry, table: Table, mask: np.ndarray) ->
     return n_bytes
 
 
-def _say_what_was_saved(path: Path, table: Table) -> None:
+def _say_what_was_saved(path: Path, table: RemoteTable) -> None:
     source = _source(path)
     if not source:
         return

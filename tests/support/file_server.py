@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass
 class FileServer:
-    """What is served and how; ``requests`` and ``n_sent`` tell afterwards what was asked for and sent."""
+    """What is served and how; ``requests`` and ``n_sent`` record what was requested and sent."""
 
     content: bytes
     ranges: bool = True
@@ -69,8 +69,8 @@ class FileServer:
         handler.send_response(206 if span else 200)
         handler.send_header("Content-Type", self.content_type)
         if span:
-            told = self.content_range or f"bytes {start}-{stop - 1}/{len(self.content)}"
-            handler.send_header("Content-Range", told)
+            content_range = self.content_range or f"bytes {start}-{stop - 1}/{len(self.content)}"
+            handler.send_header("Content-Range", content_range)
         if "ETag" in self.validators:
             handler.send_header("ETag", self.tag)
         if "Last-Modified" in self.validators:

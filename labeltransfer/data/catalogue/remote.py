@@ -16,7 +16,7 @@ from labeltransfer.data.catalogue.entries import CatalogueEntry
 from labeltransfer.data.catalogue.fetch import urls, what_differs
 from labeltransfer.data.catalogue.fetch_request import TABLE, cells, target
 from labeltransfer.data.catalogue.read_cost import layout_cost, needed_bytes, span_bytes
-from labeltransfer.data.catalogue.remote_table import Table, read_table, write_cells, write_table
+from labeltransfer.data.catalogue.remote_table import RemoteTable, read_table, write_cells, write_table
 from labeltransfer.data.intake import summary
 from labeltransfer.data.intake.columns import filter_rows
 from labeltransfer.errors import DownloadError, InputError, SettingsError
@@ -158,7 +158,7 @@ def _opened(
         remote.close()
 
 
-def _table_of(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> Table:
+def _table_of(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> RemoteTable:
     """The table that is kept, if it is of the same version; else it is read again and kept."""
     path = target(entry, TABLE)
     table = read_table(path) if path.exists() else None
@@ -169,7 +169,7 @@ def _table_of(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> Tabl
     return table
 
 
-def _read(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> Table:
+def _read(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> RemoteTable:
     places = h5ad_file.count_places(file)
     place = places[0]
     if len(places) > 1:
@@ -182,10 +182,10 @@ def _read(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> Table:
         raise SourceError(f"{remote.url} has a damaged file: {place} does not fit its tables of cells and genes.")
     with h5ad_file.reading(remote.name, f"the matrix {place}"):
         cost, offsets = layout_cost(h5ad_file.matrix_at(file, place), shape)
-    return Table(obs, var, place, cost, offsets, _version(remote), remote.n_received)
+    return RemoteTable(obs, var, place, cost, offsets, _version(remote), remote.n_received)
 
 
-def _counts(remote: RangeFile, file: h5py.File, table: Table, rows: np.ndarray) -> sp.csr_matrix:
+def _counts(remote: RangeFile, file: h5py.File, table: RemoteTable, rows: np.ndarray) -> sp.csr_matrix:
     arrays = {array.name: array for array in table.cost.arrays}
 
     def expect(stored: h5py.Dataset, start: int, stop: int) -> None:

@@ -20,7 +20,7 @@ SOURCE = "fetched_from"
 
 
 @dataclass(frozen=True)
-class Table:
+class RemoteTable:
     """Cells and genes of a remote file, and what fetching cells costs.
 
     ``obs`` and ``var`` are whole; ``place`` is where the raw counts are; ``cost`` and ``offsets`` are those of
@@ -40,7 +40,7 @@ class Table:
         return needed_bytes(self.cost, self.offsets, np.flatnonzero(mask))
 
 
-def write_table(table: Table, path: Path) -> None:
+def write_table(table: RemoteTable, path: Path) -> None:
     """Write a table as an h5ad without counts.
 
     Raises
@@ -58,14 +58,14 @@ def write_table(table: Table, path: Path) -> None:
     write_h5ad(ad.AnnData(obs=_writable(table.obs), var=_writable(table.var), uns=uns), path)
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> RemoteTable:
     """Read what ``write_table`` wrote."""
     with h5py.File(path, "r", locking="best-effort") as file:
         obs, var, uns = read_obs(file), read_var(file), ad.io.read_elem(file["uns"])
     facts: dict[str, Any] = json.loads(uns["facts"])
     cost = facts["cost"]
     arrays = tuple(StoredArray(**array) for array in cost.pop("arrays"))
-    return Table(
+    return RemoteTable(
         obs,
         var,
         facts["place"],
@@ -86,7 +86,7 @@ def read_source(path: Path) -> dict[str, Any]:
         return dict(ad.io.read_elem(item)) if item is not None else {}
 
 
-def write_cells(table: Table, rows: np.ndarray, counts: Any, source: dict[str, Any], path: Path) -> None:
+def write_cells(table: RemoteTable, rows: np.ndarray, counts: Any, source: dict[str, Any], path: Path) -> None:
     """Write some cells of a table with their counts, shape (len(rows), n_genes), as an ordinary h5ad.
 
     Raises

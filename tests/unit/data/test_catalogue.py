@@ -1,4 +1,4 @@
-"""The catalogue's files are fetched, verified and kept once, and a page can always tell how far that is."""
+"""The catalogue's files are fetched, verified and kept once, and a page always knows how far that is."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def small_bytes(tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def no_process_left() -> Iterator[None]:
-    """End whatever a test has left at work."""
+    """End what a test has left running."""
     yield
     for entry in CATALOGUE.values():
         cancel_fetch(entry)
@@ -104,7 +104,7 @@ def test_the_next_address_is_tried_where_one_does_not_give_the_file(
         assert fetch(entry).read_bytes() == small_bytes
 
 
-def test_where_no_address_gives_the_file_each_reason_and_a_way_out_are_told(
+def test_where_no_address_gives_the_file_each_reason_and_a_way_out_are_reported(
     small: CatalogueEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LABELTRANSFER_MIRROR")
@@ -129,7 +129,7 @@ def test_what_was_begun_at_one_address_goes_on_there(
 
 
 @pytest.mark.parametrize("damage", ["shape", "column", "cut", "text"])
-def test_what_is_not_the_file_is_deleted_and_told(
+def test_what_is_not_the_file_is_deleted_and_reported(
     small: CatalogueEntry, small_bytes: bytes, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     obs = senis_obs(FACS).iloc[:40]
@@ -164,7 +164,7 @@ def test_spelling_alone_makes_no_difference() -> None:
     assert check_tutorial_subset(FACS, obs) == []
 
 
-def test_every_difference_from_the_published_subset_is_told() -> None:
+def test_every_difference_from_the_published_subset_is_reported() -> None:
     obs = senis_obs(FACS)
     obs["cell_ontology_class"] = obs["cell_ontology_class"].cat.rename_categories({"basophil": "mast cell"})
     obs = obs.iloc[1:]
@@ -271,6 +271,6 @@ def test_the_time_that_is_left_follows_from_the_speed() -> None:
     assert replace(seen, state="cancelled").remaining_seconds is None
 
 
-def test_an_unknown_key_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_key_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert module.main("mouse") == 2
     assert "tms-facs" in capsys.readouterr().err

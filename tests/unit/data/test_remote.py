@@ -88,7 +88,7 @@ def mirror(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def left_in_downloads() -> list[str]:
-    """What stands there, but for locks."""
+    """What is there, but for locks."""
     folder = target(ENTRY, TABLE).parent
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
@@ -120,7 +120,7 @@ def test_the_cells_are_those_of_the_whole_file_and_cost_only_their_bytes(
     mask = np.isin(np.arange(N_CELLS), ROWS)
     needed = table.needed_bytes(mask)
     assert abs(n_cells - needed) < (0.3 if "compressed" in layout else 0.1) * needed + table.cost.fixed, (
-        "what it will cost is told beforehand"
+        "what it will cost is known beforehand"
     )
 
 
@@ -255,7 +255,7 @@ def test_reading_can_be_stopped_and_begun_again(content: bytes, monkeypatch: pyt
         fetch_cells(ENTRY, WANTED)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(adata: ad.AnnData, path: Path) -> None:
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -269,14 +269,14 @@ def test_a_full_disk_is_told_and_leaves_nothing(content: bytes, monkeypatch: pyt
     assert left_in_downloads() == [target(ENTRY, TABLE).name]
 
 
-def test_progress_tells_what_came_of_about_how_much(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[int, int | None]] = []
+def test_progress_reports_what_came_of_about_how_much(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[tuple[int, int | None]] = []
     with serve(content) as server:
         mirror(server, monkeypatch)
-        fetch_cells(ENTRY, WANTED, progress=lambda n_done, n_total: told.append((n_done, n_total)))
-        assert told[0][1] is None and told[-1][0] == server.n_sent
-        assert [n for n, _ in told] == sorted(n for n, _ in told)
-    assert told[-1][0] == pytest.approx(told[-1][1], rel=0.5)
+        fetch_cells(ENTRY, WANTED, progress=lambda n_done, n_total: reported.append((n_done, n_total)))
+        assert reported[0][1] is None and reported[-1][0] == server.n_sent
+        assert [n for n, _ in reported] == sorted(n for n, _ in reported)
+    assert reported[-1][0] == pytest.approx(reported[-1][1], rel=0.5)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_progress_tells_what_came_of_about_how_much(content: bytes, monkeypatch:
         ({"tissue": ["Lung"], "sex": ["male"], "n_genes": ["101"]}, "No cell"),
     ],
 )
-def test_filters_that_fit_no_cell_are_told(
+def test_filters_that_fit_no_cell_are_reported(
     filters: dict[str, list[str]], complaint: str, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serve(content) as server:
@@ -377,7 +377,7 @@ def test_a_column_takes_few_requests_and_little_that_is_not_wanted() -> None:
         assert remote.n_requests < 25 and remote.n_received < 11_200_000
 
 
-def test_orders_survive_the_way_to_their_process() -> None:
+def test_requests_survive_the_way_to_their_process() -> None:
     for request in (FILE, TABLE, cells(WANTED), cells({"a": ["ü'\"; rm"], "b": []})):
         assert parse_request(request.argument()) == request
     assert cells({"b": ["2", "1"], "a": []}) == cells({"b": ["1", "2"]}) == FetchRequest("cells", (("b", ("1", "2")),))

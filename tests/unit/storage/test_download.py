@@ -45,7 +45,7 @@ def server() -> Iterator[FileServer]:
 
 
 def assert_whole(target: Path, content: bytes = CONTENT) -> None:
-    """The file stands there, and nothing but it and its lock."""
+    """The file is there, and nothing but it and its lock."""
     assert target.read_bytes() == content
     assert {p.name for p in target.parent.iterdir()} <= {target.name, f"{target.name}.lock"}
 
@@ -60,13 +60,13 @@ def fetch_half(server: FileServer, target: Path) -> int:
     return part_size(target)
 
 
-def test_a_file_arrives_whole_and_tells_how_far_it_is(server: FileServer, target: Path) -> None:
-    told: list[tuple[int, int | None]] = []
-    assert download(server.url, target, n_bytes=N, progress=lambda *step: told.append(step)) == target
+def test_a_file_arrives_whole_and_reports_how_far_it_is(server: FileServer, target: Path) -> None:
+    reported: list[tuple[int, int | None]] = []
+    assert download(server.url, target, n_bytes=N, progress=lambda *step: reported.append(step)) == target
     assert_whole(target)
-    assert [n for n, _ in told] == sorted(n for n, _ in told)
-    assert told[-1] == (N, N) and len(told) > 5
-    assert {total for _, total in told} == {N}
+    assert [n for n, _ in reported] == sorted(n for n, _ in reported)
+    assert reported[-1] == (N, N) and len(reported) > 5
+    assert {total for _, total in reported} == {N}
 
 
 def test_what_is_there_is_not_asked_for_again(server: FileServer, target: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_validator_may_be_a_date_alone(target: Path) -> None:
         assert server.n_sent == N - n_kept
 
 
-def test_without_a_validator_it_starts_anew_since_nobody_can_tell_whether_the_file_changed(target: Path) -> None:
+def test_without_a_validator_it_starts_again_since_the_file_may_have_changed(target: Path) -> None:
     with serve(CONTENT, validators=()) as server:
         fetch_half(server, target)
         download(server.url, target)
@@ -101,7 +101,7 @@ def test_without_a_validator_it_starts_anew_since_nobody_can_tell_whether_the_fi
         assert "Range" not in server.requests[0]
 
 
-def test_a_file_that_changed_on_the_server_is_fetched_anew(server: FileServer, target: Path) -> None:
+def test_a_file_that_changed_on_the_server_is_fetched_again(server: FileServer, target: Path) -> None:
     fetch_half(server, target)
     server.content = OTHER
     download(server.url, target)
@@ -133,10 +133,10 @@ def test_a_server_that_ignores_range_costs_time_but_not_the_file(target: Path) -
         assert "Range" in server.requests[0] and server.n_sent == N
 
 
-@pytest.mark.parametrize("lie", [f"bytes 0-{N - 1}/{N}", f"bytes 5-{N - 1}/{N}", "bytes */7", "nonsense"])
-def test_a_wrong_content_range_is_noticed(server: FileServer, target: Path, lie: str) -> None:
+@pytest.mark.parametrize("claim", [f"bytes 0-{N - 1}/{N}", f"bytes 5-{N - 1}/{N}", "bytes */7", "nonsense"])
+def test_a_wrong_content_range_is_noticed(server: FileServer, target: Path, claim: str) -> None:
     fetch_half(server, target)
-    server.content_range = lie
+    server.content_range = claim
     download(server.url, target)
     assert_whole(target)
 
@@ -217,7 +217,7 @@ def test_a_body_that_never_ends_is_stopped_at_the_known_length(target: Path) -> 
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_a_refusal_is_told_at_once(target: Path, status: int) -> None:
+def test_a_refusal_is_reported_at_once(target: Path, status: int) -> None:
     with serve(CONTENT, statuses=[status] * 9) as server:
         with pytest.raises(SourceError, match=str(status)):
             download(server.url, target)
@@ -235,7 +235,7 @@ def test_an_overloaded_server_is_asked_again_but_not_for_ever(target: Path, stat
             download(server.url, target)
 
 
-def test_a_part_longer_than_the_file_starts_anew(server: FileServer, target: Path) -> None:
+def test_a_part_longer_than_the_file_starts_again(server: FileServer, target: Path) -> None:
     fetch_half(server, target)
     server.statuses = [416]
     download(server.url, target)
@@ -266,12 +266,12 @@ def test_without_a_network_it_gives_up_after_a_few_tries(target: Path, monkeypat
 
 
 @pytest.mark.parametrize("url", ["no address", "file:///etc/hostname", "http://"])
-def test_an_address_that_is_none_is_told(target: Path, url: str) -> None:
+def test_an_address_that_is_none_is_reported(target: Path, url: str) -> None:
     with pytest.raises(SourceError, match="cannot be fetched"):
         download(url, target)
 
 
-def test_too_little_room_is_told_before_the_first_byte(
+def test_too_little_room_is_reported_before_the_first_byte(
     server: FileServer, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": N - 1})
@@ -321,7 +321,7 @@ def test_bytes_that_had_all_arrived_are_not_fetched_again_after_a_crash(server: 
 
 
 @pytest.mark.parametrize("note", [b"", b"{", b"[]", b'{"url": 1}'])
-def test_a_damaged_note_beside_the_part_costs_time_but_not_the_file(
+def test_a_damaged_note_next_to_the_part_costs_time_but_not_the_file(
     server: FileServer, target: Path, note: bytes
 ) -> None:
     fetch_half(server, target)

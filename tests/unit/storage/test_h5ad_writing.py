@@ -39,10 +39,10 @@ def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) 
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "data = anndata.AnnData(numpy.random.default_rng(0).random((200, 200)))\n"
         "try:\n    write_h5ad(data, pathlib.Path(sys.argv[1]))\n"
-        "except OSError as error:\n    print('told:', error.strerror)\n"
+        "except OSError as error:\n    print('reported:', error.strerror)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "cells.h5ad")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("told:")
+    assert done.stdout.startswith("reported:")

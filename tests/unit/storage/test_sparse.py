@@ -21,7 +21,7 @@ def some_counts(n_cells: int = 300, n_genes: int = 90, *, largest: int = 9) -> s
     return counts
 
 
-def turned(tmp_path: Path, counts: sp.csr_matrix, n_block: int = 70) -> OutOfCoreTranspose:
+def transposed(tmp_path: Path, counts: sp.csr_matrix, n_block: int = 70) -> OutOfCoreTranspose:
     """A transpose that took the cells in blocks and gives genes."""
     transpose = OutOfCoreTranspose(tmp_path / "transpose", counts.shape[1])
     for first in range(0, counts.shape[0], n_block):
@@ -33,7 +33,7 @@ def turned(tmp_path: Path, counts: sp.csr_matrix, n_block: int = 70) -> OutOfCor
 def test_rows_come_back_as_columns_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int) -> None:
     monkeypatch.setattr(sparse, "MAX_VALUES", 500)
     counts = some_counts(largest=largest)
-    transpose = turned(tmp_path, counts)
+    transpose = transposed(tmp_path, counts)
     slices = list(transpose.slices())
     assert len(slices) > 5 and all(lines.nnz <= 500 for _, lines in slices)
     assert [first for first, _ in slices] == list(np.cumsum([0, *(lines.shape[0] for _, lines in slices)])[:-1])
@@ -47,20 +47,20 @@ def test_rows_come_back_as_columns_in_slices(tmp_path: Path, monkeypatch: pytest
 def test_values_that_are_no_counts_come_back_as_they_were(tmp_path: Path) -> None:
     counts = some_counts()
     counts.data[:4] = [0.5, -3, np.nan, np.inf]
-    _, lines = next(turned(tmp_path, counts).slices())
+    _, lines = next(transposed(tmp_path, counts).slices())
     np.testing.assert_array_equal(lines.T.toarray(), counts.toarray())
 
 
 def test_pieces_come_back_one_by_one_with_their_place(tmp_path: Path) -> None:
     counts = some_counts()
-    pieces = list(turned(tmp_path, counts).pieces())
+    pieces = list(transposed(tmp_path, counts).pieces())
     assert [first for first, _ in pieces] == [0, 70, 140, 210, 280]
     np.testing.assert_array_equal(np.hstack([piece.toarray() for _, piece in pieces]), counts.T.toarray())
 
 
-def test_counts_lie_in_few_bytes(tmp_path: Path) -> None:
+def test_counts_take_few_bytes(tmp_path: Path) -> None:
     counts = some_counts()
-    turned(tmp_path, counts)
+    transposed(tmp_path, counts)
     assert (tmp_path / "transpose").stat().st_size == 2 * counts.nnz
 
 
@@ -109,11 +109,11 @@ def test_a_disk_that_fills_up_between_two_slices_is_an_error(tmp_path: Path) -> 
         "            writer.append(lines)\n"
         "            check()\n"
         "        writer.finish()\n"
-        "except OSError as error:\n    print('told:', error.strerror, n_written)\n"
+        "except OSError as error:\n    print('reported:', error.strerror, n_written)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "cells.h5ad")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("told: File too large"), done.stdout
+    assert done.stdout.startswith("reported: File too large"), done.stdout
     assert int(done.stdout.split()[-1]) < 5, "it went on for long after the disk was full"

@@ -135,7 +135,7 @@ def test_memory_does_not_grow_with_the_file(handler: Starlette) -> None:
             tracemalloc.stop()
 
     assert peak(SpoolUploads(handler), "f1") < 8 * MB
-    assert peak(handler, "f2") > 32 * MB  # Streamlit by itself: the reason for all this
+    assert peak(handler, "f2") > 32 * MB  # Streamlit alone: the reason for all this
 
 
 def test_an_upload_that_is_cancelled_leaves_nothing(handler: Starlette, lt_home: Path) -> None:
