@@ -68,7 +68,7 @@ def new_h5ad(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
             file.check()  # raised before HDF5's error about a file that lost its writes
 
 
-def write_table(adata: ad.AnnData, target: h5py.File) -> None:
+def write_anndata(adata: ad.AnnData, target: h5py.File) -> None:
     """Write an AnnData into a new file as it is, compressed lightly."""
     ad.io.write_elem(target, "/", adata, dataset_kwargs={"compression": "lzf"})
 
@@ -82,4 +82,4 @@ def write_h5ad(adata: ad.AnnData, path: Path) -> None:
         The disk does not take it; what was written is of no use.
     """
     with new_h5ad(path) as (file, _):
-        write_table(adata, file)
+        write_anndata(adata, file)

@@ -55,7 +55,7 @@ def layout_cost(item: h5py.Group | h5py.Dataset, shape: tuple[int, int]) -> tupl
 
     Returns
     -------
-    ReadCost of its cells, and where each cell begins in its arrays, shape (n_cells + 1,).
+    Cost of its cells, and where each cell begins in its arrays, shape (n_cells + 1,).
 
     Raises
     ------

@@ -21,7 +21,7 @@ from labeltransfer.data.prepare.sides import read_side
 from labeltransfer.errors import InputError
 from labeltransfer.params import RunParams
 from labeltransfer.storage.files import read_json, write_json
-from labeltransfer.storage.h5ad import new_h5ad, write_table
+from labeltransfer.storage.h5ad import new_h5ad, write_anndata
 from labeltransfer.storage.sparse import OutOfCoreTranspose, SparseWriter
 from labeltransfer.strata import stratified
 from labeltransfer.units import counted
@@ -166,7 +166,7 @@ def _write(
     at = np.flatnonzero(~var["padded"].to_numpy())  # of each shared gene, its place in ``var``
     nothing = sp.csr_matrix((1, transpose.n_minor), dtype=np.float32)
     with new_h5ad(path) as (file, check):
-        write_table(ad.AnnData(obs=obs, var=var), file)
+        write_anndata(ad.AnnData(obs=obs, var=var), file)
         n_values = n_stored + transpose.n_values
         writer = SparseWriter(file, "layers/counts", layout="csc", shape=(len(obs), len(var)), n_values=n_values)
         n_done = 0

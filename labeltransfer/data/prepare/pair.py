@@ -20,7 +20,7 @@ from labeltransfer.data.prepare.side_counts import CellTotals, Progress, counts_
 from labeltransfer.data.prepare.sides import SideCells, read_side
 from labeltransfer.params import PrepareParams, RunParams, Side
 from labeltransfer.storage.files import write_json
-from labeltransfer.storage.h5ad import new_h5ad, write_table
+from labeltransfer.storage.h5ad import new_h5ad, write_anndata
 from labeltransfer.storage.sparse import OutOfCoreTranspose, SparseWriter
 
 
@@ -186,7 +186,7 @@ def _choose(
 def _write(path: Path, obs: pd.DataFrame, var: pd.DataFrame, transpose: OutOfCoreTranspose, progress: Progress) -> None:
     """Write the tables, then the counts some genes at a time."""
     with new_h5ad(path) as (file, check):
-        write_table(ad.AnnData(obs=obs, var=var), file)
+        write_anndata(ad.AnnData(obs=obs, var=var), file)
         shape = (len(obs), len(var))
         writer = SparseWriter(file, "layers/counts", layout="csc", shape=shape, n_values=transpose.n_values)
         for first, lines in transpose.slices():

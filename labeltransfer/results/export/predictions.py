@@ -19,7 +19,7 @@ from labeltransfer.results.scores.cells import OBS_PREFIX
 from labeltransfer.results.scores.final_labels import Edit, deciding, final_labels
 from labeltransfer.results.trust.rejection import KEEP_ALL, Rule, rejected, with_unknown
 from labeltransfer.storage.files import atomic_path
-from labeltransfer.storage.h5ad import new_h5ad, write_table
+from labeltransfer.storage.h5ad import new_h5ad, write_anndata
 from labeltransfer.storage.sparse import OutOfCoreTranspose, SparseWriter, chunk_bounds, log_normalised
 from labeltransfer.training_labels import training_labels
 
@@ -155,7 +155,7 @@ def write_annotated(
         )
         adata.uns["labeltransfer"] = {"run_id": run_id, "settings": json.dumps(dict(settings))}
         with new_h5ad(building) as (file, check):
-            write_table(adata, file)
+            write_anndata(adata, file)
             _write_counts(source["layers/counts"], file, check, scratch=building.with_name(f"{building.name}.rows"))
     return target
 

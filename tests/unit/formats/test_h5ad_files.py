@@ -24,7 +24,7 @@ from labeltransfer.formats.h5ad.h5ad_file import (
     read_sample,
     read_var,
 )
-from labeltransfer.storage.h5ad import new_h5ad, write_table
+from labeltransfer.storage.h5ad import new_h5ad, write_anndata
 
 N_CELLS, N_GENES = 60, 25
 
@@ -434,7 +434,7 @@ def test_real_files_are_read_whole(shared_data: Path) -> None:
 def test_a_file_that_this_app_wrote_can_be_an_input(tmp_path: Path) -> None:
     """The library puts an array without a shape where there is no ``raw``."""
     with new_h5ad(tmp_path / "cells.h5ad") as (target, _):
-        write_table(ad.AnnData(sp.csr_matrix(counts()), obs=obs(), var=var()), target)
+        write_anndata(ad.AnnData(sp.csr_matrix(counts()), obs=obs(), var=var()), target)
     with h5py.File(tmp_path / "cells.h5ad") as file:
         assert file["raw"].shape is None
     with open_h5ad(tmp_path / "cells.h5ad") as file:

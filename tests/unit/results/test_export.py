@@ -161,7 +161,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(predictions, "write_table", full)
+    monkeypatch.setattr(predictions, "write_anndata", full)
     with pytest.raises(RunError, match="free some space"):
         write(tmp_path / "out" / "annotated.h5ad", prepared, cells, soft)
     assert list((tmp_path / "out").iterdir()) == []
