@@ -360,7 +360,7 @@ def test_any_read_gives_the_bytes_of_the_file() -> None:
             start = int(rng.integers(0, len(content)))
             n_bytes = int(rng.choice([1, 500, 5_000, 100_000, 2_000_000]))
             if rng.random() < 0.3:
-                remote.announce(int(rng.integers(0, 3_000_000)))
+                remote.will_read(int(rng.integers(0, 3_000_000)))
             remote.seek(start)
             assert remote.read(n_bytes) == content[start : start + n_bytes]
         assert remote.n_received == server.n_sent <= len(content), "no byte comes twice"
@@ -382,7 +382,7 @@ def test_requests_survive_the_way_to_their_process() -> None:
         assert parse_request(request.argument()) == request
     assert cells({"b": ["2", "1"], "a": []}) == cells({"b": ["1", "2"]}) == FetchRequest("cells", (("b", ("1", "2")),))
     for wrong in ("", "[]", '["moon", []]', '["cells", [1]]', "null"):
-        with pytest.raises(DownloadError, match="nothing that can be fetched"):
+        with pytest.raises(DownloadError, match="is no fetch request"):
             parse_request(wrong)
     assert background.main("tms-facs", "[]") == 2
 
