@@ -8,10 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.errors import RunError
-from labeltransfer.results.audit import relabel
+from labeltransfer.results.audit import corrections
 from labeltransfer.results.export.safe_csv import to_csv
 from labeltransfer.results.figures.scatter import highlight
 from labeltransfer.results.maps import sampling
+from labeltransfer.runs.records import relabelling
+from labeltransfer.runs.records.audit_files import read_audit
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
@@ -60,7 +62,7 @@ def audit_section(run: Run, cells: pd.DataFrame) -> None:
     )
     table = audit_table(run)
     if table is None or "audited_label" not in cells:
-        st.caption(relabel.OLD_TABLE)
+        st.caption(corrections.OLD_TABLE)
         return
     if table.empty:
         n_cells = int(((cells["side"] == "query") & cells["observed_label"].notna()).sum())
@@ -103,13 +105,13 @@ def audit_table(run: Run) -> pd.DataFrame | None:
 
 @reader(the_path, max_entries=32)
 def _audit(path: Path) -> pd.DataFrame:
-    return relabel.read_audit(require_whole(path))
+    return read_audit(require_whole(path))
 
 
 def show_suspicion(run: Run, cells: pd.DataFrame, table: pd.DataFrame, row: int) -> None:
     """The cells that a row is about, on the map and as a table, with the evidence in full."""
     found = table.iloc[row]
-    chosen = relabel.cells_of(cells, table, row)
+    chosen = corrections.cells_of(cells, table, row)
     rows = np.flatnonzero(chosen)
     st.markdown(
         f"**{len(rows):,} query cells called {plain(found['observed_label'])}, suspected to be "
@@ -148,9 +150,9 @@ def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
         apply_form(run, table)
     else:
         st.caption(f"Corrections are kept with the run, for everybody who opens it. {plain(whose_to_change(run))}")
-    for number, layer in enumerate(relabel.layers(run.folder)):
-        audited = relabel.relabelled(cells, table, relabel.rows_of(layer, table))
-        scores = relabel.side_by_side(cells, audited)
+    for number, layer in enumerate(relabelling.layers(run.folder)):
+        audited = corrections.relabelled(cells, table, corrections.rows_of(layer, table))
+        scores = corrections.side_by_side(cells, audited)
         with st.container(border=True):
             st.markdown(f"**Layer {plain(layer.name)}**: {scores['n_changed'].iloc[1]:,} query cells relabelled")
             st.dataframe(
@@ -186,7 +188,7 @@ def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
                 if changeable(run) and st.button(
                     "Remove this layer", icon=":material/delete:", key=f"audit-remove-{number}"
                 ):
-                    relabel.remove_layer(run.folder, layer.name)
+                    relabelling.remove_layer(run.folder, layer.name)
                     st.rerun()
 
 
@@ -200,9 +202,9 @@ def apply_form(run: Run, table: pd.DataFrame) -> None:
         chosen = st.multiselect(
             "Corrections", list(titles), default=list(titles), format_func=lambda place: titles[place], key="audit-rows"
         )
-        name = st.text_input("Name of the layer", "audited", max_chars=relabel.LONGEST_NAME, key="audit-name")
+        name = st.text_input("Name of the layer", "audited", max_chars=relabelling.LONGEST_NAME, key="audit-name")
         if st.form_submit_button("Apply this relabelling", icon=":material/edit:"):
-            relabel.keep_layer(run.folder, name, table, chosen)
+            relabelling.keep_layer(run.folder, name, table, chosen)
         st.caption(
             "A layer lies beside the observed labels and never overwrites them. One of the same name is replaced."
         )

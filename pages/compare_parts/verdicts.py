@@ -7,9 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.results.ontology import levels, relations
-from labeltransfer.results.ontology.term_overrides import mend_terms, mended_terms, undo_mending
 from labeltransfer.results.ontology.terms import Term, find_terms, search_texts, term_name
 from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.term_overrides import override_terms, term_overrides, undo_override
 from pages.shared import cached
 from pages.shared.cached import cells_file, reader
 from pages.shared.frame import catching
@@ -30,7 +30,7 @@ MEANINGS = {
 
 def terms_of(run: Run) -> dict[str, Term]:
     """What a run's labels mean, mended ones as they were mended."""
-    return _terms(run, mended_terms(run.folder))
+    return _terms(run, term_overrides(run.folder))
 
 
 @reader(cells_file, max_entries=32)
@@ -60,7 +60,7 @@ def verdict_section(run: Run, known: list[str]) -> None:
     )
     with catching():  # what cannot be read here takes nothing else off the page
         terms = terms_of(run)
-        pairs = _pairs(run, mended_terms(run.folder))
+        pairs = _pairs(run, term_overrides(run.folder))
         level = choose_level(run, terms)
         judged = levels.at_level(pairs, terms, known, level) if level else (pairs, terms, known)
         show_scores(relations.ontology_scores(*judged))
@@ -160,9 +160,9 @@ def mend(run: Run, terms: Mapping[str, Term]) -> None:
     )
     with st.container(horizontal=True):
         if st.button("Set this term", disabled=term is None, icon=":material/check:", key="verdict-keep"):
-            mend_terms(run.folder, {label: term or ""})
+            override_terms(run.folder, {label: term or ""})
             st.rerun()
-        if mended_terms(run.folder) and st.button("Undo the last change", icon=":material/undo:", key="verdict-undo"):
-            undo_mending(run.folder)
+        if term_overrides(run.folder) and st.button("Undo the last change", icon=":material/undo:", key="verdict-undo"):
+            undo_override(run.folder)
             st.rerun()
     st.caption("Kept with the run, for everybody who opens it; the labels themselves stay as they are.")

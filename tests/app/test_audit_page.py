@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import streamlit as st
 
-from labeltransfer.results.audit import relabel
 from labeltransfer.results.audit.audit import COLUMNS
+from labeltransfer.runs.records.audit_files import write_audit
+from labeltransfer.runs.records.relabelling import layers
 from labeltransfer.runs.records.run import Run
 from tests.support.pages import finished_run, page, said
 
@@ -33,7 +34,7 @@ def audited(run: Run, *rows: list[object]) -> Run:
     for row in table.itertuples():
         labels[(cells["side"] == "query") & (cells["observed_label"] == row.observed_label)] = row.partner_label
     cells.assign(audited_label=pd.Categorical(labels), audit_score=0.0).to_parquet(folder / "cells.parquet")
-    relabel.write_audit(folder, table)
+    write_audit(folder, table)
     return run
 
 
@@ -86,12 +87,12 @@ def test_a_relabelling_is_a_layer_with_both_scores_that_can_be_removed(run: Run)
     next(field for field in at.text_input if field.label == "Name of the layer").set_value("my view")
     next(button for button in at.button if button.label == "Apply this relabelling").click().run()
     assert not at.exception
-    assert [layer.name for layer in relabel.layers(run.folder)] == ["my view"]
+    assert [layer.name for layer in layers(run.folder)] == ["my view"]
     scores = next(frame.value for frame in at.dataframe if "n_changed" in frame.value).set_index("labels")
     assert scores.loc["published", "accuracy"] < scores.loc["audited", "accuracy"] == 1.0
     assert run.artefact("evaluate", "cells.parquet").read_bytes() == before
     next(button for button in at.button if button.label == "Remove this layer").click().run()
-    assert relabel.layers(run.folder) == []
+    assert layers(run.folder) == []
     assert "my view" not in said(at)
 
 
@@ -100,4 +101,4 @@ def test_a_layer_without_a_name_is_refused_in_words(run: Run) -> None:
     next(field for field in at.text_input if field.label == "Name of the layer").set_value(" ")
     next(button for button in at.button if button.label == "Apply this relabelling").click().run()
     assert any("needs a name" in str(error.value) for error in at.error)
-    assert relabel.layers(run.folder) == []
+    assert layers(run.folder) == []

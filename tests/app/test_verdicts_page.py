@@ -8,8 +8,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from labeltransfer.results.ontology.term_overrides import BY_HAND, mended_terms
 from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.term_overrides import BY_HAND, term_overrides
 from tests.support import ROOT
 from tests.support.pages import finished_run, page, said
 
@@ -79,10 +79,10 @@ def test_a_term_is_set_by_hand_and_taken_back(run: Run) -> None:
     at.selectbox("verdict-term-gd").set_value("CL:0000798").run()
     at.button("verdict-keep").click().run()
     assert not at.exception
-    assert mended_terms(run.folder) == {"gd": "CL:0000798"}
+    assert term_overrides(run.folder) == {"gd": "CL:0000798"}
     assert "3 labels, 0 of them without a term" in [expander.label for expander in at.expander]
     at.button("verdict-undo").click().run()
-    assert mended_terms(run.folder) == {}
+    assert term_overrides(run.folder) == {}
     assert "3 labels, 1 of them without a term" in [expander.label for expander in at.expander]
 
 
@@ -106,14 +106,14 @@ def test_a_level_that_goes_with_a_term_set_by_hand_leaves_the_labels(of_t_cells:
     at.selectbox("verdict-term-T cell").set_value("").run()
     at.button("verdict-keep").click().run()
     assert not at.exception
-    assert mended_terms(of_t_cells.folder) == {"T cell": ""}
+    assert term_overrides(of_t_cells.folder) == {"T cell": ""}
     assert f"The same: {n_same(of_t_cells)} of 24 cells" in shown(at)
 
 
 def test_a_damaged_file_of_terms_is_said_and_the_rest_stays(run: Run) -> None:
     (run.folder / BY_HAND).write_text("{")
     at = page("compare", run)
-    assert "is damaged: delete it" in said(at)
+    assert "delete it to go back to the terms that were found" in said(at)
     assert "Scores by label" in said(at)
 
 

@@ -1,5 +1,6 @@
 """The label audit on small simulated cells whose true labels are known."""
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 import scipy.sparse as sp
 
 from labeltransfer.errors import RunError, SettingsError
-from labeltransfer.results.audit import relabel
+from labeltransfer.results.audit import corrections
 from labeltransfer.results.audit.audit import COLUMNS, Audit, audit
+from labeltransfer.runs.records import relabelling
+from labeltransfer.runs.records.audit_files import read_audit, write_audit
 
 LABELS = ["B cell", "NK cell", "T cell", "granulocyte", "macrophage", "HSC"]
 N_GENES = 240
@@ -214,7 +217,7 @@ def test_heeding_a_row_changes_its_cells_alone_and_never_the_original(
     cells, table = swapped
     before = cells.copy(deep=True)
     row = list(table["observed_label"]).index("B cell")
-    labels = relabel.relabelled(cells, table, [row])
+    labels = corrections.relabelled(cells, table, [row])
     changed = (labels.astype(object) != cells["observed_label"].astype(object)).to_numpy()
     assert changed.sum() == N_OF_EACH
     assert set(pair.true[changed]) == {"NK cell"}
@@ -223,7 +226,7 @@ def test_heeding_a_row_changes_its_cells_alone_and_never_the_original(
 
 def test_scores_stand_side_by_side(swapped: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     cells, table = swapped
-    scores = relabel.side_by_side(cells, relabel.relabelled(cells, table, [0, 1])).set_index("labels")
+    scores = corrections.side_by_side(cells, corrections.relabelled(cells, table, [0, 1])).set_index("labels")
     assert scores.loc["published", "accuracy"] < 0.7
     assert scores.loc["audited", "accuracy"] > 0.9
     assert list(scores["n_changed"]) == [0, 2 * N_OF_EACH]
@@ -231,43 +234,56 @@ def test_scores_stand_side_by_side(swapped: tuple[pd.DataFrame, pd.DataFrame]) -
 
 def test_layers_are_kept_replaced_and_removed(tmp_path: Path, swapped: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     _, table = swapped
-    assert relabel.layers(tmp_path) == []
-    relabel.keep_layer(tmp_path, "mine", table, [0])
-    relabel.keep_layer(tmp_path, "both", table, [0, 1])
-    relabel.keep_layer(tmp_path, " mine ", table, [1])
-    assert [layer.name for layer in relabel.layers(tmp_path)] == ["both", "mine"]
-    assert [relabel.rows_of(layer, table) for layer in relabel.layers(tmp_path)] == [[0, 1], [1]]
-    relabel.remove_layer(tmp_path, "both")
-    assert [layer.name for layer in relabel.layers(tmp_path)] == ["mine"]
+    assert relabelling.layers(tmp_path) == []
+    relabelling.keep_layer(tmp_path, "mine", table, [0])
+    relabelling.keep_layer(tmp_path, "both", table, [0, 1])
+    relabelling.keep_layer(tmp_path, " mine ", table, [1])
+    assert [layer.name for layer in relabelling.layers(tmp_path)] == ["both", "mine"]
+    assert [corrections.rows_of(layer, table) for layer in relabelling.layers(tmp_path)] == [[0, 1], [1]]
+    relabelling.remove_layer(tmp_path, "both")
+    assert [layer.name for layer in relabelling.layers(tmp_path)] == ["mine"]
+
+
+def test_two_people_who_keep_a_layer_at_once_both_have_it(
+    tmp_path: Path, swapped: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    _, table = swapped
+    names = [f"of person {n}" for n in range(8)]
+    people = [threading.Thread(target=relabelling.keep_layer, args=(tmp_path, name, table, [0])) for name in names]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+    assert {layer.name for layer in relabelling.layers(tmp_path)} == set(names)
 
 
 def test_a_layer_needs_a_name_and_a_row(tmp_path: Path, swapped: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     _, table = swapped
     with pytest.raises(SettingsError, match="name"):
-        relabel.keep_layer(tmp_path, "  ", table, [0])
+        relabelling.keep_layer(tmp_path, "  ", table, [0])
     with pytest.raises(SettingsError, match="at least one"):
-        relabel.keep_layer(tmp_path, "mine", table, [])
+        relabelling.keep_layer(tmp_path, "mine", table, [])
 
 
 def test_a_damaged_file_of_layers_says_so(tmp_path: Path) -> None:
-    (tmp_path / relabel.FILE).write_text('{"layers": [{"name": "x"}]}')
-    with pytest.raises(RunError, match="damaged"):
-        relabel.layers(tmp_path)
+    (tmp_path / relabelling.FILE).write_text('{"layers": [{"name": "x"}]}')
+    with pytest.raises(RunError, match="cannot be read"):
+        relabelling.layers(tmp_path)
 
 
 def test_an_older_table_of_cells_says_so(pair: Pair, swapped: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     _, table = swapped
     with pytest.raises(RunError, match="older"):
-        relabel.cells_of(pair.cells(), table, 0)
+        corrections.cells_of(pair.cells(), table, 0)
 
 
 def test_the_audit_goes_through_its_file_and_is_safe_in_spreadsheets(tmp_path: Path) -> None:
     table = pd.DataFrame([["=B", "swap", "T", 0.5, 3, "why"]], columns=COLUMNS)
-    relabel.write_audit(tmp_path, table)
-    pd.testing.assert_frame_equal(relabel.read_audit(tmp_path / "audit.parquet"), table, check_dtype=False)
+    write_audit(tmp_path, table)
+    pd.testing.assert_frame_equal(read_audit(tmp_path / "audit.parquet"), table, check_dtype=False)
     assert "'=B,swap,T,0.5,3,why" in (tmp_path / "audit.csv").read_text()
 
 
 def test_no_suspicion_leaves_a_header_alone(tmp_path: Path, pair: Pair) -> None:
-    relabel.write_audit(tmp_path, pair.audit().table)
+    write_audit(tmp_path, pair.audit().table)
     assert (tmp_path / "audit.csv").read_text() == ",".join(COLUMNS) + "\n"

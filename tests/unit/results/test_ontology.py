@@ -15,9 +15,9 @@ from labeltransfer.errors import InputError, RunError
 from labeltransfer.results.figures.confusion_matrix import VERDICT_MARKS, confusion_chart
 from labeltransfer.results.ontology import levels, relations
 from labeltransfer.results.ontology.relations import verdict, verdict_column
-from labeltransfer.results.ontology.term_overrides import BY_HAND, mend_terms, mended_terms, undo_mending
 from labeltransfer.results.ontology.terms import BROAD_TERMS, Term, find_term, find_terms, is_term, n_kinds, term_name
 from labeltransfer.results.scores.evaluate import confusion
+from labeltransfer.runs.records.term_overrides import BY_HAND, override_terms, term_overrides, undo_override
 from tests.support import ROOT
 
 PAIRS = [
@@ -157,7 +157,7 @@ def test_ids_of_the_file_win_over_names_where_they_agree_within_a_label() -> Non
     assert find_terms(mixed)["my lymphocytes"].source == "none"
 
 
-def test_what_is_mended_by_hand_wins() -> None:
+def test_what_is_set_by_hand_wins() -> None:
     cells = table(["Mono_CD14"], ["B cell"])
     assert find_terms(cells)["Mono_CD14"].id == ""
     found = find_terms(cells, by_hand={"Mono_CD14": "CL:0001054", "B cell": ""})
@@ -256,26 +256,26 @@ def test_a_query_without_observed_labels_has_no_verdict_and_no_score() -> None:
     assert scores["accuracy"] is None and scores["n_scored"] == 0
 
 
-def test_mended_terms_are_undone_one_by_one(tmp_path: Path) -> None:
-    assert mended_terms(tmp_path) == {}
-    mend_terms(tmp_path, {"beta": "CL:0000169"})
-    mend_terms(tmp_path, {"alpha": "CL:0000171", "beta": ""})
-    assert mended_terms(tmp_path) == {"beta": "", "alpha": "CL:0000171"}
-    undo_mending(tmp_path)
-    assert mended_terms(tmp_path) == {"beta": "CL:0000169"}
+def test_term_overrides_are_undone_one_by_one(tmp_path: Path) -> None:
+    assert term_overrides(tmp_path) == {}
+    override_terms(tmp_path, {"beta": "CL:0000169"})
+    override_terms(tmp_path, {"alpha": "CL:0000171", "beta": ""})
+    assert term_overrides(tmp_path) == {"beta": "", "alpha": "CL:0000171"}
+    undo_override(tmp_path)
+    assert term_overrides(tmp_path) == {"beta": "CL:0000169"}
     for _ in range(2):
-        undo_mending(tmp_path)
-        assert mended_terms(tmp_path) == {}
+        undo_override(tmp_path)
+        assert term_overrides(tmp_path) == {}
 
 
 def test_a_wrong_term_is_not_kept_and_a_damaged_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'beta', given to label 'x'"):
-        mend_terms(tmp_path, {"x": "beta"})
+        override_terms(tmp_path, {"x": "beta"})
     assert not (tmp_path / BY_HAND).exists()
     for damaged in ('{"x": ', "[]"):
         (tmp_path / BY_HAND).write_text(damaged)
         with pytest.raises(RunError, match=BY_HAND):
-            mended_terms(tmp_path)
+            term_overrides(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import pandas as pd
 
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
 from labeltransfer.results.audit.audit import audit
-from labeltransfer.results.audit.relabel import write_audit
 from labeltransfer.results.ontology import relations
 from labeltransfer.results.ontology.terms import find_terms
 from labeltransfer.results.scores.cells import cell_table
 from labeltransfer.results.scores.evaluate import method_scores, metrics, reference_labels
+from labeltransfer.runs.records.audit_files import write_audit
 from labeltransfer.runs.worker.job import Job
 from labeltransfer.storage import files
 from labeltransfer.training_labels import hidden_cells

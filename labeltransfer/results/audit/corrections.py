@@ -1,31 +1,24 @@
-"""Corrections of observed labels, kept beside them: named, removable layers that never overwrite the original.
+"""Corrections of observed labels, named and removable layers that never overwrite the original; what each changes.
 
-Light enough for the pages: nothing here trains, searches or opens a model.
+Light enough for the pages: nothing here trains, searches or opens a model. Layers are kept by ``runs.records``.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from labeltransfer.errors import RunError, SettingsError
-from labeltransfer.results.export.safe_csv import to_csv
+from labeltransfer.errors import RunError
 from labeltransfer.results.scores import evaluate
 from labeltransfer.results.scores.cells import as_categorical
-from labeltransfer.storage import files
 
-FILE = "relabelling.json"
-"""In the folder of a run: all its layers."""
-LONGEST_NAME = 80
 OLD_TABLE = "This run is older than the label audit: start it again from Train, and it is made from its models."
 
 
 @dataclass(frozen=True)
 class Correction:
-    """One suspicion that was heeded, as in ``audit.csv``."""
+    """One suspicion that is applied, as in ``audit.csv``."""
 
     observed_label: str
     kind: str
@@ -38,18 +31,6 @@ class Layer:
 
     name: str
     corrections: tuple[Correction, ...]
-
-
-def write_audit(folder: Path, table: pd.DataFrame) -> None:
-    """Write the audit: ``audit.parquet`` for the pages, exact, and ``audit.csv`` for people, safe in spreadsheets."""
-    table.to_parquet(folder / "audit.parquet", index=False)
-    files.write_atomic(folder / "audit.csv", to_csv(table))
-
-
-def read_audit(path: Path) -> pd.DataFrame:
-    """Read ``audit.parquet``; raises RunError where it is damaged."""
-    with files.reading(path):
-        return pd.read_parquet(path)
 
 
 def cells_of(cells: pd.DataFrame, table: pd.DataFrame, row: int) -> np.ndarray:
@@ -82,7 +63,7 @@ def cells_of(cells: pd.DataFrame, table: pd.DataFrame, row: int) -> np.ndarray:
 
 
 def relabelled(cells: pd.DataFrame, table: pd.DataFrame, rows: Sequence[int]) -> pd.Series:
-    """Observed labels with some rows of the audit heeded, a new series named ``audited_label``, one value a cell.
+    """Observed labels with some rows of the audit applied, a new series named ``audited_label``, one value a cell.
 
     ``cells`` and its observed labels stay as they are.
     """
@@ -116,52 +97,3 @@ def side_by_side(cells: pd.DataFrame, audited: pd.Series) -> pd.DataFrame:
         kept = {key: scores[key] for key in ("accuracy", "macro_f1", "n_correct", "n_scored")}
         rows.append({"labels": name, **kept, "n_changed": changed if name == "audited" else 0})
     return pd.DataFrame(rows)
-
-
-def layers(folder: Path) -> list[Layer]:
-    """Layers of a run, in the order in which they were made; none where there is no file.
-
-    Raises
-    ------
-    RunError
-        The file is damaged.
-    """
-    path = folder / FILE
-    if not path.exists():
-        return []
-    try:
-        return [_layer(entry) for entry in files.read_json(path)["layers"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} is damaged: delete it to begin again; the run itself is not touched.") from error
-
-
-def _layer(entry: dict[str, Any]) -> Layer:
-    return Layer(str(entry["name"]), tuple(Correction(**found) for found in entry["corrections"]))
-
-
-def keep_layer(folder: Path, name: str, table: pd.DataFrame, rows: Sequence[int]) -> Layer:
-    """Keep some rows of the audit as a named layer of a run; one of the same name is replaced.
-
-    Raises
-    ------
-    SettingsError
-        The name is empty or too long, or no row is chosen.
-    """
-    name = name.strip()
-    if not name or len(name) > LONGEST_NAME:
-        raise SettingsError(f"The layer needs a name of 1 to {LONGEST_NAME} characters.")
-    if not len(rows):
-        raise SettingsError("No row of the audit is chosen: choose at least one to apply.")
-    columns = ["observed_label", "kind", "partner_label"]
-    layer = Layer(name, tuple(Correction(*map(str, found)) for found in table.iloc[list(rows)][columns].to_numpy()))
-    _write(folder, [*(other for other in layers(folder) if other.name != name), layer])
-    return layer
-
-
-def remove_layer(folder: Path, name: str) -> None:
-    """Forget a layer; the observed labels were never changed, so nothing has to be undone."""
-    _write(folder, [layer for layer in layers(folder) if layer.name != name])
-
-
-def _write(folder: Path, kept: list[Layer]) -> None:
-    files.write_json(folder / FILE, {"layers": [asdict(layer) for layer in kept]})
