@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs.library": {"data", "results", "runs.records", "storage"},
     "runs.queue": {"runs.records", "storage"},
     "runs.worker": {
-        *("classifiers", "data", "models", "results", "storage"),
+        *("classifiers", "data", "models", "neighbours", "results", "storage"),
         *("runs.library", "runs.queue", "runs.records"),
     },
     "runs.start": {"runs.queue", "runs.records", "runs.space", "runs.worker", "storage"},
