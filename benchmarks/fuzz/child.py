@@ -104,7 +104,7 @@ def _report(send: int, **line: object) -> None:
 
 
 class Watch:
-    """Tells, by the kernel's word (inotify, Linux), whether any process opened or read a file of a folder."""
+    """Reports, by inotify (Linux), whether any process opened or read a file of a folder."""
 
     def __init__(self, folder: Path) -> None:
         library = ctypes.CDLL(None, use_errno=True)

@@ -21,7 +21,7 @@ MAX_TEXT = 2000
 def look(path: Path, valid: intake.Summary, secret: str, report: Report) -> None:
     """Take the way of an upload: what the probe does, and what the Data page does after it.
 
-    Tells ``refused REASON`` or, one after the other, ``passed`` (the probe would), ``read`` and ``agrees``, ``differs
+    Reports ``refused REASON`` or, one after the other, ``passed`` (the probe would), ``read`` and ``agrees``, ``differs
     WHERE`` or ``nothing to compare``; anything else that happens is a fault of the app.
     """
     try:

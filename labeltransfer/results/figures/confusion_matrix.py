@@ -11,7 +11,7 @@ from labeltransfer.results.figures.colours import INK, INK_ON_DARK
 from labeltransfer.results.scores.evaluate import Normalize
 
 MISSING_MARK = " (not in reference)"
-"""Stands behind an observed label that cannot be predicted."""
+"""Follows an observed label that cannot be predicted."""
 
 SHARE_TITLES: dict[Normalize, str] = {
     "observed": "Share of the row",

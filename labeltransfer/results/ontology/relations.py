@@ -1,7 +1,7 @@
 """How observed and predicted labels relate in the Cell Ontology, and scores that take the relation into account.
 
 Two annotations seldom use the same words for a cell. A prediction that is finer than a coarse observed label is right
-as far as anyone can tell; a near relative of it is a confusion of relatives; any other term is an error.
+as far as is known; a near relative of it is a confusion of relatives; any other term is an error.
 """
 
 from collections.abc import Mapping
