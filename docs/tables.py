@@ -139,11 +139,23 @@ def markers() -> str:
     return table(["marker", "a test with it"], [[f"`{name}`", about] for name, about in rows])
 
 
+def walls() -> str:
+    """Which room may import which, as the test of the walls has it."""
+    from tests.unit.test_walls import MAY_IMPORT
+
+    def place(room: str) -> str:
+        return f"`{room.replace('.', '/')}`"
+
+    rows = [[place(room), ", ".join(map(place, sorted(others))) or "none"] for room, others in MAY_IMPORT.items()]
+    return table(["a module in", "may import from"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "params": params,
     "presets": presets,
     "options": options,
     "markers": markers,
+    "walls": walls,
     "variables": partial(variables_of, "app", "machine"),
     "limits": partial(variables_of, "limits"),
     "ray": partial(variables_of, "ray"),
