@@ -1,6 +1,6 @@
 """The app: its server, and the frame of every page with page config, sign-in and the steps on top.
 
-``streamlit run app.py`` imports this file once for the server, and runs it anew at each click for the frame.
+``streamlit run app.py`` imports this file once for the server, and runs it again at each click for the frame.
 """
 
 from functools import partial
@@ -29,8 +29,8 @@ ICON = Path(__file__).parent / "pages" / "shared" / "icon.png"
 
 
 def frame() -> None:
-    """Draw what stands round every page, and the page."""
-    # An icon of its own: Streamlit would fetch a named one from the internet.
+    """Draw what surrounds every page, and the page."""
+    # Our own icon: Streamlit would fetch a named one from the internet.
     st.set_page_config(
         page_title="Label transfer", page_icon=str(ICON), layout="wide", initial_sidebar_state="collapsed"
     )
@@ -55,7 +55,7 @@ def frame() -> None:
             )
         # Without this one, the first page's own name in an address would be answered with "Page not found".
         pages.append(st.Page(partial(go, "pages/data.py"), title="Data", url_path="data", visibility="hidden"))
-        about = "Published references, to map queries onto without training anew."
+        about = "Published references, to map queries onto without training again."
         pages.append(st.Page(REFERENCES_PAGE, title="References", icon=":material/library_books:", help=about))
         pages.append(st.Page(RUNS_PAGE, title="Runs", icon=":material/list:", help="Running, queued and past runs."))
     if not pages:  # the app's own folder cannot be used: said above

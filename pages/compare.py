@@ -73,7 +73,7 @@ with catching():
             "Colour by verdict",
             key="compare-verdict",
             persist_state="session",
-            help="How a predicted label stands to the observed one in the Cell Ontology: the same, a kind of it, more "
+            help="How a predicted label relates to the observed one in the Cell Ontology: the same, a kind of it, more "
             "general, a near relative, or unrelated.",
         )
     if side == "reference":
@@ -125,7 +125,7 @@ with catching():
     st.subheader(
         "Scores by label",
         anchor=False,
-        help="A dash stands where there is nothing to divide by: no scored cell has the label, or none was given it.",
+        help="A dash means that there is nothing to divide by: no scored cell has the label, or none was given it.",
     )
     rows = cached.per_label(run, side=side)
     st.dataframe(

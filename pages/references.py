@@ -13,7 +13,7 @@ from pages.shared.words import plain, size, when
 guard()
 page_header("References")
 st.caption(
-    "Trained references that queries are mapped onto without training anew: one model labels every query, and none of "
+    "Trained references that queries are mapped onto without training again: one model labels every query, and none of "
     "them changes it."
 )
 

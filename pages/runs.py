@@ -17,7 +17,7 @@ page_header("Runs")
 with catching():
     kept = visible_runs()
     everything = shipped_demo() + kept
-    at_work = [run for run in kept if not observed_status(run).over]
+    running = [run for run in kept if not observed_status(run).over]
     if not everything:
         st.info("There are no runs yet.", icon=":material/info:")
         st.page_link("pages/data.py", label="Go to Data", icon=":material/arrow_back:")
@@ -29,10 +29,10 @@ with catching():
         if st.button("Open", type="primary", icon=":material/visibility:", disabled=one is None) and one:
             open_run(one.id)
             go("pages/explore.py" if has_stage(one, "evaluate") else "pages/train.py")
-        can_cancel = one is not None and one in at_work and not one.cancel_requested() and changeable(one)
+        can_cancel = one is not None and one in running and not one.cancel_requested() and changeable(one)
         if st.button("Cancel", icon=":material/block:", disabled=not can_cancel) and one:
             confirm_cancel(one)
-        can_delete = bool(chosen) and all(run.id != "demo" and run not in at_work and changeable(run) for run in chosen)
+        can_delete = bool(chosen) and all(run.id != "demo" and run not in running and changeable(run) for run in chosen)
         if st.button("Delete", icon=":material/delete:", disabled=not can_delete):
             confirm_delete(chosen)
         keep_button(chosen)
@@ -44,17 +44,17 @@ with catching():
             st.caption(f"{len(chosen)} runs chosen: they can be deleted together.")
         elif one and one.id == "demo":
             st.caption("The demo run belongs to the app and stays.")
-        elif one and one in at_work:
-            st.caption(f"{run_title(one)} is at work: cancel it before you delete it.")
+        elif one and one in running:
+            st.caption(f"{run_title(one)} is still running: cancel it before you delete it.")
 
     space()
 
-    if at_work:
-        seen = {run.id: observed_status(run).state for run in at_work}
+    if running:
+        seen = {run.id: observed_status(run).state for run in running}
 
         @st.fragment(run_every=2.0)
         def notice_changes() -> None:
-            """Show the table anew when a run changes its state."""
+            """Show the table again when a run changes its state."""
             if {run.id: observed_status(run).state for run in visible_runs() if not observed_status(run).over} != seen:
                 st.rerun(scope="app")
 

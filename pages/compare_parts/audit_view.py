@@ -47,8 +47,8 @@ COLUMNS = {
 }
 LOOKED_AT = (
     "Looked at were, for each observed label and each of its cells: what four methods trained on the reference call "
-    "them, which labels their nearest query cells have in the scVI latent, and on which side they stand of the genes "
-    "that tell two labels apart in the reference."
+    "them, which labels their nearest query cells have in the scVI latent, and on which side they are of the genes "
+    "that separate two labels in the reference."
 )
 
 
@@ -149,7 +149,7 @@ def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
     if own:
         apply_form(run, table)
     else:
-        st.caption(f"Corrections are kept with the run, for everybody who opens it. {plain(whose_to_change(run))}")
+        st.caption(f"Corrections are kept with the run, for everyone who opens it. {plain(whose_to_change(run))}")
     for number, layer in enumerate(relabelling.layers(run.folder)):
         audited = corrections.relabelled(cells, table, corrections.rows_of(layer, table))
         scores = corrections.side_by_side(cells, audited)
@@ -206,7 +206,7 @@ def apply_form(run: Run, table: pd.DataFrame) -> None:
         if st.form_submit_button("Apply this relabelling", icon=":material/edit:"):
             relabelling.keep_layer(run.folder, name, table, chosen)
         st.caption(
-            "A layer lies beside the observed labels and never overwrites them. One of the same name is replaced."
+            "A layer is kept next to the observed labels and never overwrites them. One of the same name is replaced."
         )
 
 

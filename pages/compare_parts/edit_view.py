@@ -35,8 +35,8 @@ def edit_form(run: Run, cells: pd.DataFrame, rows: np.ndarray, side: Side, obser
         return
     st.caption(
         "An edit has a name and can be undone. Predictions stay as they are: the label that follows from all edits "
-        "stands beside them, in the column final_label of every download of this run, with the edit and who made it. "
-        "Excluded cells stay in the download, without a final label. Everybody who opens this run sees its edits."
+        "is kept next to them, in the column final_label of every download of this run, with the edit and who made it. "
+        "Excluded cells stay in the download, without a final label. Everyone who opens this run sees its edits."
     )
     tile = f"{run.id}-{side}-{observed}-{predicted}"
     action: Action = st.segmented_control(
@@ -108,6 +108,6 @@ def edit_words(edit: Edit, n_decided: int) -> str:
     """What an edit did, to how many cells, by whom and when."""
     done = "excluded" if edit.action == "exclude" else f"called {plain(edit.label)}"
     over = len(edit.rows) - n_decided
-    later = f" ({over:,} of them decided anew by a later edit)" if over else ""
+    later = f" ({over:,} of them decided again by a later edit)" if over else ""
     who = f" by {plain(edit.who)}" if edit.who else ""
     return f"{len(edit.rows):,} {edit.side} cells {done}{later}{who}, {when(edit.when)}"

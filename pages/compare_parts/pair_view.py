@@ -31,7 +31,7 @@ GENE_COLUMNS = {
     "auroc": st.column_config.NumberColumn(
         "AUROC",
         format="%.3f",
-        help="Chance that one of these cells, taken at random, has more of the gene than one of the others. 0.5 tells "
+        help="Chance that one of these cells, taken at random, has more of the gene than one of the others. 0.5 says "
         "nothing, 1 is always more, 0 always less.",
     ),
     "log2_fold_change": st.column_config.NumberColumn(
@@ -57,7 +57,7 @@ def show_pair(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicte
         f"{len(rows):,} {side} cells observed as {plain(observed)}, predicted as {plain(predicted)}", anchor=False
     )
     if not len(rows):
-        st.caption("No cell stands here.")
+        st.caption("There is no cell here.")
         return
     low, median, high = np.quantile(cells["confidence"].to_numpy()[rows], [0.25, 0.5, 0.75])
     st.caption(f"Median confidence {median:.2f}; half of them lie between {low:.2f} and {high:.2f}.")
@@ -85,7 +85,7 @@ def choose_source(run: Run, cells: pd.DataFrame, side: Side, observed: str, pred
     if side == "reference" or observed == predicted:
         return best
     return st.segmented_control(
-        "Held against",
+        "Compared with",
         list(SOURCES),
         default=best,
         format_func=lambda key: SOURCES[key],
@@ -98,7 +98,7 @@ def choose_source(run: Run, cells: pd.DataFrame, side: Side, observed: str, pred
 
 
 def group_colours(run: Run, found: groups.Pair, observed: str, predicted: str) -> dict[str, str]:
-    """Parents have their label's colour; these cells stand out from both on a light and on a dark page."""
+    """Parents have their label's colour; these cells differ from both on a light and on a dark page."""
     own = cached.colours(run)
     first, second = found.parents
     same = observed == predicted
@@ -145,7 +145,7 @@ def show_on_map(run: Run, cells: pd.DataFrame, found: groups.Pair, observed: str
 
 
 def show_numbers(cells: pd.DataFrame, found: groups.Pair) -> None:
-    """Medians of these cells beside those of both parents."""
+    """Medians of these cells next to those of both parents."""
     table = groups.group_medians(cells, found.groups)
     st.dataframe(
         table,
@@ -174,14 +174,14 @@ def show_numbers(cells: pd.DataFrame, found: groups.Pair) -> None:
     )
     st.caption(
         "Medians. Cells with twice the counts of both parents may be two cells in one drop; with far fewer counts than "
-        "either, cells too poor to be told."
+        "either, cells too poor to be identified."
     )
     if "agreement" not in table:
         st.caption(OLD_RUN)
 
 
 def show_genes(run: Run, found: groups.Pair, side: Side, observed: str, predicted: str, source: groups.Source) -> None:
-    """Genes that tell these cells from each parent: one dot plot, and a table a parent."""
+    """Genes that differ between these cells and each parent: one dot plot, and a table a parent."""
     try:
         genes = genes_of(run, side, observed, predicted, source)
     except RunError:
@@ -197,7 +197,7 @@ def show_genes(run: Run, found: groups.Pair, side: Side, observed: str, predicte
     if source == "reference" and side == "query":
         st.caption(
             "The parents are reference cells: where the technologies differ, genes that only one of them reads well "
-            "stand here too. A gene that tells from one parent alone says more."
+            "are listed too. A gene that differs from one parent alone says more."
         )
     if genes.dots is not None:
         st.altair_chart(
@@ -208,7 +208,7 @@ def show_genes(run: Run, found: groups.Pair, side: Side, observed: str, predicte
     parents = zip(st.columns(2), found.parents, genes.tables, n_parents, strict=True)
     for number, (column, group, table, n_parent) in enumerate(parents):
         with column:
-            st.markdown(f"**What tells them from {plain(group.name)}**")
+            st.markdown(f"**Genes that differ from {plain(group.name)}**")
             if table is None:
                 st.caption(
                     f"{n_these:,} and {n_parent:,} cells: too few to compare, each side needs at least {LEAST_CELLS}."
@@ -219,7 +219,7 @@ def show_genes(run: Run, found: groups.Pair, side: Side, observed: str, predicte
                 hide_index=True,
                 height=320,
                 column_config=GENE_COLUMNS,
-                alt=f"The {min(len(table), GENES_LISTED)} genes that tell most, with effect sizes",
+                alt=f"The {min(len(table), GENES_LISTED)} genes that differ most, with effect sizes",
             )
             st.download_button(
                 f"Download all {len(table):,} as CSV",
@@ -250,6 +250,6 @@ def show_said(cells: pd.DataFrame, rows: np.ndarray) -> None:
             alt="Number of these cells by label, for each classifier",
         )
         st.caption(
-            f"How many of these {len(rows):,} cells each method gives a label. All were taught on the same reference: "
+            f"How many of these {len(rows):,} cells each method gives a label. All were trained on the same reference: "
             "they can agree and be wrong together, above all where it lacks the right label."
         )

@@ -1,4 +1,4 @@
-"""Observed and predicted labels in the Cell Ontology: verdicts in the matrix, scores, and mending by hand."""
+"""Observed and predicted labels in the Cell Ontology: verdicts in the matrix, scores, and fixing by hand."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ MEANINGS = {
 
 
 def terms_of(run: Run) -> dict[str, Term]:
-    """What a run's labels mean, mended ones as they were mended."""
+    """What a run's labels mean, fixed ones as they were fixed."""
     return _terms(run, term_overrides(run.folder))
 
 
@@ -66,11 +66,11 @@ def verdict_section(run: Run, known: list[str]) -> None:
         show_scores(relations.ontology_scores(*judged))
         n_without = sum(not term.id for term in terms.values())
         with st.expander(f"{len(terms)} labels, {n_without} of them without a term", icon=":material/account_tree:"):
-            mend(run, terms)
+            fix_terms(run, terms)
 
 
 def choose_level(run: Run, terms: Mapping[str, Term]) -> set[str]:
-    """Ask for the terms that labels are rolled up to before they are compared; none as they stand."""
+    """Ask for the terms that labels are rolled up to before they are compared; none keeps them as they are."""
     sets, offered = levels.level_sets(terms), levels.common_levels(terms)
     if not offered:
         return set()
@@ -121,11 +121,11 @@ def show_scores(scores: Mapping[str, Any]) -> None:
                 "are known terms: how far the transferred labels are subsets of the observed ones.",
                 border=True,
             )
-    told = [f"{n:,} {verdict} ({MEANINGS[verdict]})" for verdict, n in scores["verdicts"].items() if n]
-    st.caption(f"Query cells with an observed label by verdict: {'; '.join(told)}.")
+    counted = [f"{n:,} {verdict} ({MEANINGS[verdict]})" for verdict, n in scores["verdicts"].items() if n]
+    st.caption(f"Query cells with an observed label by verdict: {'; '.join(counted)}.")
 
 
-def mend(run: Run, terms: Mapping[str, Term]) -> None:
+def fix_terms(run: Run, terms: Mapping[str, Term]) -> None:
     """The terms of all labels; the term of one can be set or taken away, and each change undone."""
     shown = pd.DataFrame(
         [{"label": label, "id": term.id, "name": term.name, "source": term.source} for label, term in terms.items()]
@@ -142,13 +142,13 @@ def mend(run: Run, terms: Mapping[str, Term]) -> None:
         alt=f"Terms of {len(terms)} labels",
     )
     if run.id == "demo":
-        st.caption("The demo run is everybody's: its terms stay as they are.")
+        st.caption("The demo run is shared by everyone: its terms stay as they are.")
         return
     if not changeable(run):
         st.caption(plain(whose_to_change(run)))
         return
     without_first = sorted(terms, key=lambda label: (terms[label].id, label))
-    label = st.selectbox("Label to mend", without_first, key="verdict-label")
+    label = st.selectbox("Label to fix", without_first, key="verdict-label")
     texts = search_texts()
     term = st.selectbox(
         "Its term",
@@ -165,4 +165,4 @@ def mend(run: Run, terms: Mapping[str, Term]) -> None:
         if term_overrides(run.folder) and st.button("Undo the last change", icon=":material/undo:", key="verdict-undo"):
             undo_override(run.folder)
             st.rerun()
-    st.caption("Kept with the run, for everybody who opens it; the labels themselves stay as they are.")
+    st.caption("Kept with the run, for everyone who opens it; the labels themselves stay as they are.")

@@ -19,7 +19,7 @@ from pages.shared.draft import Draft
 from pages.shared.frame import catching
 
 TABLE_BYTES_PER_CELL = 100
-"""What a cell takes in a table of cells, roughly; told before the first byte of it is there."""
+"""What a cell takes in a table of cells, roughly; shown before its first byte has arrived."""
 MOST_OF_IT = 0.7
 """Share of a file above which fetching cells is hardly worth it: a whole download resumes, and is done once."""
 

@@ -29,7 +29,7 @@ SOURCE_HELP = (
     "**Demo**: a simulated marrow pair, made in seconds. **Tabula Muris Senis**: the published Smart-seq2 and 10x "
     "files. **Data folder**: h5ad files on this server. **Upload**: an h5ad file of yours."
 )
-LIBRARY_HELP = " **Published reference**: a trained one, onto which the query is mapped without training anew."
+LIBRARY_HELP = " **Published reference**: a trained one, onto which the query is mapped without training again."
 
 
 def start_with_demo() -> None:
@@ -46,7 +46,7 @@ def choose_file(side: Side) -> str | None:
     options = [name for name in SOURCES if side == "reference" or name != "library"]
     options += ["kept"] if start == "kept" else []
     source = st.segmented_control(
-        "Where from",
+        "Source",
         options,
         default=start,
         format_func=lambda name: SOURCES.get(name, "As before"),

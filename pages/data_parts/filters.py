@@ -15,7 +15,7 @@ def filter_boxes(
     kept: Mapping[str, Sequence[str]],
     key: Callable[[str], str],
 ) -> dict[str, list[str]]:
-    """Show boxes for some columns, and for whatever other column is added.
+    """Show boxes for some columns, and for any other column that is added.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ def card_of(held: Draft) -> Card:
     asked = held.settings["mapping"]
     card = Library(default_store().root).card(asked["reference"])
     if card.digest != asked["digest"]:
-        raise RunError(f"Another reference is published as '{card.name}' by now: choose it anew.")
+        raise RunError(f"Another reference is published as '{card.name}' by now: choose it again.")
     return card
 
 

@@ -104,7 +104,7 @@ def _label_column(side: Side, held: Draft, summary: intake.Summary) -> str | Non
 
 
 def _filters(side: Side, held: Draft, summary: intake.Summary) -> dict[str, list[str]]:
-    """Tissue and sex first where the file has them, then whatever column was added."""
+    """Tissue and sex first where the file has them, then any column that was added."""
     guess = intake.guess(summary)
     filters = filter_boxes(
         summary.obs,

@@ -1,4 +1,4 @@
-"""The settings of one side that are rarely changed: technology, batches, where counts and gene names stand."""
+"""The settings of one side that are rarely changed: technology, batches, where counts and gene names are."""
 
 import pandas as pd
 import streamlit as st

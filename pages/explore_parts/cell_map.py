@@ -59,7 +59,7 @@ def gene_names(run: Run) -> tuple[Sequence[str], int]:
     """Shared genes, and the place of the most variable one; none where the run was kept without its counts."""
     with suppress(RunError):
         run.artefact("prepare", "prepared.h5ad")
-        with catching():  # damaged counts cost the genes alone, and are told of
+        with catching():  # damaged counts cost the genes alone, with a message
             return cached.gene_names(run)
     return (), 0
 

@@ -1,8 +1,8 @@
-"""Tests that take a training of their own: hide a label and see what becomes of its cells, repeat under other seeds.
+"""Tests that need a training each: hide a label and see what becomes of its cells, repeat under other seeds.
 
-Each is a run like any other. Which runs belong to the open one is told by their settings, see
-:mod:`labeltransfer.runs.start.related_runs`. Nothing here refreshes by itself: the page holds maps, which would be
-drawn anew.
+Each is a run like any other. Their settings say which runs belong to the open one, see
+:mod:`labeltransfer.runs.start.related_runs`. Nothing here refreshes automatically: the page holds maps, which
+would be drawn again.
 """
 
 from contextlib import suppress
@@ -34,7 +34,7 @@ NO_FILES = (
 )
 WHY_HIDE = (
     "How would a kind of cells show that the reference lacks? Hide one that it has: scANVI and the second opinions are "
-    "taught the other labels alone, and this page says which of them swallows the hidden cells and how many are "
+    "trained on the other labels alone, and this page says which of them absorbs the hidden cells and how many are "
     "rejected."
 )
 WHY_SEEDS = (
@@ -48,7 +48,7 @@ def on_demand_section(run: Run, cells: pd.DataFrame) -> None:
     st.subheader(
         "Tests on demand",
         anchor=False,
-        help="Each is a run of its own that waits in the queue like any other; the Runs page lists, cancels and "
+        help="Each is a separate run that waits in the queue like any other; the Runs page lists, cancels and "
         "deletes it. Leaving this page is safe.",
     )
     if run.id == "demo":
@@ -67,11 +67,11 @@ def hide_section(run: Run, cells: pd.DataFrame, everything: list[Run]) -> None:
     own = run.params.hidden_label
     if run.params.mapping:
         st.caption(
-            "This run was mapped onto a published reference, which was taught all its labels: none can be hidden."
+            "This run was mapped onto a published reference, which was trained on all its labels: none can be hidden."
         )
         return
     if own is not None:
-        st.caption(f"This run hides {plain(own)} itself: none of its classifiers was taught that label.")
+        st.caption(f"This run hides {plain(own)} itself: none of its classifiers was trained on that label.")
         on_demand_results.show_hidden(run, own, rejection_rule(run))
         return
     st.caption(WHY_HIDE)
@@ -81,7 +81,7 @@ def hide_section(run: Run, cells: pd.DataFrame, everything: list[Run]) -> None:
         st.caption(f"The reference has {len(counts)} labels. One can be hidden where 2 others are left.")
         return
     hiding = related_runs.hiding_runs(run, everything)
-    finished = {label: sister for label, sister in hiding.items() if is_finished(sister)}
+    finished = {label: other for label, other in hiding.items() if is_finished(other)}
     if finished:
         on_demand_results.show_tested(finished)
     label = st.selectbox(
@@ -104,13 +104,13 @@ def hide_section(run: Run, cells: pd.DataFrame, everything: list[Run]) -> None:
 
 
 def stability_section(run: Run, everything: list[Run]) -> None:
-    """Start the run's sisters, and see how many labels change."""
+    """Start the same run under other seeds, and see how many labels change."""
     st.caption(WHY_SEEDS)
     seeded = related_runs.seed_runs(run, everything)
-    finished = [sister for sister in seeded.values() if is_finished(sister)]
-    for sister in seeded.values():
-        if sister not in finished:
-            show_state(sister)
+    finished = [other for other in seeded.values() if is_finished(other)]
+    for other in seeded.values():
+        if other not in finished:
+            show_state(other)
     if missing := related_runs.missing_seeds(run, seeded):
         wanted = [related_runs.seeded_params(run.params, seed) for seed in missing]
         numbers = " and ".join(map(str, missing))
@@ -118,8 +118,8 @@ def stability_section(run: Run, everything: list[Run]) -> None:
     if finished:
         on_demand_results.show_stability(run, finished)
         with st.container(horizontal=True):
-            for sister in finished:
-                open_button(sister)
+            for other in finished:
+                open_button(other)
 
 
 def is_finished(run: Run) -> bool:
@@ -137,7 +137,7 @@ def show_state(run: Run) -> None:
         st.markdown(f"**{run_title(run)}** {STATE_BADGES[status.state]}{at}", width="content")
         open_button(run)
         if not status.over:
-            st.button("Look again", icon=":material/refresh:", key=f"look-{run.id}")
+            st.button("Refresh", icon=":material/refresh:", key=f"look-{run.id}")
     if status.error:
         st.caption(plain(status.error))
 
@@ -172,5 +172,5 @@ def cost(run: Run, reused: list[list[str]]) -> str:
     about = f"About {duration(seconds)} of work, as this run's own stages took." if seconds else ""
     if run.params.mapping:
         return about
-    scvi = "scVI's model is reused." if all("integrate" in stages for stages in reused) else "scVI is trained anew."
+    scvi = "scVI's model is reused." if all("integrate" in stages for stages in reused) else "scVI is trained again."
     return f"{about} {scvi}".strip()

@@ -111,7 +111,7 @@ def show_hidden(run: Run, label: str, rule: Rule) -> None:
             pd.DataFrame(report["swallowed_by"]),
             hide_index=True,
             column_config={
-                "predicted_label": st.column_config.TextColumn("Swallowed by", pinned=True),
+                "predicted_label": st.column_config.TextColumn("Absorbed by", pinned=True),
                 "n_cells": st.column_config.NumberColumn("Cells", format="localized"),
                 "share": st.column_config.NumberColumn("Share", format="percent", help=f"Of {n_hidden:,} cells."),
                 "confidence": st.column_config.NumberColumn("Median confidence", format="%.3f"),

@@ -16,9 +16,9 @@ JUDGED = ("observed_label", "predicted_label", "confidence", "distance_percentil
 
 
 def trust_section(run: Run, cells: pd.DataFrame) -> None:
-    """The section of Explore: leave doubtful cells out, see what confidence is worth, compare the methods."""
+    """The section of Explore: leave doubtful cells out, see the calibration, compare the methods."""
     st.subheader(
-        "How far can a label be believed?",
+        "Can I trust these labels?",
         anchor=False,
         help="Confidence is calibrated on reference cells that no method was trained on, all of the reference's "
         "technology. It says how often such cells are right, not how often query cells are.",
@@ -27,7 +27,7 @@ def trust_section(run: Run, cells: pd.DataFrame) -> None:
     if not trust:
         st.caption(OLD_RUN)
         return
-    titles = ["Leave doubtful cells out", "What confidence is worth", "Second opinions"]
+    titles = ["Leave doubtful cells out", "Calibration", "Second opinions"]
     rejection, calibration, methods = st.tabs(titles)
     with rejection:
         show_rejection(run, cells)
@@ -83,7 +83,7 @@ def show_rejection(run: Run, cells: pd.DataFrame) -> None:
         },
         alt="Rejected query cells by predicted label",
     )
-    st.caption("Rejected cells are handed over as Unknown; the table of the run keeps what they were.")
+    st.caption("Rejected cells are exported as Unknown; the table of the run keeps what they were.")
 
 
 def show_readout(found: Readout) -> None:
@@ -115,7 +115,7 @@ def show_calibration(methods: dict[str, Any]) -> None:
     """Reliability of scANVI before and after calibration."""
     own = methods["scanvi"]
     if not own["n_cells"]:
-        st.caption("No labelled reference cell was held out, so nothing tells what a confidence is worth.")
+        st.caption("No labelled reference cell was held out, so confidence cannot be calibrated.")
         return
     left, right = st.columns([3, 2])
     with left:
@@ -164,9 +164,9 @@ def show_methods(trust: dict[str, Any]) -> None:
         column_config={
             "method": st.column_config.TextColumn("Method", pinned=True),
             "held_out": st.column_config.NumberColumn(
-                "Macro-F1, held-out reference",
+                "Held-out macro-F1, reference",
                 format="%.3f",
-                help=f"Over {n_held_out:,} cells that none was taught on.",
+                help=f"Over {n_held_out:,} cells that no method was trained on.",
             ),
             "ece": st.column_config.NumberColumn("Calibration error", format="%.3f", help="There, after calibration."),
             "accuracy": st.column_config.NumberColumn(
@@ -182,7 +182,7 @@ def show_methods(trust: dict[str, Any]) -> None:
         st.caption(
             f"On held-out reference cells {METHOD_NAMES[best]} does best. These are of the reference's technology: the "
             "query can be another matter, and where the methods differ there, none should be trusted blindly. The "
-            "consensus takes the label with the highest mean calibrated probability; any of them can be handed over "
+            "consensus takes the label with the highest mean calibrated probability; any of them can be exported "
             "on Export."
         )
 

@@ -42,13 +42,13 @@ def show_predictions(run: Run) -> None:
         )
     with_opinions = [name for name in METHOD_NAMES if name == "scanvi" or f"{name}_label" in cells]
     method = st.segmented_control(
-        "Label handed over",
+        "Exported label",
         with_opinions,
         default="scanvi",
         format_func=lambda name: METHOD_NAMES[name],
         required=True,
         key=f"export-method-{run.id}",
-        help="Whose label stands as predicted_label in the CSV; of any but scANVI's the column method says so.",
+        help="The method whose label is predicted_label in the CSV; for any but scANVI the column method names it.",
     )
     edits = cached.edits(run)
     rule, label = rejection_rule(run), "predicted_label" if method == "scanvi" else f"{method}_label"
@@ -85,7 +85,7 @@ def show_predictions(run: Run) -> None:
     if rule.active:
         far = f" or lies beyond the {rule.distance:g}th percentile of distances" if rule.distance < FARTHEST else ""
         st.caption(
-            f"A cell whose confidence is below {rule.confidence:.2f}{far} is handed over as Unknown, with its label in "
+            f"A cell whose confidence is below {rule.confidence:.2f}{far} is exported as Unknown, with its label in "
             "the column rejected_label. Explore is where this is set."
         )
 
@@ -99,7 +99,7 @@ def label_counts(run: Run) -> dict[str, int]:
 
 
 def edits_caption(edits: Sequence[Edit], n_cells: int) -> None:
-    """Say beside a download what edits do to it."""
+    """Say next to a download what edits do to it."""
     if edits:
         n_edited = int((deciding(edits, n_cells) >= 0).sum())
         st.caption(

@@ -54,7 +54,7 @@ def show_report(run: Run) -> None:
 
 
 def show_annotated(run: Run) -> None:
-    """The annotated AnnData: written by a process of its own, for it holds all counts, and kept with the run."""
+    """The annotated AnnData: written by a separate process, for it holds all counts, and kept with the run."""
     target = run.folder / ANNOTATED
     try:
         latent = run.params.latent_stage

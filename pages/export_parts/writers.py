@@ -1,4 +1,4 @@
-"""Files of a run that take long to write: made by a process of its own, kept with the run, then offered."""
+"""Files of a run that take long to write: made by a separate process, kept with the run, then offered."""
 
 import subprocess
 import time
@@ -35,7 +35,7 @@ def show_written(run: Run, command: str, place: Path, file_name: str, *, label: 
     place
         Where the file goes, below the run's folder.
     file_name
-        Its name for whoever downloads it.
+        Its name for the person who downloads it.
     label
         What the button says.
     """
@@ -53,9 +53,9 @@ def show_written(run: Run, command: str, place: Path, file_name: str, *, label: 
         offer_file(target, file_name)
         stale = edited_since(run, target)
         if stale:
-            st.caption("It was written before the last change of edits, and does not know of it.")
+            st.caption("It was written before the last change of edits, and does not include it.")
         again = stale or command == "supplement"
-        if again and st.button("Make it anew", key=f"again-{place.name}", type="tertiary"):
+        if again and st.button("Make it again", key=f"again-{place.name}", type="tertiary"):
             start_writer(run, command, target)
             st.rerun()
         return
@@ -116,7 +116,7 @@ def offer_file(path: Path, file_name: str) -> None:
 
 
 def offer(label: str, make: Callable[[], str | bytes], file_name: str) -> None:
-    """Download that is made when somebody clicks."""
+    """Download that is made at the click."""
     st.download_button(
         label, make, file_name=file_name, icon=":material/download:", on_click="ignore", key=f"export-{label}"
     )

@@ -22,7 +22,7 @@ LOSSES = (
 def show_previews(folder: Path) -> None:
     """Show a prepare artefact: key numbers, counts per cell, mean-variance, genes lost, and the steps in words."""
     counts = read_counts(folder / "summary.json")
-    if counts and "query" not in counts:  # a reference alone shares its genes with nobody
+    if counts and "query" not in counts:  # a reference alone shares its genes with none
         counts = {}
     if counts:
         _numbers(counts)
@@ -47,7 +47,7 @@ def show_previews(folder: Path) -> None:
             st.plotly_chart(
                 charts.mean_variance_figure(genes),
                 width="stretch",
-                alt="Scatter: mean and variance of each shared gene, the chosen ones standing out.",
+                alt="Scatter: mean and variance of each shared gene, the chosen ones highlighted.",
             )
             if counts and len(genes) < counts["genes"]["n_shared"]:
                 n_shared = counts["genes"]["n_shared"]

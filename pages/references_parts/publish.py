@@ -32,9 +32,7 @@ def publish_form(library: Library) -> None:
         name = st.text_input(
             "Name", key="publish-name", max_chars=63, help="Letters, digits, dots, hyphens, underscores."
         )
-        description = st.text_input(
-            "Description", key="publish-about", max_chars=500, placeholder="For those who choose"
-        )
+        description = st.text_input("Description", key="publish-about", max_chars=500, placeholder="What it is for")
     replace = st.toggle("Replace a reference of that name", key="publish-replace")
     if st.button("Publish", icon=":material/publish:", disabled=not name) and run_id:
         with catching():
@@ -90,7 +88,7 @@ def choose_for_mapping(card: Card) -> None:
 @st.dialog("Delete this reference?", icon=":material/delete:")
 def confirm_delete(library: Library, card: Card) -> None:
     """Ask, then delete it."""
-    st.write(f"**{plain(card.name)}** is deleted for everybody. Results of runs that were mapped onto it stay.")
+    st.write(f"**{plain(card.name)}** is deleted for everyone. Results of runs that were mapped onto it stay.")
     with st.container(horizontal=True):
         if st.button("Delete for good", type="primary"):
             with catching():

@@ -103,7 +103,7 @@ def cleaning_form() -> None:
 
 
 def _plan(days: int, gigabytes: float | None) -> Plan:
-    """The plan for these settings: the very one that is shown is carried out, whatever grows old meanwhile."""
+    """The plan for these settings: exactly the one shown is carried out, even if more runs grow old meanwhile."""
     asked = (days, gigabytes)
     held: tuple[Any, Plan] | None = st.session_state.get(PLAN)
     if held is None or held[0] != asked:
@@ -124,6 +124,6 @@ def _show(plan: Plan) -> None:
     st.dataframe(table, hide_index=True, height=260, alt="Table: what cleaning removes, and how much that frees.")
     n_runs = len(plan.of("run"))
     st.caption(
-        f"{n_runs} {'run' if n_runs == 1 else 'runs'} and {len(plan.items) - n_runs} other things. Runs at work, kept "
-        "runs and whatever another run needs stay."
+        f"{n_runs} {'run' if n_runs == 1 else 'runs'} and {len(plan.items) - n_runs} other things. Running runs, kept "
+        "runs and what another run needs stay."
     )

@@ -25,7 +25,7 @@ def listing(runs: list[Run]) -> list[Run]:
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        key=f"runs-{'-'.join(run.id for run in runs)}",  # another list starts without a choice: rows are told by number
+        key=f"runs-{'-'.join(run.id for run in runs)}",  # another list: rows are numbers, so no choice stays
         column_config={
             "Cells": st.column_config.TextColumn(width=130, help="Reference → query."),
             "Duration": st.column_config.TextColumn(width=95),
@@ -71,7 +71,7 @@ def _row(run: Run, place: Place | None) -> dict[str, str]:
     return {
         "Name": f"{name} (comes with the app)" if run.id == "demo" else f"{name} (kept)" if run.kept else name,
         "State": status.state + (f": {at}" if at else ""),
-        "Owner": run.owner or "everybody",
+        "Owner": run.owner or "everyone",
         "Created": words.when(status.created),
         "Duration": _lasted(status),
         "Cells": cells or kind,

@@ -1,4 +1,4 @@
-"""Readers of files, kept in memory for all sessions; a file that changes is read anew.
+"""Readers of files, kept in memory for all sessions; a file that changes is read again.
 
 What has a row a cell is kept once and never copied: to copy a million cells takes a second, at each click. Pages read
 it and never write into it.
@@ -58,7 +58,7 @@ def reader(
         def keep(_subject: Any, stamps: tuple[Stamp, ...], *args: Any, **kwargs: Any) -> Any:
             return read(_subject, *args, **kwargs)
 
-        # Streamlit tells kept functions apart by name and source, those of `read`; the signature says that the
+        # Streamlit distinguishes kept functions by name and source, those of `read`; the signature says that the
         # subject itself is not hashed.
         signature = inspect.signature(keep)
         functools.update_wrapper(keep, read)
@@ -104,7 +104,7 @@ def counts_file(run: Run) -> Path:
 
 def cells(run: Run) -> pd.DataFrame:
     """The table of cells of a finished run, shared by all sessions: read it, never write into it."""
-    # A column that is added to this one is the caller's alone; the values are shared.
+    # A column that is added to this one is the caller's own; the values are shared.
     return _cells(run).copy(deep=False)
 
 

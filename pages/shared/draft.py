@@ -1,6 +1,6 @@
 """What the user is composing: the settings of the next run, kept over pages, reloads and restarts.
 
-It lives in ``home()/drafts/<id>.json``; the id stands in the address as ``draft``.
+It lives in ``home()/drafts/<id>.json``; the id is in the address as ``draft``.
 """
 
 import json
@@ -28,7 +28,7 @@ class Draft:
     """Settings as plain data, in the shape of :class:`labeltransfer.params.RunParams`, perhaps not yet complete.
 
     ``notes`` holds what is no setting of a run, such as where a file was chosen from. ``revision`` grows when the
-    whole is replaced: it is part of every widget's key, so that the widgets start anew from the new settings.
+    whole is replaced: it is part of every widget's key, so that the widgets start from the new settings.
     """
 
     id: str = ""
@@ -109,7 +109,7 @@ def draft() -> Draft:
 
 
 def replace_draft(params: RunParams | None, **notes: Any) -> Draft:
-    """Start anew from the settings of a run, or from nothing."""
+    """Start from the settings of a run, or from nothing."""
     fresh = Draft(revision=draft().revision + 1, notes=notes)
     if params is not None:
         fresh.settings = params.model_dump(mode="json", exclude={"name", "last_stage", "hidden_label"})
@@ -119,7 +119,7 @@ def replace_draft(params: RunParams | None, **notes: Any) -> Draft:
 
 
 def draft_from_run(params: RunParams) -> Draft:
-    """Start anew from the settings of a run, its inputs as they were."""
+    """Start from the settings of a run, its inputs as they were."""
     notes = {"reference_source": "library" if params.mapping else "kept"}
     if params.reference_alone:
         fresh = replace_draft(params, **notes)
@@ -131,7 +131,7 @@ def draft_from_run(params: RunParams) -> Draft:
 def _load(draft_id: str) -> Draft | None:
     if not re.fullmatch(r"[0-9a-f]{16}", draft_id or ""):  # it comes out of an address
         return None
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # whatever was done to the file
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # the file may be damaged in any way
         kept = json.loads((home() / "drafts" / f"{draft_id}.json").read_text())
         settings, notes = dict(kept["settings"]), dict(kept["notes"])
         if all(isinstance(settings.get(side), dict) for side in SIDES):

@@ -1,4 +1,4 @@
-"""What stands round every page: sign-in, the steps on top, the context line, and which run is open."""
+"""What surrounds every page: sign-in, the steps on top, the context line, and which run is open."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,9 +54,9 @@ REFERENCES_PAGE = "pages/references.py"
 
 
 def guard() -> None:
-    """First call of every page: nothing is shown outside the frame, nor to somebody who has not signed in.
+    """First call of every page: nothing is shown outside the frame, nor to a visitor who has not signed in.
 
-    On a server that has not run the frame yet, Streamlit runs the page of a deep link by itself.
+    On a server that has not run the frame yet, Streamlit runs the page of a deep link without it.
     """
     if not st.session_state.get("frame"):
         # In the address, not in the session: who reads or reloads it on the way still arrives.
@@ -66,7 +66,7 @@ def guard() -> None:
 
 
 def enter_frame() -> None:
-    """First call of ``app.py``: tells the pages that the frame stands, and brings back what the address holds."""
+    """First call of ``app.py``: notes that the frame is there, and restores what the address holds."""
     st.session_state["frame"] = True
     for name in ("run", "draft"):  # the address wins; a click on a step empties it, and it is filled again
         if name in st.query_params:
@@ -83,9 +83,9 @@ def wanted_page() -> str | None:
 
 
 def current_run() -> Run | None:
-    """The run that is open: its id stands in the address as ``run``. None where the visitor has no such run.
+    """The run that is open: its id is in the address as ``run``. None where the visitor has no such run.
 
-    Where the app's folder cannot be used nobody can tell whether the run is there: that is said, and the page stops.
+    Where the app's folder cannot be used, whether the run exists is unknown: the page says so and stops.
     """
     run_id = st.session_state.get("run")
     if not run_id:
@@ -188,7 +188,7 @@ def step_states() -> dict[str, tuple[StepState, str]]:
     if finished:
         states["train"] = ("done", "The models are trained.")
     elif alive and not only_prepares:
-        states["train"] = ("running", "A run is at work.")
+        states["train"] = ("running", "A run is running.")
     else:
         states["train"] = ("ready", "Can start.") if ready else ("waiting", "Waiting for Data.")
     for key in ("explore", "compare", "export"):
@@ -242,7 +242,7 @@ def _counted(run: Run) -> dict[str, Any]:
 
 @contextmanager
 def catching() -> Iterator[None]:
-    """Show what a user can mend as a message; anything else surfaces."""
+    """Show what a user can fix as a message; anything else surfaces."""
     try:
         yield
     except LabelTransferError as error:

@@ -28,7 +28,7 @@ def show_card(card: Card) -> None:
         )
         if scores["n_cells"]:
             st.metric(
-                "Right when held out",
+                "Held-out accuracy",
                 f"{scores['accuracy']:.1%}",
                 help=f"Of {scores['n_cells']:,} reference cells that scANVI was not trained on. It says nothing of "
                 "another technology.",

@@ -1,4 +1,4 @@
-"""A run at work: its stages, epochs, times, losses and machine, all read from the run directory."""
+"""A running run: its stages, epochs, times, losses and machine, all read from the run directory."""
 
 import time
 from contextlib import suppress
@@ -20,13 +20,13 @@ from pages.shared.queue_words import places
 from pages.shared.visible_runs import names_of
 
 EVERY = 1.0
-"""Seconds between two looks at a run at work."""
+"""Seconds between two looks at a running run."""
 
 LOSS_TITLES = {"integrate": "scVI", "transfer": "scANVI"}
 
 
 def watch(run: Run) -> None:
-    """Show a run, anew every second for as long as it is at work; the page is run again when it ends."""
+    """Show a run, again every second while it is running; the page is run again when it ends."""
     before = observed_status(run)
 
     @st.fragment(run_every=None if before.over else EVERY)
@@ -68,7 +68,7 @@ def show(run: Run, status: Status) -> None:
             losses(run)
     if not status.over:
         st.caption(
-            "Leaving is safe: the run goes on without this page, and everybody who opens it sees the same. "
+            "Leaving is safe: the run goes on without this page, and everyone who opens it sees the same. "
             f"{'Started' if status.started else 'Asked for'} {words.when(status.started or status.created)}."
         )
     if status.state == "failed":
@@ -81,7 +81,7 @@ def _queued(run: Run) -> None:
     running = [r for r in default_store().runs() if observed_status(r).state == "running"]
     if running and place:
         st.info(
-            f"Waiting for a free device: {place.words(' in the queue')}. At work now: {names_of(running)}.",
+            f"Waiting for a free device: {place.words(' in the queue')}. Running now: {names_of(running)}.",
             icon=":material/schedule:",
         )
     else:
@@ -98,14 +98,14 @@ def _stage_lines(run: Run, status: Status) -> list[str]:
         title = stage_titles(run.params)[stage]
         if stage in ended:
             reused = started.get(stage, {}).get("reused")
-            note = "reused, was finished before" if reused else words.duration(ended[stage]["seconds"])
+            note = "reused" if reused else words.duration(ended[stage]["seconds"])
             if stage in remade:
-                note += f", was damaged on disk and made anew {words.when(remade[stage])}"
+                note += f", was damaged on disk and made again {words.when(remade[stage])}"
             icon = ":green[:material/check_circle:]"
         elif stage in started and status.state == "running":
             icon, note = (
                 ":blue[:material/pending:]",
-                f"at work, {words.duration(time.time() - started[stage]['time'])}",
+                f"running, {words.duration(time.time() - started[stage]['time'])}",
             )
         elif stage in started:
             icon, note = ":orange[:material/cancel:]", status.state
@@ -187,17 +187,17 @@ def _messages(run: Run) -> None:
 def losses(run: Run) -> None:
     """Loss curves of both trainings, of this run or of the one whose model it reuses."""
     try:
-        told = training_history(run)
+        events = training_history(run)
     except (LabelTransferError, OSError, ValueError):
-        told = []
-    if not told:
+        events = []
+    if not events:
         st.caption(
             "No epoch was finished." if observed_status(run).over else "Loss curves appear with the first epoch."
         )
         return
     fast_scanvi = run.params.transfer.loop == "fast"
     for stage, name in LOSS_TITLES.items():
-        own = [event for event in told if event.get("stage") == stage]
+        own = [event for event in events if event.get("stage") == stage]
         epochs = [event for event in own if event["event"] == "epoch"]
         if not epochs:
             continue

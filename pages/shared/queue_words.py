@@ -57,4 +57,4 @@ def before_next(params: RunParams) -> str:
     n_before = len(before & rivals)
     if n_before < len(choice):
         return ""
-    return f"{n_before} other {'run is' if n_before == 1 else 'runs are'} at work or waiting before it."
+    return f"{n_before} other {'run is' if n_before == 1 else 'runs are'} running or waiting before it."

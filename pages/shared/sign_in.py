@@ -13,7 +13,7 @@ def require_sign_in() -> None:
     """Stop here unless the visitor has signed in, where this server asks for it.
 
     It does with an ``[auth]`` section in the secrets, or with ``LABELTRANSFER_SIGN_IN=required``; with the second
-    alone nobody gets in, so that a lost secrets file never opens the app.
+    alone no one gets in, so that a lost secrets file never opens the app.
     """
     if not sign_in_is_on():
         return
@@ -30,7 +30,7 @@ def require_sign_in() -> None:
         st.stop()
     if not _may_enter():
         st.error(f"{st.user.get('email', 'This account')} is not on this server's list: ask its administrator.")
-        if st.button("Sign in as somebody else"):
+        if st.button("Sign in as someone else"):
             st.logout()
         st.stop()
 

@@ -20,7 +20,7 @@ from pages.shared.words import plain, run_title
 
 
 def start_button(label: str, *, key: str | None = None, primary: bool = True, n_runs: int = 1) -> bool:
-    """A button that starts runs; where the visitor may start no more, it is off and says why beside it."""
+    """A button that starts runs; where the visitor may start no more, it is off, with the reason next to it."""
     reason = ""
     with catching():
         reason = _refusal(default_store().root, quotas.quotas(), visitor().name, n_runs)
@@ -54,7 +54,7 @@ def queue_run(params: RunParams) -> Run:
 
 
 def start_run(params: RunParams) -> NoReturn:
-    """Queue a run, start its worker, open it and show the page anew; raises RunError."""
+    """Queue a run, start its worker, open it and show the page again; raises RunError."""
     open_run(queue_run(params).id)
     st.rerun()
 
@@ -62,7 +62,7 @@ def start_run(params: RunParams) -> NoReturn:
 @st.dialog("Cancel this run?", icon=":material/block:")
 def confirm_cancel(run: Run) -> None:
     """Ask, then ask the worker to stop."""
-    st.write(f"**{run_title(run)}** stops within a batch or two. Finished stages are kept; the one at work is lost.")
+    st.write(f"**{run_title(run)}** stops within a batch or two. Finished stages are kept; the running one is lost.")
     with st.container(horizontal=True):
         if st.button("Cancel the run", type="primary"):
             with catching():
@@ -77,7 +77,7 @@ def confirm_cancel(run: Run) -> None:
 def confirm_delete(runs: list[Run]) -> None:
     """Ask, then delete finished runs with what only they use."""
     names = ", ".join(f"**{run_title(run)}**" for run in runs)
-    st.write(f"{names}: settings, models, predictions and logs that no other run uses are deleted for everybody.")
+    st.write(f"{names}: settings, models, predictions and logs that no other run uses are deleted for everyone.")
     with st.container(horizontal=True):
         if st.button("Delete for good", type="primary"):
             with catching():

@@ -7,9 +7,9 @@ from labeltransfer.results.trust.rejection import FARTHEST, Rule
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 
-OLD_RUN = "This run is older than the checks of trust: start it again from Train, and its models are trained anew."
+OLD_RUN = "This run is older than the checks of trust: start it again from Train, and its models are trained again."
 WHAT_TO_TRY = (
-    "What to try: look at the consensus and at logistic regression on Compare, and hand one of them over on Export; "
+    "What to try: look at the consensus and at logistic regression on Compare, and export one of them on Export; "
     "check under Data that both sides hold raw counts; normalise full-length data by gene length; take more genes; "
     "choose a reference of the same tissue and of a technology nearer to the query's."
 )
@@ -17,16 +17,16 @@ METHOD_NAMES = METHODS | {CONSENSUS: "Consensus of all"}
 
 
 def alarm_banner(run: Run) -> None:
-    """Say first of all where a run's labels should not be believed as they are; nothing where they may."""
+    """Say first of all that a run's labels should not be trusted as they are; nothing where they may."""
     alarm = cached.trust(run).get("alarm")
     if not alarm or alarm["level"] == "ok":
         return
     reasons = " ".join(alarm["reasons"])
     if alarm["level"] == "alarm":
-        text = f"**These labels should not be believed as they are.** {reasons}\n\n{WHAT_TO_TRY}"
+        text = f"**These labels should not be trusted as they are.** {reasons}\n\n{WHAT_TO_TRY}"
         st.error(text, icon=":material/warning:")
     else:
-        st.warning(f"**Look twice at these labels.** {reasons}", icon=":material/warning:")
+        st.warning(f"**Check these labels.** {reasons}", icon=":material/warning:")
 
 
 def rejection_rule(run: Run) -> Rule:

@@ -39,7 +39,7 @@ def require_change(run: Run) -> None:
     Raises
     ------
     RunError
-        It belongs to somebody else.
+        It belongs to someone else.
     """
     if not changeable(run):
         raise RunError(whose_to_change(run))
@@ -48,7 +48,7 @@ def require_change(run: Run) -> None:
 def whose_to_change(run: Run) -> str:
     """Who else may change a run, in a sentence."""
     if not run.owner:
-        return "This run belongs to nobody in particular: an admin can cancel, change or delete it."
+        return "This run belongs to no one in particular: an admin can cancel, change or delete it."
     return f"This run belongs to {run.owner}, who can cancel, change or delete it, as an admin can."
 
 
@@ -62,5 +62,5 @@ def names_of(runs: list[Run]) -> str:
     person = visitor()
     seen = [run_title(run) for run in runs if may_see(run, person)]
     n_others = len(runs) - len(seen)
-    others = ["one of somebody else"] if n_others == 1 else [f"{n_others} of others"] if n_others else []
+    others = ["someone else's run"] if n_others == 1 else [f"{n_others} of others"] if n_others else []
     return ", ".join(seen + others)

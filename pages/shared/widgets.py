@@ -28,7 +28,7 @@ def setting_input(model_cls: type[BaseModel], field_name: str, value: Any, key: 
     key
         Key of the widget in the session.
     disabled
-        Show it, but let nobody change it.
+        Show it, but let no one change it.
     """
     field = model_cls.model_fields[field_name]
     title, about = field.title or field_name, field.description
@@ -97,7 +97,7 @@ def show_findings(findings: Iterable[Any], *, fold_notes: bool = True) -> None:
             for finding in notes:
                 st.markdown(f"**{plain(finding.title)}**  \n{_finding_text(finding)}")
     if not found:
-        st.caption(":material/check_circle: Nothing to complain about.")
+        st.caption(":material/check_circle: No problems found.")
 
 
 def composition_chart(counts: pd.Series, *, unlabelled: int, colour: str, alt_text: str, top: int = 18) -> None:

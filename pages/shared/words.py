@@ -20,7 +20,7 @@ STATE_BADGES: dict[State, str] = {
 
 
 def plain(text: str) -> str:
-    """Text from a file as it stands: none of it is read as Markdown."""
+    """Text from a file unchanged: none of it is read as Markdown."""
     return "".join("\\" + c if c in "\\`*_[]<$:~|" else c for c in text)
 
 

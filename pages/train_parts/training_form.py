@@ -85,7 +85,7 @@ def mapping_form(held: Draft) -> RunParams:
 
 def _preset(held: Draft) -> None:
     now = preset_of(held.settings)
-    # A reference is trained alone, from the References page: with a query beside it, it could not be published.
+    # A reference is trained alone, from the References page: with a query next to it, it could not be published.
     options = [name for name in PRESET_TITLES if name == now or name not in ("atlas", "own")]
     key = held.key("preset")
     st.session_state[key] = now
@@ -93,7 +93,7 @@ def _preset(held: Draft) -> None:
     def choose() -> None:
         chosen = st.session_state[key]
         if chosen in PRESETS:
-            held.revision += 1  # the widgets under "Advanced" start anew
+            held.revision += 1  # the widgets under "Advanced" start again
             held.change(**{section: s.model_dump(mode="json") for section, s in PRESETS[chosen].items()})
 
     st.segmented_control(
@@ -105,7 +105,7 @@ def _preset(held: Draft) -> None:
         required=True,
         help="All settings of both trainings at once.",
     )
-    helps = {str(name): text for name, text in PRESET_HELP.items()} | {"own": "Settings of your own, under Advanced."}
+    helps = {str(name): text for name, text in PRESET_HELP.items()} | {"own": "Your own settings, under Advanced."}
     st.caption(helps[now])
 
 

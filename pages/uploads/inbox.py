@@ -1,7 +1,7 @@
 """What one session sends: where its uploads arrive, and how a page takes them.
 
 Streamlit keeps an upload in the app's memory for as long as the session lasts. With :mod:`pages.uploads.spooling` in
-front of it, it gets an empty file, and the content stands on the disk under the file's id. The two parts meet in
+front of it, it gets an empty file, and the content is on the disk under the file's id. The two parts meet in
 ``INBOXES``: a page that shows an uploader opens the session's inbox, and without one nothing is received.
 """
 
@@ -136,7 +136,7 @@ def upload(label: str, suffixes: list[str], *, key: str, about: str | None = Non
 
 
 def _from_memory(sent: Any) -> ReceivedFile:
-    """What Streamlit holds itself, as it does where no server of ours stands before it, in its own test runner."""
+    """What Streamlit holds itself, as it does where our server is not in front of it, as in its test runner."""
     if not sent.size:
         raise InputError("The upload is empty, or was lost with its connection: send it again.")
     sent.seek(0)

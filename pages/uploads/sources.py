@@ -13,7 +13,7 @@ LISTED_FILES = 2000
 def folder_files(suffixes: Iterable[str] = (".h5ad",)) -> list[str]:
     """Files of the data folder and its subfolders, as names relative to it; at most ``LISTED_FILES``.
 
-    Hidden ones are left out, and so is whatever a link leads to outside the folder.
+    Hidden ones are left out, and so is what a link leads to outside the folder.
     """
     root = data_dir()
     if root is None or not root.is_dir():

@@ -1,4 +1,4 @@
-"""Uploads go to the disk as they arrive: what stands between the network and Streamlit's own upload handler.
+"""Uploads go to the disk as they arrive: the middleware between the network and Streamlit's own upload handler.
 
 Streamlit's handler checks who sends and how much is announced, then reads the whole file into memory. This ASGI
 middleware lets it check, and when it asks for the body, writes the file to the disk and hands it an empty one. So
@@ -26,7 +26,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ADDRESS = re.compile(r".*/_stcore/upload_file/([^/]+)/([^/]+)\Z", re.DOTALL)
 FRAMING = 1 << 20
-"""Bytes that a request may have beside its file."""
+"""Bytes that a request may have besides its file."""
 BLOCK = 1 << 20
 """Bytes that are gathered before a thread writes them."""
 

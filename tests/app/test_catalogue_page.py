@@ -53,7 +53,7 @@ def fetch_now(entry: CatalogueEntry, request: FetchRequest = FILE) -> None:
 
 def with_catalogue(*, query: bool = False) -> AppTest:
     at = app()
-    for source in [w for w in at.get("segmented_control") if w.label == "Where from"][: 2 if query else 1]:
+    for source in [w for w in at.get("segmented_control") if w.label == "Source"][: 2 if query else 1]:
         source.set_value("catalogue")
     return at.run()
 

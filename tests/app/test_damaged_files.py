@@ -75,4 +75,4 @@ def test_a_page_tells_what_was_made_anew(shown: Run) -> None:
     files.write_json(folder / "stage.json", facts)
     at = page("train", shown)
     assert not at.exception
-    assert any("was damaged on disk and made anew" in text.value for text in at.markdown)
+    assert any("was damaged on disk and made again" in text.value for text in at.markdown)

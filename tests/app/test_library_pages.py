@@ -50,7 +50,7 @@ def test_the_library_shows_what_is_published(library: Library, published: Card) 
     assert "Small and simulated." in said(at)
     shown = {metric.label: metric.value for metric in at.metric}
     assert shown["Cells"] == "300" and shown["Genes"] == f"300 of {published.n_genes:,}"
-    assert shown["Right when held out"].endswith("%")
+    assert shown["Held-out accuracy"].endswith("%")
 
 
 def test_a_finished_run_is_published_under_a_name(library: Library, reference_run: Run) -> None:
@@ -96,7 +96,7 @@ def test_a_query_is_mapped_from_choice_to_start(
     press(at, "Map a query onto it")
     at = at.switch_page("pages/data.py").run()
     assert not at.exception
-    sources = [control for control in at.segmented_control if control.label == "Where from"]
+    sources = [control for control in at.segmented_control if control.label == "Source"]
     assert sources[0].value == "library" and "library" not in sources[1].options
     sources[1].set_value("folder").run()
     choose(at, "selectbox", "File", QUERY)
@@ -125,7 +125,7 @@ def test_another_source_takes_the_published_reference_back(library: Library, pub
     at = app("references")
     press(at, "Map a query onto it")
     at = at.switch_page("pages/data.py").run()
-    next(control for control in at.segmented_control if control.label == "Where from").set_value("upload").run()
+    next(control for control in at.segmented_control if control.label == "Source").set_value("upload").run()
     assert not at.exception
     held: Draft = at.session_state["draft_object"]
     assert held.settings.get("mapping") is None and "integrate" not in held.settings
@@ -138,7 +138,7 @@ def test_a_reference_is_trained_alone_from_what_is_chosen_on_data(
     monkeypatch.setenv("LABELTRANSFER_DATA_DIR", str(Path(small_params.reference.path).parent))
     assert "Choose a reference file and its label column on Data first" in said(app("references"))
     at = app()
-    next(control for control in at.segmented_control if control.label == "Where from").set_value("folder").run()
+    next(control for control in at.segmented_control if control.label == "Source").set_value("folder").run()
     choose(at, "selectbox", "File", Path(small_params.reference.path).name)
     at.switch_page("pages/references.py").run()
     press(at, "Train the reference")
@@ -162,7 +162,7 @@ def test_a_mapped_run_is_explored_compared_and_handed_over_like_any(library: Lib
     for page, at in pages.items():
         assert not at.exception, page
         # two epochs teach little, and the app says so
-        assert all("should not be believed" in str(error.value) for error in at.error), page
+        assert all("should not be trusted" in str(error.value) for error in at.error), page
     assert "Map with scANVI" in said(pages["train"]) and "Train scVI" not in said(pages["train"])
     maps = next(control for control in pages["explore"].segmented_control if control.label == "Map of")
     assert list(maps.options) == ["scANVI"]

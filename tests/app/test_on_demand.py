@@ -96,7 +96,7 @@ def test_a_press_queues_a_run_that_hides_the_chosen_label_and_the_page_stays(run
     assert at.query_params["run"] == run.id
     assert "hidden: NK cell" in said(at)
     assert "queued" in said(at)
-    assert {"Open hidden: NK cell", "Look again"} <= set(buttons(at))
+    assert {"Open hidden: NK cell", "Refresh"} <= set(buttons(at))
     assert "Hide NK cell" not in buttons(at)
 
 

@@ -244,7 +244,7 @@ def test_a_term_mended_by_hand_changes_the_verdicts_and_can_be_taken_back(run: R
 
 def test_explore_says_how_far_labels_can_be_believed(run: Run) -> None:
     at = page("explore", run)
-    assert "How far can a label be believed?" in said(at)
+    assert "Can I trust these labels?" in said(at)
     assert {"Methods that agree", "Distance percentile", "Consensus label"} <= set(at.selectbox[0].options)
     before = next(m for m in at.metric if m.label.startswith("Coverage"))
     assert before.value == "100.0%"
@@ -258,13 +258,15 @@ def test_explore_says_how_far_labels_can_be_believed(run: Run) -> None:
 
 def test_what_is_rejected_on_explore_leaves_export_as_unknown(run: Run) -> None:
     at = page("export", run, {f"reject-confidence-{run.id}": 0.85})
-    assert "is handed over as Unknown" in said(at)
+    assert "is exported as Unknown" in said(at)
     shown = at.dataframe[0].value
     assert (shown["predicted_label"] == "Unknown").any()
     assert shown.loc[shown["predicted_label"] == "Unknown", "rejected_label"].notna().all()
 
 
-@pytest.mark.parametrize(("level", "words"), [("alarm", "should not be believed as they are"), ("doubt", "Look twice")])
+@pytest.mark.parametrize(
+    ("level", "words"), [("alarm", "should not be trusted as they are"), ("doubt", "Check these labels")]
+)
 def test_a_run_that_should_not_be_believed_says_so_first(run: Run, level: str, words: str) -> None:
     file = run.artefact("evaluate", "trust.json")
     trust = files.read_json(file)

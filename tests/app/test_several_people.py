@@ -161,7 +161,7 @@ def test_only_owner_and_admins_delete_and_cancel_on_the_runs_page() -> None:
             table = at.dataframe[0].value
             assert ("Owner" in table) is bool(person)
             if person:
-                assert sorted(table["Owner"]) == [ADA, ADA, "everybody"]
+                assert sorted(table["Owner"]) == [ADA, ADA, "everyone"]
 
 
 def test_a_dialog_that_was_opened_for_another_changes_nothing() -> None:
@@ -189,7 +189,7 @@ def test_with_visibility_own_the_runs_page_lists_no_run_of_others(monkeypatch: p
     monkeypatch.setenv(VISIBLE, "own")
     mine = kept(BOB, state="failed")
     unowned = kept("", state="failed")
-    assert list(app("runs", BOB).dataframe[0].value["Owner"]) == ["everybody", "everybody", BOB]
+    assert list(app("runs", BOB).dataframe[0].value["Owner"]) == ["everyone", "everyone", BOB]
     assert len(app("runs", ROOT_ADMIN).dataframe[0].value) == 4
     assert len(app("runs", "").dataframe[0].value) == 4
     assert mine.owner == BOB and unowned.owner == ""
@@ -201,7 +201,7 @@ def test_a_waiting_run_names_those_at_work_that_its_owner_may_see(monkeypatch: p
     monkeypatch.setattr(queue_words, "expected_starts", lambda *_: {waiting.id: 1500.0})
     with busy.worker_lock(), waiting.worker_lock():
         at = app("train", BOB, run=waiting.id)
-        assert "number 1 of 1 in the queue, expected to start in about 25 minutes. At work now" in said(at)
+        assert "number 1 of 1 in the queue, expected to start in about 25 minutes. Running now" in said(at)
         assert "Cancel" in labels(at)
         states = app("runs", BOB).dataframe[0].value["State"]
         assert "queued: number 1 of 1, expected to start in about 25 minutes" in list(states)
@@ -209,7 +209,7 @@ def test_a_waiting_run_names_those_at_work_that_its_owner_may_see(monkeypatch: p
         assert f"belongs to {ADA}" in said(at) and "Cancel" not in labels(at)
         assert "Cancel" in labels(app("train", ADA, run=busy.id))
         monkeypatch.setenv(VISIBLE, "own")
-        assert "At work now: one of somebody else." in said(app("train", BOB, run=waiting.id))
+        assert "Running now: someone else's run." in said(app("train", BOB, run=waiting.id))
 
 
 def test_sisters_of_others_are_found_only_where_they_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,7 +137,7 @@ def test_a_limit_that_cannot_be_read_is_said_on_the_page(
 def test_an_upload_that_streamlit_holds_itself_is_kept_as_well(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pages.data_parts.choose_file.probe", lambda path: None)  # a process of its own takes seconds
     at = app("data")
-    next(c for c in at.segmented_control if c.label == "Where from").set_value("upload")
+    next(c for c in at.segmented_control if c.label == "Source").set_value("upload")
     at.run()
     at.file_uploader[0].upload("cells.h5ad", b"no h5ad at all", "application/x-hdf5")
     at.run()

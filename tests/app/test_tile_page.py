@@ -89,7 +89,7 @@ def test_a_tile_is_held_against_both_parents(run: Run) -> None:
 
 def test_query_parents_can_be_asked_for(run: Run) -> None:
     at = opened(run)
-    pick_control(at, "Held against").set_value("same").run()
+    pick_control(at, "Compared with").set_value("same").run()
     assert not at.exception
     groups = frame_with(at, "group", "n_cells")["group"].tolist()
     assert groups[2] == "B cell, query"
@@ -138,7 +138,7 @@ def test_the_diagonal_is_held_against_the_rest(run: Run, label: str) -> None:
         return
     groups = frame_with(at, "group", "n_cells")["group"].tolist()
     assert groups == ["these cells", f"only observed or only predicted as {label}", "other query cells"]
-    assert "Held against" not in [control.label for control in at.get("button_group")]
+    assert "Compared with" not in [control.label for control in at.get("button_group")]
 
 
 def test_a_label_that_the_reference_lacks_has_an_empty_parent_and_says_so(run: Run) -> None:
@@ -192,7 +192,7 @@ def test_cells_can_be_excluded_and_accepted_and_the_later_edit_decides(run: Run)
     pick_control(at, f"These {n} cells").set_value("exclude").run()
     at = press(at, "Keep this edit")
     assert [(e.action, e.label) for e in read_edits(run)] == [("accept", "B cell"), ("exclude", "")]
-    assert f"{n} of them decided anew by a later edit" in said(at)
+    assert f"{n} of them decided again by a later edit" in said(at)
     assert frame_with(at, "cell_id", "final_label")["final_label"].isna().all()
 
 
@@ -202,7 +202,7 @@ def test_an_annotated_file_from_before_an_edit_says_so(run: Run) -> None:
     press(opened(run), "Keep this edit")
     at = page("export", run)
     assert "before the last change of edits" in said(at)
-    assert "Make it anew" in [button.label for button in at.button]
+    assert "Make it again" in [button.label for button in at.button]
 
 
 def test_a_damaged_file_of_edits_is_said_on_the_page(run: Run) -> None:

@@ -87,6 +87,6 @@ def test_an_account_that_is_not_on_the_list_sees_nothing_and_may_change_to_anoth
     page.goto(f"{server.url}/runs")
     settle(page)
     expect(page.get_by_text("is not on this server's list")).to_be_visible()
-    press(page, "Sign in as somebody else")
+    press(page, "Sign in as someone else")
     expect(heading(page, "Sign in")).to_be_visible()
     page.context.close()
