@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
 
 @pytest.fixture(autouse=True)
 def fresh_config() -> None:
-    """The environment variables checked anew in each test, which may see another machine than the one before."""
+    """The environment variables checked again in each test, which may see another machine than the one before."""
     reread()
 
 

@@ -71,7 +71,7 @@ def test_choosing_comes_first_and_the_whole_file_second(server: FileServer) -> N
     assert not at.exception
     offered = labels(at)
     assert offered.index(FIRST) < offered.index(WHOLE)
-    assert not server.requests, "nothing is asked for before somebody asks"
+    assert not server.requests, "nothing is asked for before a person asks"
 
 
 def test_filters_tell_cells_and_bytes_before_anything_is_fetched(server: FileServer) -> None:
@@ -90,7 +90,7 @@ def test_filters_tell_cells_and_bytes_before_anything_is_fetched(server: FileSer
     assert WHOLE in labels(at) and len(server.requests) == n_asked
 
 
-def test_the_cells_become_the_file_of_the_side_and_what_was_saved_is_told(server: FileServer) -> None:
+def test_the_cells_become_the_file_of_the_side_and_what_was_saved_is_shown(server: FileServer) -> None:
     at = press(with_catalogue(), FIRST)
     press(at, next(label for label in labels(at) if label.startswith("Fetch ")))
     assert not at.exception

@@ -69,7 +69,7 @@ def test_a_home_that_cannot_be_used_is_said_and_no_run_is_called_gone(
     assert not at.warning
 
 
-def test_a_page_tells_what_was_made_anew(shown: Run) -> None:
+def test_a_page_says_what_was_made_again(shown: Run) -> None:
     folder = shown.artefact("integrate")
     facts = files.read_json(folder / "stage.json") | {"made_anew": {"time": time.time(), "damaged": ["latent.npy"]}}
     files.write_json(folder / "stage.json", facts)

@@ -189,7 +189,7 @@ def test_pages_leave_the_shared_table_as_it_is(run: Run) -> None:
     pd.testing.assert_frame_equal(cached.cells(run), read_cells(run.artefact("evaluate", "cells.parquet")))
 
 
-def test_a_column_that_one_reader_adds_is_nobody_elses(run: Run) -> None:
+def test_a_column_that_one_reader_adds_is_not_seen_by_others(run: Run) -> None:
     own = cached.cells(run)
     own["own"] = 1
     assert "own" not in cached.cells(run)

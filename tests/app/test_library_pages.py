@@ -63,11 +63,11 @@ def test_a_finished_run_is_published_under_a_name(library: Library, reference_ru
     press(at, "Publish")
     assert "published already" in said(at)
     choose(at, "text_input", "Name", "marrow-2")
-    choose(at, "text_input", "Description", "For *everybody*")
+    choose(at, "text_input", "Description", "For *everyone*")
     press(at, "Publish")
     assert not at.exception
     card = library.card("marrow-2")
-    assert card.run_id == reference_run.id and card.description == "For *everybody*"
+    assert card.run_id == reference_run.id and card.description == "For *everyone*"
 
 
 def test_a_reference_is_deleted_only_after_a_question(library: Library) -> None:
@@ -77,7 +77,7 @@ def test_a_reference_is_deleted_only_after_a_question(library: Library) -> None:
     assert [card.name for card in library.cards()] == ["marrow"]
 
 
-def test_somebody_elses_reference_can_be_seen_and_not_deleted(
+def test_the_reference_of_another_person_can_be_seen_and_not_deleted(
     library: Library, reference_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library.publish(reference_run, "marrow", by=Person("ada@lab"), replace=True)
@@ -155,7 +155,7 @@ def test_pages_of_a_run_over_a_reference_alone_say_what_it_is(library: Library, 
     assert "Use these settings again" not in labels(app("train", run=reference_run.id))
 
 
-def test_a_mapped_run_is_explored_compared_and_handed_over_like_any(library: Library, mapped_run: Run) -> None:
+def test_a_mapped_run_is_explored_compared_and_exported_like_any(library: Library, mapped_run: Run) -> None:
     for name in ("runs", "stages"):
         shutil.copytree(mapped_run.root / name, library.root / name, dirs_exist_ok=True)
     pages = {page: app(page, run=mapped_run.id) for page in ("train", "preprocess", "explore", "compare", "export")}

@@ -42,7 +42,7 @@ def run(lt_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     st.cache_resource.clear()
 
 
-def sister(params: RunParams, changed: dict[str, Any] | None = None, *, of: Run) -> Run:
+def related_run(params: RunParams, changed: dict[str, Any] | None = None, *, of: Run) -> Run:
     """A finished run whose table of cells is that of ``of``, with some columns changed."""
     store = default_store()
     made = store.create(params)
@@ -115,7 +115,7 @@ def test_a_failed_test_says_why_and_is_offered_again(run: Run) -> None:
     assert "Hide B cell" in buttons(at)
 
 
-def test_a_finished_test_shows_what_swallowed_the_label_and_what_a_rule_catches(run: Run) -> None:
+def test_a_finished_test_shows_what_absorbed_the_label_and_what_a_rule_catches(run: Run) -> None:
     cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
     own = hidden_cells(cells, "B cell")
     others = cells["predicted_label"].astype(str).mask(cells["predicted_label"] == "B cell", "T cell")
@@ -125,12 +125,12 @@ def test_a_finished_test_shows_what_swallowed_the_label_and_what_a_rule_catches(
         "confidence": np.where(own, 0.2, 0.9).astype(np.float32),
         "distance_percentile": np.where(own, 99, 50).astype(np.float32),
     }
-    made = sister(related_runs.hiding_params(run.params, "B cell"), changed, of=run)
+    made = related_run(related_runs.hiding_params(run.params, "B cell"), changed, of=run)
     at = explore(run)
     frames = [frame.value for frame in at.dataframe]
-    swallowed = next(frame for frame in frames if {"predicted_label", "confidence"} <= set(frame))
-    assert swallowed["predicted_label"].tolist() == ["T cell"]
-    assert swallowed["n_cells"].tolist() == [7]
+    absorbed = next(frame for frame in frames if {"predicted_label", "confidence"} <= set(frame))
+    assert absorbed["predicted_label"].tolist() == ["T cell"]
+    assert absorbed["n_cells"].tolist() == [7]
     rules = next(frame for frame in frames if "Rule" in frame)
     assert rules["Hidden cells rejected"].tolist() == ["100.0% of 7"] * 3
     assert rules["Other held-out cells lost"].tolist() == ["0.0% of 13"] * 3
@@ -145,14 +145,14 @@ def test_finished_seeds_show_how_many_labels_change_and_where(run: Run) -> None:
     labels = cells["predicted_label"].astype(str).to_numpy().copy()
     query = np.flatnonzero(cells["side"] == "query")
     labels[query[:3]] = "another"
-    sister(related_runs.seeded_params(run.params, 1), {"predicted_label": pd.Categorical(labels)}, of=run)
+    related_run(related_runs.seeded_params(run.params, 1), {"predicted_label": pd.Categorical(labels)}, of=run)
     at = explore(run)
     shown = {metric.label: metric.value for metric in at.metric}
     assert shown["Labels that change under 2 seeds, of 30 query cells"] == "10.0%"
     assert "Run under seed 2" in buttons(at)
-    told = next(frame.value for frame in at.dataframe if "share_changed" in frame.value)
-    assert told["n_changed"].sum() == 3
-    assert told["n_cells"].sum() == 30
+    found = next(frame.value for frame in at.dataframe if "share_changed" in frame.value)
+    assert found["n_changed"].sum() == 3
+    assert found["n_cells"].sum() == 30
     n_maps = len(at.get("plotly_chart"))
     next(toggle for toggle in at.toggle if toggle.label == "Show them on the map").set_value(True).run()
     assert not at.exception
@@ -179,8 +179,8 @@ def test_the_demo_run_says_that_its_files_are_not_there(lt_home: Path) -> None:
 
 
 def test_settings_of_a_run_say_none_where_no_label_is_hidden(small_params: RunParams) -> None:
-    told = {title: value for _, title, value in _rows(small_params, "run")}
-    assert told["Hidden label"] == "none"
-    assert told["Gene-length table"] == str(small_params.prepare.gene_lengths)
+    found = {title: value for _, title, value in _rows(small_params, "run")}
+    assert found["Hidden label"] == "none"
+    assert found["Gene-length table"] == str(small_params.prepare.gene_lengths)
     hiding = related_runs.hiding_params(small_params, "NK cell")
     assert {title: value for _, title, value in _rows(hiding, "run")}["Hidden label"] == "NK cell"

@@ -55,7 +55,7 @@ def test_explore_offers_labels_own_columns_that_differ_and_genes(run: Run) -> No
     options = page("explore", run).selectbox[0].options
     assert {"Predicted label", "Observed label", "Confidence", "Technology", "Gene expression"} <= set(options)
     assert "sex (input column)" in options
-    assert "tissue (input column)" not in options  # one value alone tells nothing
+    assert "tissue (input column)" not in options  # one value alone says nothing
 
 
 def test_explore_colours_by_any_shared_gene(run: Run) -> None:
@@ -234,7 +234,7 @@ def test_tiles_take_the_colour_of_their_verdict_and_stay_clickable(run: Run) -> 
     assert "sibling (both are near kinds of one term)" in said(at)
 
 
-def test_a_term_mended_by_hand_changes_the_verdicts_and_can_be_taken_back(run: Run) -> None:
+def test_a_term_fixed_by_hand_changes_the_verdicts_and_can_be_taken_back(run: Run) -> None:
     files.write_json(run.folder / "terms_by_hand.json", {"B cell": "CL:0000540"})  # a neuron
     at = page("compare", run)
     assert "unrelated (none of these)" in said(at) and "sibling" not in said(at)
@@ -242,7 +242,7 @@ def test_a_term_mended_by_hand_changes_the_verdicts_and_can_be_taken_back(run: R
     assert "sibling (both are near kinds of one term)" in said(at)
 
 
-def test_explore_says_how_far_labels_can_be_believed(run: Run) -> None:
+def test_explore_says_whether_labels_can_be_trusted(run: Run) -> None:
     at = page("explore", run)
     assert "Can I trust these labels?" in said(at)
     assert {"Methods that agree", "Distance percentile", "Consensus label"} <= set(at.selectbox[0].options)
@@ -267,7 +267,7 @@ def test_what_is_rejected_on_explore_leaves_export_as_unknown(run: Run) -> None:
 @pytest.mark.parametrize(
     ("level", "words"), [("alarm", "should not be trusted as they are"), ("doubt", "Check these labels")]
 )
-def test_a_run_that_should_not_be_believed_says_so_first(run: Run, level: str, words: str) -> None:
+def test_a_run_that_should_not_be_trusted_says_so_first(run: Run, level: str, words: str) -> None:
     file = run.artefact("evaluate", "trust.json")
     trust = files.read_json(file)
     trust["alarm"] |= {"level": level, "reasons": ["The two sides hardly mix."]}

@@ -70,7 +70,7 @@ def test_an_address_with_any_run_shows_a_page(run: str, lt_home: Path) -> None:
     assert [title.value for title in at.title] == ["Data"]
 
 
-def test_a_draft_file_that_somebody_made_is_left_alone(lt_home: Path) -> None:
+def test_a_draft_file_that_another_program_made_is_left_alone(lt_home: Path) -> None:
     (lt_home / "drafts").mkdir(parents=True)
     deep = '{"settings": ' + '{"reference": ' * 100_000
     for i, content in enumerate(

@@ -34,7 +34,7 @@ def fresh(lt_home: Path) -> Iterator[None]:
 
 
 def app(page: str, person: str, *, run: str = "", **claims: object) -> AppTest:
-    """The app as ``person`` sees one of its pages; nobody signs in where the person is empty."""
+    """The app as ``person`` sees one of its pages; no one signs in where the person is empty."""
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     if person:
         at.secrets["auth"] = {"client_id": "x"}
@@ -60,7 +60,7 @@ def owned(run: Run, owner: str) -> Run:
 
 
 def shown(at: AppTest) -> str:
-    """Everything that a page tells, but the way it was asked."""
+    """Everything that a page shows, however it was asked."""
     tables = [frame.value.to_csv() for frame in at.dataframe]
     more = [e.label for e in [*at.get("download_button"), *at.button, *at.metric]]
     return "\n".join([said(at), *map(str, more), *tables])
@@ -103,7 +103,7 @@ def test_a_run_belongs_to_who_presses_the_button(monkeypatch: pytest.MonkeyPatch
         started.clear()
 
 
-def test_an_address_that_nobody_vouches_for_makes_no_owner_and_no_admin() -> None:
+def test_an_address_that_no_one_vouches_for_makes_no_owner_and_no_admin() -> None:
     script = """
 import streamlit as st
 from pages.shared.sign_in import visitor
@@ -195,7 +195,7 @@ def test_with_visibility_own_the_runs_page_lists_no_run_of_others(monkeypatch: p
     assert mine.owner == BOB and unowned.owner == ""
 
 
-def test_a_waiting_run_names_those_at_work_that_its_owner_may_see(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_run_names_the_running_ones_that_its_owner_may_see(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = kept(ADA, state="running", started=time.time())
     waiting = kept(BOB)
     monkeypatch.setattr(queue_words, "expected_starts", lambda *_: {waiting.id: 1500.0})
@@ -212,7 +212,7 @@ def test_a_waiting_run_names_those_at_work_that_its_owner_may_see(monkeypatch: p
         assert "Running now: someone else's run." in said(app("train", BOB, run=waiting.id))
 
 
-def test_sisters_of_others_are_found_only_where_they_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_related_runs_of_others_are_found_only_where_they_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "reusable_stages", lambda *_: [])
     run = owned(finished_run(), BOB)
     default_store().create(run.params.model_copy(update={"seed": 1, "name": "of Ada"}), ADA)
@@ -223,7 +223,7 @@ def test_sisters_of_others_are_found_only_where_they_may_be_seen(monkeypatch: py
     assert "Run under seeds 1 and 2" in labels(at)
 
 
-def test_edits_are_everybodys_and_undone_by_their_author_the_owner_and_admins() -> None:
+def test_edits_are_shared_and_undone_by_their_author_the_owner_and_admins() -> None:
     run = owned(finished_run(), ADA)
     tile = {"observed_label": "T cell", "predicted_label": "B cell"}
     seeded = {f"compare-matrix-{run.id}-query-observed": {"selection": {"cell": [tile]}}}
@@ -272,7 +272,7 @@ def test_a_visibility_that_cannot_be_is_said_on_every_page(monkeypatch: pytest.M
         ({"emails": [""]}, "", False),
     ],
 )
-def test_admins_enter_and_naming_them_alone_shuts_nobody_out(
+def test_admins_enter_and_naming_them_alone_shuts_no_one_out(
     access: dict[str, list[str]], person: str, enters: bool
 ) -> None:
     at = AppTest.from_string("from pages.shared.sign_in import require_sign_in\nrequire_sign_in()")

@@ -47,7 +47,7 @@ def ended(days: float, name: str = "") -> Run:
 
 
 def form() -> AppTest:
-    """What stands in the dialog, by itself: AppTest closes a dialog at the next click."""
+    """What the dialog shows, without it: AppTest closes a dialog at the next click."""
 
     def script() -> None:
         from pages.runs_parts.disk_space import cleaning_form
@@ -107,7 +107,7 @@ def test_the_runs_page_says_how_much_is_taken_of_what(lt_home: Path, monkeypatch
     assert "of 2 TB in" in text and "of 3 GB" in text
 
 
-def test_nobody_clicks_on_start_in_vain(
+def test_no_one_clicks_on_start_in_vain(
     lt_home: Path, small_params: RunParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Run] = []
@@ -117,7 +117,7 @@ def test_nobody_clicks_on_start_in_vain(
     at = press(app("data"), "Start with the demo data")
     at.switch_page("pages/train.py").run()
     assert next(b for b in at.button if b.label == "Start training").disabled is False
-    default_store().create(PARAMS)  # somebody else's, with sign-in off everybody is one person
+    default_store().create(PARAMS)  # another person's; with sign-in off all are one person
     st.cache_data.clear()
     at.run()
     assert next(b for b in at.button if b.label == "Start training").disabled is True

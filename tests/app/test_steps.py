@@ -42,7 +42,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 
 @pytest.fixture
 def chosen(lt_home: Path, small_params: RunParams, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunParams]:
-    """The small demo pair stands where the app looks for its own."""
+    """The small demo pair is where the app looks for its own."""
     monkeypatch.setattr(simulate, "ensure_demo", lambda: small_params)
     monkeypatch.setattr(simulate, "demo_params", lambda folder=None: small_params)
     yield small_params
@@ -175,7 +175,7 @@ def test_an_optional_setting_can_be_emptied(chosen: RunParams, started: list[Run
     assert started[0].params.integrate.n_epochs_kl_warmup is None
 
 
-def test_a_run_at_work_is_read_from_its_folder_alone(lt_home: Path, small_params: RunParams) -> None:
+def test_a_running_run_is_read_from_its_folder_alone(lt_home: Path, small_params: RunParams) -> None:
     run = keep(
         small_params,
         state="running",
@@ -300,7 +300,7 @@ def test_a_folder_that_cannot_be_used_is_said_in_one_sentence(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_nobody_passes_a_lost_sign_in(page: str, lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_one_passes_a_lost_sign_in(page: str, lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABELTRANSFER_SIGN_IN", "required")
     script = f"""
 import streamlit as st
@@ -405,7 +405,7 @@ def test_new_data_close_the_run_that_was_looked_at(chosen: RunParams) -> None:
 
 
 @pytest.mark.parametrize("filters", [{}, {"reference": ["female"], "query": ["male"]}])
-def test_the_same_cells_on_both_sides_are_told(
+def test_the_same_cells_on_both_sides_are_reported(
     filters: dict[str, list[str]], chosen: RunParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = chosen.model_copy(update={"query": chosen.query.model_copy(update={"path": chosen.reference.path})})

@@ -134,7 +134,7 @@ def test_the_diagonal_is_held_against_the_rest(run: Run, label: str) -> None:
     at = opened(run, label, label)
     assert not at.exception and not at.error
     if label == "T cell":  # nothing there
-        assert "No cell stands here" in said(at)
+        assert "There is no cell here" in said(at)
         return
     groups = frame_with(at, "group", "n_cells")["group"].tolist()
     assert groups == ["these cells", f"only observed or only predicted as {label}", "other query cells"]

@@ -43,7 +43,7 @@ pytestmark = [
 
 N_REFERENCE, N_QUERY, N_WITHOUT_LABEL = 300, 300, 15
 LONG = 2000
-"""Epochs of a run that is still at work when the tests have looked at it."""
+"""Epochs of a run that is still running when the tests have looked at it."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def visitor(browser: Browser, server: Server) -> Page:
-    """Somebody who goes all the way, one test after the other."""
+    """A person who goes all the way, one test after the other."""
     return open_page(browser, server.url)
 
 
@@ -99,7 +99,7 @@ def prepared(chosen: Page) -> Page:
 
 @pytest.fixture(scope="module")
 def finished(prepared: Page, server: Server) -> Page:
-    """A run of few epochs, over before its first epoch could be told from its last."""
+    """A run of few epochs, over before its first epoch could be distinguished from its last."""
     page = prepared
     if heading(page, "Preprocess").is_visible():
         press(page, "Continue to Train")
@@ -143,7 +143,7 @@ def run_of(page: Page, server: Server) -> Run:
 
 
 def epoch_shown(page: Page) -> int:
-    """The epoch that the progress line tells."""
+    """The epoch that the progress line shows."""
     line = page.get_by_text(re.compile(r"epoch \d+ of \d+")).first
     found = re.search(r"epoch (\d+) of", line.inner_text())
     assert found
@@ -279,7 +279,7 @@ def test_the_app_itself_never_loads_torch(finished: Page, server: Server) -> Non
     assert finished and server.process
     maps = Path(f"/proc/{server.process.pid}/maps")
     if not maps.exists():
-        pytest.skip("this system does not tell what a process has loaded")
+        pytest.skip("this system does not say what a process has loaded")
     loaded = maps.read_text()
     assert "libpython" in loaded or "python" in loaded
     assert "libtorch" not in loaded

@@ -94,7 +94,7 @@ def run_with_markup(home: Path) -> None:
 
 
 def in_frame(page: Page, title: str) -> None:
-    """The page stands in the frame, whole."""
+    """The page is in the frame, whole."""
     expect(heading(page, title)).to_be_visible()
     links = page.get_by_test_id("stTopNavLink")
     assert [link.locator("p").first.inner_text() for link in links.all()] == list(STEPS)

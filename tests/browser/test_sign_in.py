@@ -1,4 +1,4 @@
-"""Two people sign in through an identity provider, each in a browser of their own."""
+"""Two people sign in through an identity provider, each in their own browser."""
 
 import shutil
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, provider: IdentityProvider)
 
 
 def sign_in(browser: Browser, provider: IdentityProvider, address: str, person: str) -> Page:
-    """Open an address as somebody who has not signed in yet, and sign in there."""
+    """Open an address as a person who has not signed in yet, and sign in there."""
     page = open_page(browser, address)
     expect(heading(page, "Sign in")).to_be_visible()
     assert "Demo" not in prose(page) and HERS not in page.content()
@@ -60,7 +60,7 @@ def sign_in(browser: Browser, provider: IdentityProvider, address: str, person: 
     return page
 
 
-def test_who_signs_in_finds_their_runs_and_nobody_elses(
+def test_who_signs_in_finds_their_runs_and_no_others(
     browser: Browser, server: Server, provider: IdentityProvider
 ) -> None:
     hers = sign_in(browser, provider, f"{server.url}/explore?run={HERS}", ADA)

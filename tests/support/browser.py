@@ -109,7 +109,7 @@ class Server:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that no one listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -126,7 +126,7 @@ def serving(home: Path, data: Path | None = None, **env: str) -> Iterator[Server
 
 
 def open_page(browser: Browser, address: str, *, width: int = 1366, dark: bool = False, **context: Any) -> Page:
-    """A visitor with a browser profile of their own, on a page."""
+    """A visitor with their own browser profile, on a page."""
     profile = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme="dark" if dark else "light",
@@ -160,7 +160,7 @@ def settle(page: Page) -> None:
 
 
 def button(page: Page | Locator, label: str) -> Locator:
-    """A button by what stands on it, its icon aside."""
+    """A button by its text, without its icon."""
     words = (page if isinstance(page, Page) else page.page).get_by_text(label, exact=True)
     return page.locator("button:visible").filter(has=words)
 

@@ -42,7 +42,7 @@ def trust_of(cells: pd.DataFrame, soft: pd.DataFrame) -> dict[str, Any]:
 
 
 def mapped_params(card: Card, query: Path, **changes: object) -> RunParams:
-    """Settings that map the small query, in as few epochs as tell something."""
+    """Settings that map the small query, in as few epochs as show something."""
     settings = mapping_params(card)
     settings["transfer"]["max_epochs"] = 2
     side = {

@@ -1,4 +1,4 @@
-"""An identity provider on this machine: OpenID Connect as far as one sign-in goes, for whoever the test says."""
+"""An identity provider on this machine: OpenID Connect as far as one sign-in goes, for anyone a test names."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""A Ray cluster on loopback for tests: a head, a node beside it, and a hard end for either."""
+"""A Ray cluster on loopback for tests: a head, a node next to it, and a hard end for either."""
 
 import os
 import shutil
@@ -27,14 +27,14 @@ class LoopbackCluster:
         self.head = self.node = 0  # their sessions
 
     def start(self) -> None:
-        """Start the head and a node beside it."""
+        """Start the head and a node next to it."""
         head = self._begin_head()
         wait_for(lambda: head.poll() is not None or _listens(self._port), pause=0.1)
         node = self._begin(f"--address=127.0.0.1:{self._port}")
         self.head, self.node = self._wait(head), self._wait(node)
 
     def start_head(self) -> None:
-        """Start the head anew, after it was killed, where it was."""
+        """Start the head again, after it was killed, where it was."""
         self.head = self._wait(self._begin_head())
 
     def kill(self, session: int) -> None:

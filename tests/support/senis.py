@@ -62,7 +62,7 @@ def write_h5ad(path: Path, obs: pd.DataFrame, counts: sp.csr_matrix | np.ndarray
 
 
 def write_old_h5ad(path: Path, obs: pd.DataFrame, counts: sp.csr_matrix, *, raw: bool = False) -> Path:
-    """The layout of anndata 0.6: tables as compound datasets, categories in uns, raw beside X."""
+    """The layout of anndata 0.6: tables as compound datasets, categories in uns, raw next to X."""
     with h5py.File(path, "w") as file:
         for place in ("X", "raw.X") if raw else ("X",):
             x = file.create_group(place)
