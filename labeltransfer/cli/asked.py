@@ -154,10 +154,10 @@ def _if_present(path: str, column: str) -> str | None:
 @lru_cache(maxsize=2)
 def _obs(path: str) -> "pd.DataFrame":
     """Table of cells of one input; kept, since several checks look at it."""
-    from labeltransfer.formats.h5ad.h5ad_file import open_h5ad, read_obs
+    from labeltransfer.formats import open_input
 
-    with open_h5ad(path) as file:
-        return read_obs(file)
+    with open_input(path) as opened:
+        return opened.obs()
 
 
 def check(params: RunParams, out: Path | None = None) -> None:

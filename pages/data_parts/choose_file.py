@@ -7,6 +7,7 @@ import streamlit as st
 
 from labeltransfer.data.demo import simulate
 from labeltransfer.data.intake.probe import probe
+from labeltransfer.formats import SUFFIXES
 from labeltransfer.params import PrepareParams, Side
 from labeltransfer.storage.home import data_dir
 from pages.data_parts.choose_catalogue import choose_catalogue
@@ -128,7 +129,7 @@ def _listed(root: Path) -> list[str]:
 
 def _upload(side: Side, held: Draft) -> dict[str, Any] | None:
     kept = held.settings[side].get("path")
-    sent = upload("File", ["h5ad"], key=held.key(f"{side}-upload"), about=UPLOAD_HELP)
+    sent = upload("File", [suffix[1:] for suffix in SUFFIXES], key=held.key(f"{side}-upload"), about=UPLOAD_HELP)
     if sent is not None:
         file_id, path = sent
         if st.session_state.get(f"{side}-probed") != file_id:

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from labeltransfer.errors import InputError
+from labeltransfer.formats import SUFFIXES
 from labeltransfer.storage.home import data_dir, home
 
 LISTED_FILES = 2000
 
 
-def folder_files(suffixes: Iterable[str] = (".h5ad",)) -> list[str]:
+def folder_files(suffixes: Iterable[str] = SUFFIXES) -> list[str]:
     """Files of the data folder and its subfolders, as names relative to it; at most ``LISTED_FILES``.
 
     Hidden ones are left out, and so is what a link leads to outside the folder.

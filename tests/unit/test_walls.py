@@ -16,13 +16,14 @@ BASE = frozenset({"errors", "units", "params", "presets", "config", "processes",
 MAY_IMPORT: dict[str, set[str]] = {
     # Files and their forms.
     "storage": set(),
-    "formats": {"formats.h5ad"},
-    "formats.h5ad": {"storage"},
+    "formats": {"formats.contract", "formats.h5ad", "storage"},
+    "formats.contract": set(),  # every reader keeps to it
+    "formats.h5ad": {"formats.contract", "storage"},
     "neighbours": set(),
     # From files to one AnnData.
     "data.genes": {"storage"},  # the tutorial's gene lengths are downloaded
-    "data.intake": {"data.genes", "formats", "formats.h5ad"},
-    "data.prepare": {"data.genes", "data.intake", "formats", "formats.h5ad", "storage"},
+    "data.intake": {"data.genes", "formats"},
+    "data.prepare": {"data.genes", "data.intake", "formats", "storage"},
     "data.catalogue": {"data.intake", "formats", "formats.h5ad", "storage"},
     "data.demo": {"storage"},
     # Models and classifiers.

@@ -22,6 +22,7 @@ from labeltransfer.data.intake.columns import filter_rows
 from labeltransfer.errors import DownloadError, InputError, SettingsError
 from labeltransfer.formats.h5ad import h5ad_file
 from labeltransfer.formats.h5ad.matrices import matrix_rows
+from labeltransfer.formats.h5ad.reader import H5adInput
 from labeltransfer.storage.download import Progress, RemoteVersion, SourceError, exclusive, require_space
 from labeltransfer.storage.files import atomic_path
 from labeltransfer.storage.ranges import RangeFile
@@ -170,14 +171,15 @@ def _table_of(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> Remo
 
 
 def _read(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> RemoteTable:
-    places = h5ad_file.count_places(file)
+    opened = H5adInput(file)
+    places = opened.places()
     place = places[0]
     if len(places) > 1:
-        place = summary.best_place(file, {p: summary.value_kind(h5ad_file.read_values(file, p)) for p in places})
-    obs, var = h5ad_file.read_obs(file), h5ad_file.read_var(file, place)
-    if fault := what_differs(entry, h5ad_file.counts_shape(file, places[0]), obs):
+        place = summary.best_place(opened, {p: summary.value_kind(opened.values(p)) for p in places})
+    obs, var = opened.obs(), opened.var(place)
+    if fault := what_differs(entry, opened.shape(places[0]), obs):
         raise SourceError(f"{remote.url} has another file than {entry.file_name}: {fault}.")
-    shape = h5ad_file.counts_shape(file, place)
+    shape = opened.shape(place)
     if shape != (len(obs), len(var)):
         raise SourceError(f"{remote.url} has a damaged file: {place} does not fit its tables of cells and genes.")
     with h5ad_file.reading(remote.name, f"the matrix {place}"):

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from labeltransfer.errors import InputError
-from labeltransfer.formats.h5ad import h5ad_file
+from labeltransfer.formats import OpenInput, open_input
 
 SAMPLE_CELLS = 500
 _BLOCK = 10
@@ -36,7 +35,7 @@ class Summary:
     n_cells: int
     n_genes: int
     places: tuple[str, ...]
-    """Where matrices stand: among "X", "raw" and "layers/NAME"."""
+    """Where matrices are: among "X", "raw" and "layers/NAME"."""
     counts: str
     """The place that was chosen, or looks most like raw counts."""
     kinds: Mapping[str, Kind]
@@ -65,7 +64,7 @@ def read_summary(path: Path | str, *, counts: str = "auto") -> Summary:
     Parameters
     ----------
     path
-        The h5ad file.
+        The file.
     counts
         "X", "raw" or "layers/NAME"; "auto" takes the place that looks most like raw counts and, among those, has the
         most genes.
@@ -73,21 +72,21 @@ def read_summary(path: Path | str, *, counts: str = "auto") -> Summary:
     Raises
     ------
     InputError
-        The file is refused (see ``h5ad_file.open_h5ad``), contradicts itself, or has nothing in ``counts``.
+        The file is refused (see ``formats.open_input``), contradicts itself, or has nothing in ``counts``.
     """
     path = Path(path)
-    with h5ad_file.open_h5ad(path) as file:
-        places = h5ad_file.count_places(file)
-        kinds = {place: value_kind(h5ad_file.read_values(file, place)) for place in places}
-        place = best_place(file, kinds) if counts == "auto" else counts
-        obs, var = h5ad_file.read_obs(file), h5ad_file.read_var(file, place)
-        shape = h5ad_file.counts_shape(file, place)
+    with open_input(path) as opened:
+        places = opened.places()
+        kinds = {place: value_kind(opened.values(place)) for place in places}
+        place = best_place(opened, kinds) if counts == "auto" else counts
+        obs, var = opened.obs(), opened.var(place)
+        shape = opened.shape(place)
         if shape != (len(obs), len(var)):
             raise InputError(
                 f"{path.name}: {place} has {shape[0]:,} rows and {shape[1]:,} columns for {len(obs):,} cells and "
                 f"{len(var):,} genes. Save the file anew with anndata's write_h5ad."
             )
-        sample, share = h5ad_file.read_sample(file, place, sample_rows(len(obs)))
+        sample, share = opened.sample(place, sample_rows(len(obs)))
     return Summary(
         path=path,
         n_bytes=path.stat().st_size,
@@ -111,20 +110,20 @@ def sample_rows(n_cells: int) -> np.ndarray:
     return np.unique(starts[:, None] + np.arange(_BLOCK))
 
 
-def best_place(file: h5py.File, kinds: Mapping[str, Kind]) -> str:
+def best_place(opened: OpenInput, kinds: Mapping[str, Kind]) -> str:
     """Find what looks most like raw counts; of equals, what has the most genes, then X, then a counts layer."""
 
     def rank(place: str) -> tuple[int, int, int, str]:
         named = any(word in place.lower() for word in ("count", "raw", "umi"))
         # spliced and unspliced layers are whole numbers as well, but only parts of the counts
         order = 0 if place == "X" else 1 if named and "splice" not in place.lower() else 2
-        return _RANK[kinds[place]], -h5ad_file.counts_shape(file, place)[1], order, place
+        return _RANK[kinds[place]], -opened.shape(place)[1], order, place
 
     return min(kinds, key=rank)
 
 
 def value_kind(values: np.ndarray) -> Kind:
-    """Tell what some values of a matrix are; zeros do not matter."""
+    """Say what some values of a matrix are; zeros do not matter."""
     if not np.isfinite(values).all():
         return "invalid"
     values = values[values != 0]

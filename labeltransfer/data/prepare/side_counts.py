@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from labeltransfer.data.prepare.counts import CountCheck, Report, normalise_by_length
 from labeltransfer.data.prepare.sides import SideCells
 from labeltransfer.errors import SettingsError
-from labeltransfer.formats.h5ad.blocks import count_blocks
-from labeltransfer.formats.h5ad.h5ad_file import open_h5ad
+from labeltransfer.formats import open_input
+from labeltransfer.formats.blocks import count_blocks
 from labeltransfer.storage.sparse import OutOfCoreTranspose
 from labeltransfer.units import counted
 
@@ -74,8 +74,8 @@ def put_aside(
     lengths = None if cells.gene_lengths is None else cells.gene_lengths.to_numpy()
     raw, totals, widths = [], [], []
     n_done = 0
-    with open_h5ad(cells.path) as file:
-        for block in count_blocks(file, cells.place, cells.rows, scratch=scratch):
+    with open_input(cells.path) as opened:
+        for block in count_blocks(opened, cells.place, cells.rows, scratch=scratch):
             n_done += block.shape[0]
             block = check.take(block)
             raw.append(np.asarray(block.sum(axis=1, dtype=np.float64)).ravel())

@@ -10,9 +10,9 @@ import pytest
 import scipy.sparse as sp
 
 from labeltransfer.errors import InputError
-from labeltransfer.formats.h5ad import blocks, matrices
-from labeltransfer.formats.h5ad.blocks import count_blocks
-from labeltransfer.formats.h5ad.h5ad_file import open_h5ad
+from labeltransfer.formats import blocks, open_input
+from labeltransfer.formats.blocks import count_blocks
+from labeltransfer.formats.h5ad import matrices
 from labeltransfer.storage import sparse
 
 ROWS = np.flatnonzero(np.random.default_rng(3).random(400) < 0.6)
@@ -40,8 +40,8 @@ def test_blocks_are_the_wanted_rows_in_order(
     monkeypatch.setattr(sparse, "MAX_VALUES", n_values)
     monkeypatch.setattr(matrices, "MAX_VALUES", 700)
     monkeypatch.setattr(blocks, "MAX_CELLS", n_cells)
-    with open_h5ad(path) as file:
-        found = list(count_blocks(file, "X", ROWS, scratch=tmp_path))
+    with open_input(path) as opened:
+        found = list(count_blocks(opened, "X", ROWS, scratch=tmp_path))
     assert all(block.shape[0] <= n_cells and (block.nnz <= n_values or block.shape[0] == 1) for block in found)
     assert len(found) == 1 if (n_values, n_cells) == (10**6, 65_536) else len(found) > 5
     together = sp.vstack(found, format="csr")
@@ -58,5 +58,5 @@ def test_counts_that_contradict_themselves_are_refused_in_words(
     with h5py.File(path, "a") as file:
         file["X/indices"][-1] = 100_000
     monkeypatch.setattr(sparse, "MAX_VALUES", 600)
-    with open_h5ad(path) as file, pytest.raises(InputError, match="contradicts its own shape"):
-        list(count_blocks(file, "X", np.arange(400), scratch=tmp_path))
+    with open_input(path) as opened, pytest.raises(InputError, match="contradicts its own shape"):
+        list(count_blocks(opened, "X", np.arange(400), scratch=tmp_path))

@@ -1,31 +1,30 @@
-"""Read the counts of many cells some cells at a time, however the file stores them."""
+"""Read the counts of many cells some cells at a time, whatever the form of the file and however it stores them."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 import scipy.sparse as sp
 
-from labeltransfer.formats.h5ad import h5ad_file
+from labeltransfer.formats.contract import OpenInput
 from labeltransfer.storage import sparse
 
 MAX_CELLS = 65_536
 """Cells in one block, so that the number of a cell in it takes two bytes."""
 
 
-def count_blocks(file: h5py.File, place: str, rows: np.ndarray, *, scratch: Path) -> Iterator[sp.csr_matrix]:
+def count_blocks(opened: OpenInput, place: str, rows: np.ndarray, *, scratch: Path) -> Iterator[sp.csr_matrix]:
     """Read rows of the matrix at a place in blocks, with memory for one block.
 
-    A matrix stored by row or dense is read block by block. One stored by column is passed over once, and its values lie
-    in a file in between.
+    A matrix stored by row or dense is read block by block. One stored by column is passed over once, and its values are
+    kept in a file in between.
 
     Parameters
     ----------
-    file
-        From ``files.open_h5ad``.
+    opened
+        From ``open_input``.
     place
-        "X", "raw" or "layers/NAME".
+        One of its places.
     rows
         Row numbers, ascending.
     scratch
@@ -42,14 +41,14 @@ def count_blocks(file: h5py.File, place: str, rows: np.ndarray, *, scratch: Path
     OSError
         The disk does not take the file.
     """
-    lengths = h5ad_file.row_lengths(file, place, rows)
+    lengths = opened.row_lengths(place, rows)
     if lengths is not None:
         for first, stop in _cut(lengths):
-            yield h5ad_file.read_rows(file, place, rows[first:stop])
+            yield opened.rows(place, rows[first:stop])
         return
     transpose = sparse.OutOfCoreTranspose(scratch / "by_row", len(rows))
     try:
-        for part in h5ad_file.read_columns(file, place, rows):
+        for part in opened.columns(place, rows):
             transpose.add(part.tocsr())
         for _, block in transpose.slices():
             for first in range(0, block.shape[0], MAX_CELLS):
