@@ -128,5 +128,5 @@ def _members(region: torch.Tensor, n_regions: int) -> list[torch.Tensor]:
 
 
 def _parts(rows: np.ndarray) -> int:
-    """Parts to go through rows in, so that a part is small beside the whole."""
+    """Parts to go through rows in, so that a part is small next to the whole."""
     return max(1, len(rows) // 2**17)

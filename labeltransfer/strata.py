@@ -1,11 +1,11 @@
-"""Samples that lose no group: who is drawn where there are too many cells to train on, to lay out or to show."""
+"""Samples that lose no group: which cells are drawn where there are too many to train on, to lay out or to show."""
 
 import numpy as np
 import pandas as pd
 
 
 def shares(sizes: np.ndarray, n_places: int, *, least: int) -> np.ndarray:
-    """Places that each group gets of ``n_places``, array of shape (n_groups,); none gets more than its size.
+    """Number of cells that each group gets of ``n_places``, array of shape (n_groups,); none gets more than its size.
 
     Each gets ``least`` first, or its size if that is smaller; what is left goes by size. ``least`` gives way where the
     groups are so many that it would take more than half of the places, but never below 1.
@@ -25,7 +25,7 @@ def shares(sizes: np.ndarray, n_places: int, *, least: int) -> np.ndarray:
 
 
 def stratified(groups: np.ndarray, n_places: int, rng: np.random.Generator, *, least: int) -> np.ndarray:
-    """Places in ``groups`` of a random sample of each group, as many as ``shares`` tells; unsorted."""
+    """Positions in ``groups`` of a random sample of each group, as many as ``shares`` gives; unsorted."""
     codes, names = pd.factorize(groups, use_na_sentinel=False)
     sizes = np.bincount(codes, minlength=len(names))
     taken = shares(sizes, n_places, least=least)

@@ -28,7 +28,7 @@ import torch
 from benchmarks.pairs import PAIRS, find_pair, load, score, split
 from benchmarks.speed.epochs import new_scvi, timed
 from benchmarks.tables import keep, spread, table
-from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.device_counts import DeviceCounts
 from labeltransfer.models.fast.tasks import negative_elbo
 from labeltransfer.models.integrate import train_scvi
 from labeltransfer.models.progress import Epoch, ProgressCallback
@@ -67,7 +67,7 @@ class Outcome:
 
 def judge(adata: ad.AnnData, vae: Any, lvae: Any, rows: list[np.ndarray]) -> tuple[float, float, float]:
     """Held-out negative ELBO of scVI, accuracy and macro-F1 of scANVI."""
-    elbo = negative_elbo(vae.module, ResidentCounts.of_model(vae), torch.from_numpy(rows[1]))
+    elbo = negative_elbo(vae.module, DeviceCounts.of_model(vae), torch.from_numpy(rows[1]))
     accuracy, macro_f1, _ = score(adata, np.asarray(lvae.predict()))
     return elbo, accuracy, macro_f1
 

@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.pairs import PAIRS, find_pair, load, split
 from benchmarks.tables import keep, spread, table
-from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.device_counts import DeviceCounts
 from labeltransfer.models.fast.loop import train
 from labeltransfer.models.fast.tasks import ScanviTask, ScviTask
 from labeltransfer.models.fit import to_accelerator
@@ -65,15 +65,15 @@ def contenders(
     lvae = scvi.model.SCANVI.from_scvi_model(vae, labels_key="training_label", unlabeled_category=UNKNOWN)
     vae.is_trained_ = False
 
-    def ours(model: Any, make: Callable[[Any, ResidentCounts], Any], size: int) -> Callable[[], Any]:
+    def ours(model: Any, make: Callable[[Any, DeviceCounts], Any], size: int) -> Callable[[], Any]:
         to_accelerator(model, accelerator)
-        task = make(model.module, ResidentCounts.of_model(model))
+        task = make(model.module, DeviceCounts.of_model(model))
         return lambda: (model.to_device(task.cells.labels.device), train(task, Pace(1, size, 1e-3, kl_warmup=400)))
 
-    def scvi_task(module: Any, cells: ResidentCounts) -> ScviTask:
+    def scvi_task(module: Any, cells: DeviceCounts) -> ScviTask:
         return ScviTask(module, cells, rows[0], rows[1])
 
-    def scanvi_task(module: Any, cells: ResidentCounts) -> ScanviTask:
+    def scanvi_task(module: Any, cells: DeviceCounts) -> ScanviTask:
         return ScanviTask(module, cells, rows[0], rows[1], n_samples_per_label=100)
 
     return {

@@ -23,7 +23,7 @@ warnings.filterwarnings("ignore")
 from benchmarks.speed.epochs import new_scvi
 from benchmarks.pairs import find_pair, load, split
 from labeltransfer.models import cores
-from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.device_counts import DeviceCounts
 from labeltransfer.models.fast.loop import train
 from labeltransfer.models.fast.tasks import ScviTask
 from labeltransfer.presets import Pace
@@ -35,7 +35,7 @@ if who == "torch":
     torch.set_num_threads = lambda n_threads: None
 model = new_scvi(load(find_pair(pair, Path(scratch))))
 rows = split(model.adata)
-task = ScviTask(model.module, ResidentCounts.of_model(model), rows[0], rows[1])
+task = ScviTask(model.module, DeviceCounts.of_model(model), rows[0], rows[1])
 seconds = []
 train(task, Pace(6, 128, 1e-3, kl_warmup=400), on_epoch=lambda epoch: seconds.append(epoch.seconds))
 print("ms", sorted(seconds[1:])[2] / (len(rows[0]) / 128) * 1000)

@@ -53,9 +53,9 @@ def fit_fast(model: Any, task: Task, pace: Pace, split: Split, *, callback: Prog
     pace
         How long and in what steps.
     split
-        What the task trains on and is judged by, kept with the model.
+        What the task trains on and is evaluated on, kept with the model.
     callback
-        Told of every step and epoch, and of the end.
+        Called at every step and epoch, and at the end.
     """
     epochs: list[Epoch] = []
 

@@ -1,8 +1,8 @@
 """scvi-tools, imported without torch's compiler.
 
 Lightning and torchvision, which scvi-tools imports, import the compiler for the sake of three names: a quarter of the
-seconds that all of it takes, in every run. Nothing here compiles by it. So something stands in for it until the import
-is over; whoever asks for the compiler after that gets it.
+seconds that all of it takes, in every run. Nothing here compiles by it. So a stand-in takes its place until the import
+is over; a later import gets the compiler itself.
 """
 
 import importlib
@@ -28,7 +28,7 @@ def import_scvi() -> None:
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Let imports meanwhile find the compiler's three names alone, unless it is there already."""
+    """Let imports inside find only the compiler's three names, unless it is imported already."""
     if COMPILER in sys.modules:
         yield
         return

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import anndata as ad
 import numpy as np
 
-import labeltransfer.models.import_scvi  # noqa: F401  imports scvi-tools in less time than it takes by itself
+import labeltransfer.models.import_scvi  # noqa: F401  imports scvi-tools faster than a plain import does
 
 # isort: split
 import scvi
 
-from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.device_counts import DeviceCounts
 from labeltransfer.models.fast.tasks import ScviTask
 from labeltransfer.models.fit import fit, fit_fast, to_accelerator
 from labeltransfer.models.progress import ProgressCallback
@@ -26,7 +26,7 @@ from labeltransfer.presets import FOR_MAPPING, scvi_pace
 
 Accelerator = Literal["cpu", "gpu"]
 
-# A run's log is for what went wrong; epochs and losses are told through the callback.
+# A run's log is for what went wrong; epochs and losses are reported through the callback.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
 scvi.settings.verbosity = logging.WARNING
@@ -54,7 +54,7 @@ def train_scvi(
     accelerator
         Where to train.
     callback
-        Told of every batch and epoch.
+        Called at every batch and epoch.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def train_scvi(
         labels = adata.obs["training_label"].to_numpy(dtype=object)
         training, held_out, _ = split = stratified_split(labels, train_size=params.train_size or 0.9, seed=seed)
         to_accelerator(model, accelerator)
-        task = ScviTask(model.module, ResidentCounts.of_model(model), training, held_out)
+        task = ScviTask(model.module, DeviceCounts.of_model(model), training, held_out)
         fit_fast(model, task, pace, split, callback=callback)
         return model
     fit(

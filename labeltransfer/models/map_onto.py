@@ -1,4 +1,4 @@
-"""Map a query onto a trained reference without training that again: the weights of the query's batches learn alone.
+"""Map a query onto a trained reference by training only the weights of the query's batches.
 
 Source: Lotfollahi et al. (scArches), Mapping single-cell data to reference atlases by transfer learning, Nature
 Biotechnology 2022, as implemented in scvi-tools.
@@ -43,7 +43,7 @@ def map_onto(
     accelerator
         Where to train.
     callback
-        Told of every batch and epoch.
+        Called at every batch and epoch.
 
     Returns
     -------

@@ -12,7 +12,7 @@ import scvi
 from scvi.dataloaders import SemiSupervisedDataLoader, SemiSupervisedDataSplitter
 from scvi.train._callbacks import SubSampleLabels
 
-from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.device_counts import DeviceCounts
 from labeltransfer.models.fast.tasks import ScanviTask
 from labeltransfer.models.fit import fit, fit_fast, to_accelerator
 from labeltransfer.models.integrate import Accelerator
@@ -58,7 +58,7 @@ def train_scanvi(
     if params.loop == "fast":
         to_accelerator(model, accelerator)
         training, held_out, _ = split = stratified_split(labels, train_size=params.train_size, seed=seed)
-        cells = ResidentCounts.of_model(model)
+        cells = DeviceCounts.of_model(model)
         task = ScanviTask(model.module, cells, training, held_out, n_samples_per_label=params.n_samples_per_label)
         fit_fast(model, task, pace, split, callback=callback)
         return model

@@ -1,6 +1,6 @@
 """The demo pair: simulated mouse bone marrow, a Smart-seq2 reference and a 10x query.
 
-Shaped like Tabula Muris: the same obs columns, other tissues, males and cells without a label beside the female marrow
+Shaped like Tabula Muris: the same obs columns, other tissues, males and cells without a label besides the female marrow
 cells, labels of two resolutions, and states that only one side has. Marker genes carry their real symbols; every other
 gene has an invented one. The state that each cell was drawn from is kept in ``true_state``.
 """
@@ -36,7 +36,7 @@ LABELS_KEY = "cell_ontology_class"
 def simulate(
     folder: Path, *, n_reference: int = 1200, n_query: int = 2400, n_genes: int = 2500, seed: int = 0
 ) -> tuple[Path, Path]:
-    """Write the demo pair and a gene-length table beside it.
+    """Write the demo pair and a gene-length table next to it.
 
     Counts are negative binomial around a state's expression, blended with that of a related state by a share that
     differs from cell to cell: sister types shade into each other, as they do in marrow.

@@ -43,11 +43,11 @@ def read_gene_lengths(path: str | None, *, report: Callable[[str], None] | None 
     DownloadError
         The tutorial's table is not there and cannot be fetched.
     """
-    tell = report or (lambda sentence: None)
+    note = report or (lambda sentence: None)
     file = tutorial_table() if path is None else Path(path).expanduser()
-    lengths = _parse(_read_text(file), file.name, tell)
+    lengths = _parse(_read_text(file), file.name, note)
     source = "the tutorial's mouse table" if path is None else file.name
-    tell(f"Gene lengths come from {source}: {len(lengths):,} genes, median length {lengths.median():g}.")
+    note(f"Gene lengths come from {source}: {len(lengths):,} genes, median length {lengths.median():g}.")
     return lengths
 
 
@@ -95,7 +95,7 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _parse(text: str, name: str, tell: Callable[[str], None]) -> pd.Series:
+def _parse(text: str, name: str, note: Callable[[str], None]) -> pd.Series:
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:
         raise InputError(f"Gene-length table {name} is empty: it needs a gene and a length on each line.")
@@ -112,7 +112,7 @@ def _parse(text: str, name: str, tell: Callable[[str], None]) -> pd.Series:
         gene, length = fields[0], _length(fields[1])
         if length is None:
             if position == 0 and not _numeric(fields[1]):
-                tell(f"The first line of {name} ({line.strip()[:80]!r}) was taken for a header.")
+                note(f"The first line of {name} ({line.strip()[:80]!r}) was taken for a header.")
                 continue
             raise InputError(
                 f"Line {number} of gene-length table {name} gives {gene} the length {fields[1]!r}: it has to be a "
@@ -129,7 +129,7 @@ def _parse(text: str, name: str, tell: Callable[[str], None]) -> pd.Series:
     if not lengths:
         raise InputError(f"Gene-length table {name} has a header alone: it needs a gene and a length on each line.")
     if repeated:
-        tell(f"{name} names {len(set(repeated)):,} genes more than once, each with the same length: {repeated[0]}, ...")
+        note(f"{name} names {len(set(repeated)):,} genes more than once, each with the same length: {repeated[0]}, ...")
     return pd.Series(lengths, name="gene_length", dtype=float).rename_axis("gene")
 
 

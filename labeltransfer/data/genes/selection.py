@@ -67,7 +67,7 @@ def choose_genes(
     n_top_genes
         How many genes to choose.
     hvg_batch
-        What ``groups`` stands for; named in errors.
+        What ``groups`` are, for errors.
     report
         Called with a sentence for each thing that the user should know.
 

@@ -1,6 +1,7 @@
-"""Look at an input before it is used: open it safely, list what it has, and report what is wrong and how to mend it.
+"""Look at an input before it is used: open it safely, list what it has, and report what is wrong and how to fix it.
 
-This is the way in for pages and the command line; the parts stand in modules of their own.
+Pages and the command line take from here what is named below, and ``probe.probe``, the first look at an upload in a
+process that can be ended.
 """
 
 from labeltransfer.data.intake.columns import Guess, filter_rows, guess, is_unlabelled

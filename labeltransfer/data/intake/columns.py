@@ -15,7 +15,7 @@ UNLABELLED = frozenset(
     {"", "nan", "na", "n/a", "none", "null", "unknown", "undefined", "unassigned", "not assigned", "unlabelled"}
     | {"unlabeled", "unannotated"}
 )
-"""Spellings, in lower case, that stand for no label."""
+"""Spellings, in lower case, that mean no label."""
 
 # Names are compared without case, dots, dashes and underscores; the likeliest come first.
 _LABELS: tuple[str, ...] = (
@@ -74,7 +74,7 @@ class Guess:
 
 
 def guess(summary: Summary) -> Guess:
-    """Tell from names and values what the columns of ``obs`` mean."""
+    """Guess from names and values what the columns of ``obs`` mean."""
     obs = summary.obs
     named = [*_named(obs, _LABELS), *_containing(obs, "celltype")]
     labels = [c for c in named if 0 < _n_values(obs[c]) <= MAX_LABELS]
@@ -132,7 +132,7 @@ def filter_rows(obs: pd.DataFrame, filters: Mapping[str, Sequence[str]]) -> np.n
 
 
 def is_unlabelled(labels: pd.Series) -> np.ndarray:
-    """Tell which cells have no label: NaN, an empty one, or one that says so, such as "Unknown" (see ``UNLABELLED``).
+    """Say which cells have no label: NaN, an empty one, or one that says so, such as "Unknown" (see ``UNLABELLED``).
 
     Returns
     -------
@@ -159,7 +159,7 @@ def _named(obs: pd.DataFrame, names: Sequence[str]) -> list[str]:
 
 
 def _containing(obs: pd.DataFrame, word: str) -> list[str]:
-    # Identifiers of ontology terms mean the same as the names beside them, which are easier to read.
+    # Identifiers of ontology terms mean the same as the names next to them, which are easier to read.
     return [c for c in obs.columns if word in _plain(c) and "termid" not in _plain(c) and _is_text(obs[c])]
 
 

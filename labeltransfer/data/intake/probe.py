@@ -1,8 +1,8 @@
 """Look at a file of unknown origin in a process that can be ended.
 
-The HDF5 library can loop for ever over damaged internals, inside C code that no Python signal reaches, and it holds one
-lock for the whole process meanwhile: in the app's own process, one bad upload would stop everybody's pages. A few bytes
-of it can also stand for any amount of text, by pointing at the same text many times, so memory is bounded as well.
+The HDF5 library can loop for ever over damaged internals, inside C code that no Python signal reaches, while it holds a
+lock for the whole process: in the app's own process, one bad upload would stop the pages of all users. A few bytes of a
+file can also expand to any amount of text, by pointing at the same text many times, so memory is bounded as well.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ PATIENCE = 60.0
 """Seconds for a first look, imports included; a sound file of 200 MB takes two."""
 
 MEMORY = 4 * 2**30
-"""Bytes that the look may take beside ten times the size of the file, but never more than half of the machine's."""
+"""Bytes that the look may take besides ten times the size of the file, but never more than half of the machine's."""
 
 
 def probe(path: Path, *, patience: float = PATIENCE, memory: int = MEMORY) -> None:

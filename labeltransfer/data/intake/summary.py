@@ -39,7 +39,7 @@ class Summary:
     counts: str
     """The place that was chosen, or looks most like raw counts."""
     kinds: Mapping[str, Kind]
-    """What each place holds, as told from some of its values."""
+    """What each place holds, judging by some of its values."""
     sample: sp.csr_matrix
     """Rows from all over the file, (at most 500, n_genes)."""
     sample_share: float = 1.0

@@ -25,11 +25,11 @@ def join(
     Parameters
     ----------
     sides
-        What was read, reference first; a reference alone, or a query alone beside ``kept``.
+        What was read, reference first; a reference alone, or a query alone together with ``kept``.
     params
         Settings of the run.
     report
-        Told in sentences what was noticed.
+        Called with a sentence for each thing that was noticed.
     kept
         Table of a reference that was prepared before, as this function gave it.
 
@@ -62,7 +62,7 @@ def _technologies(params: RunParams, report: Callable[[str], None]) -> dict[Side
         "query": params.query.technology.strip() or "query",
     }
     if names["reference"] == names["query"]:
-        report(f"Both sides are {names['query']}; they are told apart as two batches all the same.")
+        report(f"Both sides are {names['query']}; they are two batches all the same.")
         names = {side: f"{name} ({side})" for side, name in names.items()}
     return names
 
@@ -111,14 +111,14 @@ def _unique_names(reference: pd.Series, query: pd.Series, *, report: Callable[[s
     taken = set(names)
     if len(taken) == len(names):
         return pd.Index(names)
-    seen: Counter[str] = Counter()
+    n_seen: Counter[str] = Counter()
     unique = []
     for name in names:
         own_name = name
-        while seen[name] and own_name in taken:
-            own_name = f"{name}-{seen[name]}"
-            seen[name] += 1
-        seen[name] += 1 if own_name == name else 0
+        while n_seen[name] and own_name in taken:
+            own_name = f"{name}-{n_seen[name]}"
+            n_seen[name] += 1
+        n_seen[name] += 1 if own_name == name else 0
         taken.add(own_name)
         unique.append(own_name)
     return pd.Index(unique)

@@ -1,4 +1,4 @@
-"""Counts of one side: whether they are any, and their normalisation by gene length."""
+"""Counts of one side: whether they are counts, and their normalisation by gene length."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Report = Callable[[str], None]
 
 @dataclass
 class CountCheck:
-    """Whether the counts of one side are any, told from all of its blocks.
+    """Whether the counts of one side are counts at all, judging by all of its blocks.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class CountCheck:
         InputError
             The counts are not finite, negative, logarithms, or no integers where ``non_integer`` refuses those.
         """
-        place = "choose where the raw counts stand (X, raw or a layer)"
+        place = "choose where the raw counts are (X, raw or a layer)"
         if self.n_not_finite:
             raise InputError(
                 f"The counts of the {self.side} hold NaN or infinite values ({self.n_not_finite:,} of them): {place}."
@@ -76,18 +76,18 @@ class CountCheck:
             )
         if not self.n_broken:
             return
-        told = (
+        seen = (
             f"{self.n_broken / self.n_values:.0%} of the {self.side}'s non-zero counts are no integers (the largest is "
             f"{self.largest:g})"
         )
         if value_kind(np.concatenate(self._sample)) == "log":
-            # whole numbers made of logarithms would mean nothing, whoever asks for them
-            raise InputError(f"{told} and look log-transformed: {place}.")
+            # whole numbers made of logarithms would mean nothing, even if asked for
+            raise InputError(f"{seen} and look log-transformed: {place}.")
         if self.non_integer == "refuse" and not self.will_round:
             raise InputError(
-                f"{told}: {place}, or choose to round them where they are estimated counts (RSEM, Salmon)."
+                f"{seen}: {place}, or choose to round them where they are estimated counts (RSEM, Salmon)."
             )
-        report(f"{told}; {'normalisation by gene length rounds them' if self.will_round else 'they are rounded'}.")
+        report(f"{seen}; {'normalisation by gene length rounds them' if self.will_round else 'they are rounded'}.")
 
 
 def normalise_by_length(counts: sp.csr_matrix, lengths: np.ndarray, *, median: float | None = None) -> sp.csr_matrix:

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from labeltransfer.data.intake import gene_finding
 from labeltransfer.data.prepare.cell_table import join, side_summary
 from labeltransfer.data.prepare.prepared import gene_counts, read_cells, read_genes
-from labeltransfer.data.prepare.side_counts import Progress, put_aside
+from labeltransfer.data.prepare.side_counts import Progress, add_side_counts
 from labeltransfer.data.prepare.sides import read_side
 from labeltransfer.errors import InputError
 from labeltransfer.params import RunParams
@@ -56,7 +56,7 @@ def prepare_query(
     """
     steps: list[str] = []
 
-    def tell(sentence: str) -> None:
+    def note(sentence: str) -> None:
         steps.append(sentence)
         report(sentence)
 
@@ -68,30 +68,30 @@ def prepare_query(
         "query",
         normalise=params.prepare.length_normalize == "query",
         length_table=params.prepare.gene_lengths,
-        report=tell,
+        report=note,
     )
     found = gene_finding(chosen, read.genes)
     if found.severity == "error":
         raise InputError(f"{found.title}. {found.detail} {found.way_out}")
-    tell(found.detail)
+    note(found.detail)
     shared = genes.index[genes.index.isin(read.genes)]
     transpose = OutOfCoreTranspose(folder / "counts_by_cell", len(shared))
     try:
-        totals = put_aside(
+        totals = add_side_counts(
             read,
             shared,
             transpose,
             non_integer=params.query.non_integer,
             scratch=folder,
-            report=tell,
+            report=note,
             progress=lambda share: progress(0.5 * share),
         )
         stored = read_cells(source)
         places = np.flatnonzero(genes.index.isin(read.genes) | genes["highly_variable"].to_numpy())
         stored["n_counts"], stored["n_genes"], n_values = _reference_totals(source, places)
         stored = stored.drop(columns=["training_label", "trained_on"], errors="ignore")
-        obs = join({"query": (read, totals)}, params, tell, kept=stored)
-        obs["trained_on"] = _trained_on(obs, params.prepare.max_query_cells, tell)
+        obs = join({"query": (read, totals)}, params, note, kept=stored)
+        obs["trained_on"] = _trained_on(obs, params.prepare.max_query_cells, note)
         progress(0.6)
         var = genes.iloc[places].assign(padded=lambda own: ~own.index.isin(shared))
         _write(folder / "prepared.h5ad", obs, var, (source, places, n_values), transpose, progress)
@@ -134,7 +134,7 @@ def _by_gene(source: Path, places: np.ndarray) -> Iterator[sp.csr_matrix]:
         yield gene_counts(source, places[first : first + N_BLOCK]).T
 
 
-def _trained_on(obs: pd.DataFrame, most: int, tell: Callable[[str], None]) -> np.ndarray:
+def _trained_on(obs: pd.DataFrame, most: int, note: Callable[[str], None]) -> np.ndarray:
     """Mask of the cells that the models learnt from: the reference, and of the query as many as were asked for.
 
     Few weights learn in a mapping, those of the query's batches, so that each batch has its share is enough.
@@ -146,7 +146,7 @@ def _trained_on(obs: pd.DataFrame, most: int, tell: Callable[[str], None]) -> np
         drawn = stratified(batches, most, np.random.default_rng(0), least=most // (4 * len(np.unique(batches))))
         trained[query] = False
         trained[query[drawn]] = True
-        tell(f"Mapping learns from {most:,} of {counted(len(query), 'query cell')}, drawn from every batch.")
+        note(f"Mapping learns from {most:,} of {counted(len(query), 'query cell')}, drawn from every batch.")
     return trained
 
 

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from labeltransfer.data.genes.selection import choose_genes, shared_genes
 from labeltransfer.data.prepare.cell_table import SIDES, join, side_summary
 from labeltransfer.data.prepare.query_sample import draw_cells, mean_profiles
-from labeltransfer.data.prepare.side_counts import CellTotals, Progress, counts_of, put_aside
+from labeltransfer.data.prepare.side_counts import CellTotals, Progress, add_side_counts, counts_of
 from labeltransfer.data.prepare.sides import SideCells, read_side
 from labeltransfer.params import PrepareParams, RunParams, Side
 from labeltransfer.storage.files import write_json
@@ -58,7 +58,7 @@ def prepare(
     """
     steps: list[str] = []
 
-    def tell(sentence: str) -> None:
+    def note(sentence: str) -> None:
         steps.append(sentence)
         report(sentence)
 
@@ -69,7 +69,7 @@ def prepare(
             side,
             normalise=params.prepare.length_normalize == side,
             length_table=params.prepare.gene_lengths,
-            report=tell,
+            report=note,
         )
         for side in sides
     }
@@ -79,19 +79,19 @@ def prepare(
     n_of = {side: len(read[side].genes) for side in sides}
     n_only = {f"n_only_{side}": n_of[side] - len(genes) for side in sides}
     if not params.reference_alone:
-        tell(
+        note(
             f"{len(genes):,} genes are shared; {n_only['n_only_reference']:,} of the reference and "
             f"{n_only['n_only_query']:,} of the query are left out."
         )
     transpose = OutOfCoreTranspose(folder / "counts_by_cell", len(genes))
     try:
-        obs, lengths = _gather(read, genes, transpose, params, tell, progress)
+        obs, lengths = _gather(read, genes, transpose, params, note, progress)
         tallies: dict[str, dict[str, Any]] = {side: read[side].tally for side in sides}
         tallies["genes"] = {f"n_{side}": n_of[side] for side in sides} | {"n_shared": len(genes)} | n_only
         del read
-        obs["trained_on"] = _trained_on(obs, transpose, params.prepare, tell, progress)
+        obs["trained_on"] = _trained_on(obs, transpose, params.prepare, note, progress)
         progress(0.6)
-        var = _choose(obs, genes, transpose, params.prepare, tell)
+        var = _choose(obs, genes, transpose, params.prepare, note)
         var["gene_length"] = np.nan if lengths is None else lengths.reindex(genes).to_numpy()
         progress(0.8)
         _write(folder / "prepared.h5ad", obs, var, transpose, progress)
@@ -109,10 +109,10 @@ def _gather(
     genes: pd.Index,
     transpose: OutOfCoreTranspose,
     params: RunParams,
-    tell: Callable[[str], None],
+    note: Callable[[str], None],
     progress: Progress,
 ) -> tuple[pd.DataFrame, pd.Series | None]:
-    """Put both sides' counts aside; gives the table of cells and the gene lengths, if any."""
+    """Read both sides' counts; returns the table of cells and the gene lengths, if any."""
     n_cells = sum(len(cells.rows) for cells in read.values())
     found: dict[Side, tuple[SideCells, CellTotals]] = {}
     n_before = 0
@@ -122,26 +122,26 @@ def _gather(
             progress(0.5 * (begin + share * n_own) / n_cells)
 
         non_integer = (params.reference if side == "reference" else params.query).non_integer
-        totals = put_aside(
+        totals = add_side_counts(
             cells,
             genes,
             transpose,
             non_integer=non_integer,
             scratch=transpose.file.parent,
-            report=tell,
+            report=note,
             progress=within,
         )
         found[side] = cells, totals
         n_before += len(cells.rows)
     lengths = [cells.gene_lengths for cells in read.values() if cells.gene_lengths is not None]
-    return join(found, params, tell), lengths[0] if lengths else None
+    return join(found, params, note), lengths[0] if lengths else None
 
 
 def _trained_on(
     obs: pd.DataFrame,
     transpose: OutOfCoreTranspose,
     params: PrepareParams,
-    tell: Callable[[str], None],
+    note: Callable[[str], None],
     progress: Progress,
 ) -> np.ndarray:
     """Mask of the cells that the models are trained on: the reference, and of the query as many as were asked for."""
@@ -161,7 +161,7 @@ def _trained_on(
     profiles = mean_profiles(lambda: blocks("reference"), labels)
     batches = obs["batch"].cat.codes.to_numpy()[n_reference:]
     trained[n_reference:] = draw_cells(lambda: blocks("query"), batches, profiles, most=params.max_query_cells)
-    tell(
+    note(
         f"Training on {int(trained[n_reference:].sum()):,} of {n_query:,} query cells, drawn from every batch and "
         f"every kind of cell, rare ones included; all {n_query:,} are labelled."
     )
@@ -173,14 +173,14 @@ def _choose(
     genes: pd.Index,
     transpose: OutOfCoreTranspose,
     params: PrepareParams,
-    tell: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> pd.DataFrame:
     """The table of genes, chosen on the cells that are trained on."""
     trained = obs["trained_on"].to_numpy()
     own = obs[trained]
     groups = own[params.hvg_batch] if params.hvg_batch != "none" else pd.Series("all", index=own.index)
     counts = counts_of(transpose, trained, obs["n_genes"].to_numpy())
-    return choose_genes(counts, genes, groups, n_top_genes=params.n_top_genes, hvg_batch=params.hvg_batch, report=tell)
+    return choose_genes(counts, genes, groups, n_top_genes=params.n_top_genes, hvg_batch=params.hvg_batch, report=note)
 
 
 def _write(path: Path, obs: pd.DataFrame, var: pd.DataFrame, transpose: OutOfCoreTranspose, progress: Progress) -> None:

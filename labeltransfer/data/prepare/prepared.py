@@ -154,7 +154,7 @@ def _read_columns(file: h5py.File, columns: np.ndarray) -> sp.csc_matrix:
 def _read_cells(file: h5py.File, columns: np.ndarray, wanted: np.ndarray) -> sp.csr_matrix:
     """Counts of some genes, ascending, in some cells, a mask of shape (n_cells,): CSR, allocated once.
 
-    The file is passed over twice: for the lengths of the rows, then for what stands in them.
+    The file is passed over twice: for the lengths of the rows, then for their values.
     """
     position = np.cumsum(wanted) - 1
     lengths = np.zeros(int(wanted.sum()) + 1, np.int64)

@@ -1,7 +1,7 @@
 """Which query cells are trained on where there are too many: a sample in which no kind of cell is lost.
 
 Cells are sorted into coarse strata: by the reference label whose cells they are most like, which finds rare kinds that
-the reference knows, and by k-means of their expression, which tells apart kinds that it lacks. Each stratum of each
+the reference knows, and by k-means of their expression, which separates kinds that it lacks. Each stratum of each
 batch gives its share, a rare one more than that. Equal inputs give the same sample.
 """
 
@@ -16,13 +16,13 @@ from labeltransfer.storage.sparse import SCALE
 from labeltransfer.strata import stratified
 
 N_LANDMARKS = 20_000
-"""Cells, drawn at random, from which informative genes and axes are told."""
+"""Cells, drawn at random, from which informative genes and axes are found."""
 N_INFORMATIVE = 1000
 N_AXES = 20
 MAX_STRATA = 50
 
 Blocks = Callable[[], Iterator[sp.csc_matrix]]
-"""Gives the counts of all cells in blocks, CSC of shape (n_cells_of_block, n_genes), anew at each call."""
+"""Gives the counts of all cells in blocks, CSC of shape (n_cells_of_block, n_genes), again at each call."""
 
 
 def draw_cells(blocks: Blocks, batches: np.ndarray, profiles: np.ndarray, *, most: int, seed: int = 0) -> np.ndarray:

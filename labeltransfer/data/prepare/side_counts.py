@@ -1,4 +1,4 @@
-"""The counts of one side over the shared genes: read in blocks, checked, normalised, and put aside."""
+"""The counts of one side over the shared genes: read in blocks, checked, normalised, and stored by gene."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class CellTotals:
     n_genes: np.ndarray
 
 
-def put_aside(
+def add_side_counts(
     cells: SideCells,
     genes: pd.Index,
     transpose: OutOfCoreTranspose,
@@ -57,9 +57,9 @@ def put_aside(
     non_integer
         "round" or "refuse".
     scratch
-        Folder for what has to lie in a file meanwhile.
+        Folder for temporary files.
     report, progress
-        Told sentences, and the share that is done.
+        Called with sentences, and with the share that is done.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def counts_of(transpose: OutOfCoreTranspose, wanted: np.ndarray, n_genes: np.nda
     Parameters
     ----------
     transpose
-        Filled by ``put_aside``.
+        Filled by ``add_side_counts``.
     wanted
         Mask of shape (n_cells,).
     n_genes

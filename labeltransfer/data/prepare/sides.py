@@ -17,11 +17,11 @@ from labeltransfer.units import counted, named, shorten
 
 @dataclass(frozen=True)
 class SideCells:
-    """The cells of one side that are to be used, and where in its file their counts stand.
+    """The cells of one side that are to be used, and where in its file their counts are.
 
     ``rows`` are the cells' places in the file, ascending, and ``obs`` what it says of them, shape (n_cells, n_columns),
     indexed by cell name; ``labels`` are strings or None and ``batches`` strings, both of shape (n_cells,). ``genes``
-    are unique and stand in ``columns`` of the counts at ``place``. ``gene_lengths`` are those that the counts are to
+    are unique and are the ``columns`` of the counts at ``place``. ``gene_lengths`` are those that the counts are to
     be divided by, None where they are not. ``tally`` counts what was left out.
     """
 
@@ -149,7 +149,7 @@ def check_labels(labels: np.ndarray, params: SideParams) -> None:
 def _named_once(
     summary: Summary, params: SideParams, side: Side, tally: dict[str, Any], report: Report
 ) -> tuple[pd.Index, np.ndarray]:
-    """Gene names, each once and none empty, and the columns of the counts that they stand for."""
+    """Gene names, each once and none empty, and their columns of the counts."""
     names = pd.Index(gene_index(summary, params.gene_names))
     missing = np.asarray(names.isna()) | (names.astype(str).str.strip() == "")
     repeated = np.asarray(names.duplicated()) & ~missing

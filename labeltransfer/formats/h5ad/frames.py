@@ -50,25 +50,25 @@ def read_frame(file: h5py.File, where: str, name: str) -> pd.DataFrame:
 def usable(column: pd.Series, where: str, name: str) -> pd.Series:
     """A column whose text is text and whose numbers are in this machine's order of bytes.
 
-    Refuses values that cannot be told apart: arrays, records.
+    Refuses values that cannot be compared: arrays, records.
     """
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
     kinds = {type(value) for value in values} if values.dtype == object else set()
     if values.dtype.kind == "V" or not all(issubclass(kind, Hashable) and kind is not np.void for kind in kinds):
         what = f"column '{named(column.name)}' of {where} has values that are no text or numbers"
         raise InputError(f"{name}: {what}. {AGAIN}")
-    mended: np.ndarray | None = None
+    fixed: np.ndarray | None = None
     if any(issubclass(kind, bytes) for kind in kinds):
-        mended = _decode(values.to_numpy())
+        fixed = _decode(values.to_numpy())
     elif isinstance(values.dtype, np.dtype) and not values.dtype.isnative:  # pandas can't look numbers up in these
-        mended = values.to_numpy().astype(values.dtype.newbyteorder("="))
+        fixed = values.to_numpy().astype(values.dtype.newbyteorder("="))
     if kinds:
-        _require_whole(values if mended is None else mended, f"column '{named(column.name)}' of {where}", name)
-    if mended is None:
+        _require_whole(values if fixed is None else fixed, f"column '{named(column.name)}' of {where}", name)
+    if fixed is None:
         return column
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.cat.rename_categories(mended)
-    return pd.Series(mended, index=column.index, name=column.name)
+        return column.cat.rename_categories(fixed)
+    return pd.Series(fixed, index=column.index, name=column.name)
 
 
 def _require_whole(texts: Iterable[object], what: str, name: str) -> None:

@@ -47,7 +47,7 @@ def open_stored(source: Path | Any, name: str, n_bytes: int, *, remote: bool = F
     Parameters
     ----------
     source
-        A path that is there, or an object that reads, seeks and tells.
+        A path that is there, or an object with ``read``, ``seek`` and ``tell``.
     name, n_bytes
         Its name in messages, and its size.
     remote
@@ -78,7 +78,7 @@ def read_var(file: h5py.File, counts: str = "X") -> pd.DataFrame:
 
 
 def count_places(file: h5py.File) -> list[str]:
-    """Places where a matrix of cells by genes stands: among "X", "raw" and "layers/NAME"."""
+    """Places that hold a matrix of cells by genes: among "X", "raw" and "layers/NAME"."""
     layers = file.get("layers")
     candidates = ["X", "raw", *(f"layers/{n}" for n in layers)] if isinstance(layers, h5py.Group) else ["X", "raw"]
     return [place for place in candidates if layouts.find_matrix(file, place) is not None]
@@ -90,7 +90,7 @@ def counts_shape(file: h5py.File, place: str) -> tuple[int, int]:
     Raises
     ------
     InputError
-        Nothing stands there.
+        There is nothing.
     """
     return layouts.matrix_shape(matrix_at(file, place))
 
@@ -99,7 +99,7 @@ def read_rows(file: h5py.File, place: str, rows: np.ndarray | None = None) -> sp
     """Read rows of the matrix at a place.
 
     A matrix stored by row or dense is read in slices, so that the cost is that of the wanted rows; one stored by column
-    is passed over once. Memory beside the result stays bounded either way.
+    is passed over once. Memory besides the result stays bounded either way.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def read_rows(file: h5py.File, place: str, rows: np.ndarray | None = None) -> sp
     Raises
     ------
     InputError
-        Nothing stands there, or the matrix is damaged.
+        There is nothing, or the matrix is damaged.
     """
     item = matrix_at(file, place)
     with reading(_name(file), f"the matrix {place}"):
@@ -150,7 +150,7 @@ def read_sample(file: h5py.File, place: str, rows: np.ndarray) -> tuple[sp.csr_m
 
 
 def read_values(file: h5py.File, place: str) -> np.ndarray:
-    """Read some stored values of a matrix, from all over it, as float64: enough to tell what kind they are."""
+    """Read some stored values of a matrix, from all over it, as float64: enough to say what kind they are."""
     item = matrix_at(file, place)
     with reading(_name(file), f"the matrix {place}"):
         return matrices.some_values(item)
@@ -204,7 +204,7 @@ def matrix_at(file: h5py.File, place: str) -> h5py.Group | h5py.Dataset:
     item = layouts.find_matrix(file, place)
     if item is None:
         there = ", ".join(count_places(file))
-        raise InputError(f"{_name(file)}: no counts stand in {place}. Choose one of: {there}.")
+        raise InputError(f"{_name(file)}: there are no counts in {place}. Choose one of: {there}.")
     return item
 
 

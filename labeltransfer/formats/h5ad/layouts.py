@@ -15,7 +15,7 @@ _PARTS = {"data": "biuf", "indices": "iu", "indptr": "iu"}
 
 def find_matrix(file: h5py.File, place: str) -> h5py.Group | h5py.Dataset | None:
     """Find the stored matrix at a place ("X", "raw" or "layers/NAME"); None where there is none."""
-    # Before anndata 0.7, raw stood in "raw.X" and "raw.var" beside X.
+    # Before anndata 0.7, raw was stored in "raw.X" and "raw.var" next to X.
     names = ("raw/X", "raw.X") if place == "raw" else (place,)
     for name in names:
         item = file.get(name)
@@ -44,8 +44,8 @@ def _is_line(item: object, kinds: str) -> bool:
 
 def matrix_shape(item: h5py.Group | h5py.Dataset) -> tuple[int, int]:
     """Shape of a stored matrix, (n_cells, n_genes), as declared."""
-    told = item.shape if isinstance(item, h5py.Dataset) else item.attrs.get("shape", item.attrs.get("h5sparse_shape"))
-    shape = np.asarray(told)  # an attribute can be anything, and nothing
+    given = item.shape if isinstance(item, h5py.Dataset) else item.attrs.get("shape", item.attrs.get("h5sparse_shape"))
+    shape = np.asarray(given)  # an attribute can be anything, and nothing
     if shape.dtype.kind not in "iu" or shape.shape != (2,) or shape.min() < 0:
         raise InputError(f"The matrix {item.name} has no shape: save the file anew with anndata's write_h5ad.")
     return int(shape[0]), int(shape[1])

@@ -14,7 +14,7 @@ from labeltransfer.formats.h5ad.layouts import layout_of, matrix_shape
 from labeltransfer.storage import sparse
 
 MAX_VALUES = 4_000_000
-"""Values in one read; bounds the memory beside the result to some 100 MB."""
+"""Values in one read; bounds the memory besides the result to some 100 MB."""
 
 MAX_SAMPLED = 8_000_000
 """Values of a matrix stored by column that a sample of its rows may cost."""
@@ -23,7 +23,7 @@ MAX_GAP = 20_000
 """Unwanted values between two wanted rows that are read along, which is faster than a second read."""
 
 Ahead = Callable[[h5py.Dataset, int, int], None]
-"""Told, before each read, which rows start..stop-1 of which stored array it takes."""
+"""Called before each read with the rows start..stop-1 of the stored array that it takes."""
 
 
 def matrix_rows(
@@ -40,7 +40,7 @@ def matrix_rows(
     max_gap
         Unwanted values between two rows that are read along; None for ``MAX_GAP``.
     ahead
-        Told of each read beforehand, of matrices that are stored by row or dense.
+        Called before each read, of matrices that are stored by row or dense.
 
     Returns
     -------

@@ -114,8 +114,8 @@ def _text(link: bytes, name: str) -> str:
 
 
 def _check_link(group: h5g.GroupID, link: bytes, where: str, name: str) -> int:
-    """Return where in the file the object stands that a hard link leads to."""
-    # Not asked of the object itself, which would add up the whole index of a dataset to tell how large it is.
+    """Return the address in the file of the object that a hard link leads to."""
+    # Not asked of the object itself, which would add up the whole index of a dataset to say how large it is.
     info = group.links.get_info(link)
     kind = info.type
     if kind == h5l.TYPE_HARD:
@@ -149,7 +149,7 @@ def _check_dataset(dataset: h5d.DatasetID, where: str, name: str, trusted: int |
 
 
 def _check_filters(plan: h5p.PropDCID, where: str, name: str) -> None:
-    """Refuse what cannot be unpacked, and what is packed more than once: each time may stand for a thousandfold."""
+    """Refuse what cannot be unpacked, and what is packed more than once: each time may multiply it by a thousand."""
     filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
     if foreign := [number for number in filters if number not in _FILTERS]:
         way_out = "Save the file anew with anndata's write_h5ad(compression='gzip')."

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from labeltransfer.models.fast import compiled
-from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.device_counts import DeviceCounts
 from labeltransfer.models.fast.normalise import normalised
 
 
@@ -18,7 +18,7 @@ def compile_loops() -> None:
     """Call each loop once, with arrays of the kinds that training has."""
     n_cells, n_genes = 2, 3
     codes = np.zeros(n_cells)
-    kept = ResidentCounts(sp.csr_matrix(np.ones((n_cells, n_genes))), codes, codes, n_batches=1)
+    kept = DeviceCounts(sp.csr_matrix(np.ones((n_cells, n_genes))), codes, codes, n_batches=1)
     cells = kept.take(torch.arange(n_cells))
     logits = torch.zeros(2, n_cells, n_genes)
     compiled.zero_inflated(cells.counts, logits[0], cells.log_library, torch.zeros(n_genes), logits[1])

@@ -2,8 +2,8 @@
 
 Most of a training step is spent here: two layers as wide as there are genes, and a dozen operations on each of their
 outputs. Taken for a few dozen cells at a time, all of that stays in a processor's own cache; and since no cell depends
-on another from here on, each core takes its own cells. One meeting of the cores a step costs less than one an
-operation, which torch's own threads have: they slow a step down wherever a core is busy with something else.
+on another from here on, each core takes its own cells. The cores synchronise once a step; torch's own
+threads do so at each operation, which slows a step down wherever a core is busy with something else.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from labeltransfer.models.fast import compiled
 from labeltransfer.models.fast.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
-from labeltransfer.models.fast.parallel import Aside, n_cores, ready
+from labeltransfer.models.fast.parallel import Offloaded, n_cores, ready
 
 BLOCK = 64
 """Cells at a time: with 2,000 genes half a megabyte an array."""
@@ -26,7 +26,7 @@ BLOCK = 64
 def negative_log_likelihood(
     module: Any, hidden: Tensor, counts: Counts, log_library: Tensor, log_theta: Tensor, *, n_busy: int = 0
 ) -> Tensor:
-    """Mean over cells of what their counts cost, a scalar; gradients flow into what it is made from.
+    """Mean over cells of the negative log-likelihood of their counts, a differentiable scalar.
 
     Parameters
     ----------
@@ -37,26 +37,26 @@ def negative_log_likelihood(
     counts, log_library, log_theta
         As for :func:`.likelihood.zero_inflated`.
     n_busy
-        Cores that have other work meanwhile and take no cells.
+        Cores that are busy with other work and take no cells.
     """
     decoder = module.decoder
     layers = [decoder.px_scale_decoder[0], *([decoder.px_dropout_decoder] if module.gene_likelihood == "zinb" else [])]
     weights = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
     wanted = torch.is_grad_enabled()
     n_free = max(1, n_cores() - n_busy)
-    return _Heads.apply(module.gene_likelihood, wanted, n_free, counts, hidden, log_library, log_theta, *weights)
+    return _OutputLayers.apply(module.gene_likelihood, wanted, n_free, counts, hidden, log_library, log_theta, *weights)
 
 
 @dataclass
 class _Share:
-    """What one core brings: the sum of its values and the sums of its gradients."""
+    """Result of one core: the sum of its values and the sums of its gradients."""
 
     value: Tensor
     by_weights: list[Tensor] = field(default_factory=list)
     by_theta: Tensor | None = None
 
     def add(self, gradients: list[Tensor], hidden: Tensor, by_theta: Tensor | None) -> None:
-        """Take in what a block of cells brings: its gradients by the layers' outputs, and by a theta of each gene."""
+        """Add the results of a block of cells: its gradients by the layers' outputs, and by a theta of each gene."""
         if not self.by_weights:  # the first block's are the sums, which so need not be filled with zeros
             self.by_weights = [part for grad in gradients for part in (torch.mm(grad.t(), hidden), grad.sum(0))]
             self.by_theta = by_theta
@@ -68,7 +68,9 @@ class _Share:
             self.by_theta += by_theta
 
 
-class _Heads(torch.autograd.Function):
+class _OutputLayers(torch.autograd.Function):
+    """The last layers and the likelihood in one operation, whose gradients are ready after its forward pass."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -109,7 +111,7 @@ class _Heads(torch.autograd.Function):
                     by_theta[begin:end] = found.by_theta
             return share
 
-        shares = _on_cores(work, n_cells, n_free=n_free if hidden.device.type == "cpu" else 1)
+        shares = _by_core(work, n_cells, n_free=n_free if hidden.device.type == "cpu" else 1)
         if with_gradients:
             sums = [reduce(Tensor.add_, parts) for parts in zip(*(share.by_weights for share in shares), strict=True)]
             if not each_cell:
@@ -147,16 +149,16 @@ def _likelihood(
     return poisson(counts, logits[0], log_library, with_gradients=with_gradients)
 
 
-def _on_cores(work: Callable[[int, int], _Share], n_cells: int, *, n_free: int) -> list[_Share]:
-    """Give each core a run of the cells; the order of what they bring is always the same."""
+def _by_core(work: Callable[[int, int], _Share], n_cells: int, *, n_free: int) -> list[_Share]:
+    """Give each core a run of the cells; the order of their results is always the same."""
     n_shares = min(n_free, max(1, n_cells // (BLOCK // 2)))
     if n_shares == 1:
         return [work(0, n_cells)]
     bounds = [n_cells * i // n_shares for i in range(n_shares + 1)]
-    others = [Aside(_without_gradients, work, *bounds[i : i + 2]) for i in range(1, n_shares)]
+    others = [Offloaded(_without_gradients, work, *bounds[i : i + 2]) for i in range(1, n_shares)]
     return [work(*bounds[:2]), *(other.result() for other in others)]
 
 
 def _without_gradients(work: Callable[[int, int], _Share], first: int, stop: int) -> _Share:
-    with torch.no_grad():  # each thread has a setting of its own
+    with torch.no_grad():  # each thread has its own setting
         return work(first, stop)

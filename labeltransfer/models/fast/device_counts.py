@@ -1,6 +1,6 @@
 """The counts that a model trains on, held as tensors, and steps of cells taken out of them.
 
-scvi-tools reads each step of cells out of the AnnData and makes tensors of it anew. Here the non-zero counts lie on the
+scvi-tools reads each step of cells out of the AnnData and makes new tensors of it. Here the non-zero counts are on the
 device from the start, and a step is a few indexing operations on them.
 """
 
@@ -36,7 +36,7 @@ class Cells:
         return len(self.x)
 
 
-class ResidentCounts:
+class DeviceCounts:
     """Counts of all cells on one device, of which only those above 0 are held.
 
     Parameters
@@ -48,7 +48,7 @@ class ResidentCounts:
     n_batches
         Number of batches.
     device
-        Where they lie.
+        Where they are.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ResidentCounts:
     ) -> None:
         self.n_cells, self.n_genes = counts.shape
         self.labels = torch.as_tensor(labels.astype(np.int64), device=device)
-        # Where each row begins stays in main memory: the size of a step is then known without asking the device.
+        # The start of each row is kept in main memory: the size of a step is then known without asking the device.
         self._starts = torch.from_numpy(counts.indptr[:-1].astype(np.int64))
         self._lengths = torch.from_numpy(np.diff(counts.indptr).astype(np.int64))
         self._columns = torch.as_tensor(counts.indices, device=device)
@@ -73,7 +73,7 @@ class ResidentCounts:
         self._one_hot = torch.eye(n_batches, device=device)
 
     @classmethod
-    def of_model(cls, model: Any) -> "ResidentCounts":
+    def of_model(cls, model: Any) -> "DeviceCounts":
         """Counts, batches and labels as a scvi-tools model has registered them, on the model's device."""
         adata: ad.AnnData = model.adata
         registered = adata.obs

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from labeltransfer.models.fast.normalise import FINEST, fits, normalised
 
 
-def through(
+def apply_layers(
     layers: Any,
     x: Tensor,
     *,
@@ -19,7 +19,7 @@ def through(
     n_cells: int = 0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Pass cells through layers that see their input and, beside it, nothing, one covariate or each label in turn.
+    """Pass cells through layers that see their input alone, or with it one covariate or each label in turn.
 
     A layer's weights fall into those of its input and those of the one-hot label. The first part is the same for all
     labels as long as the input is, and the second is one column of the weights a label.
@@ -42,15 +42,15 @@ def through(
     Tensor of shape (n_cells, n_out), or (n_labels * n_cells, n_out) label by label.
     """
     if covariate is not None and covariate.shape[1] == 1:
-        covariate = None  # scvi-tools gives no weights to a covariate that tells no cells apart
+        covariate = None  # scvi-tools gives no weights to a covariate with one value
     for place, layer in enumerate(layers.fc_layers):
-        product, *rest = (part for part in layer if part is not None)
+        linear, *rest = (part for part in layer if part is not None)
         injected = layers.inject_into_layer(place)
         if injected and n_labels:
-            of_label = product.weight[:, -n_labels:].t() + product.bias
-            x = _WithLabels.apply(x, product.weight[:, :-n_labels], of_label, n_cells)
+            of_label = linear.weight[:, -n_labels:].t() + linear.bias
+            x = _WithLabels.apply(x, linear.weight[:, :-n_labels], of_label, n_cells)
         else:
-            x = product(x if covariate is None or not injected else torch.cat((x, covariate), dim=1))
+            x = linear(x if covariate is None or not injected else torch.cat((x, covariate), dim=1))
         if fits(rest, x):
             x = normalised(x, rest, generator)
             continue
@@ -61,7 +61,7 @@ def through(
 
 
 class _WithLabels(torch.autograd.Function):
-    """A product for cells whose input differs by label or not, and what each label adds to it."""
+    """A matrix product for cells whose input differs by label or not, and what each label adds to it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, of_label: Tensor, n_cells: int) -> Tensor:
@@ -82,8 +82,8 @@ class _WithLabels(torch.autograd.Function):
         return torch.mm(grad, weight), torch.mm(grad.t(), x), of_label, None
 
 
-def both(first: nn.Linear, second: nn.Linear, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Two layers of one input, in one product."""
+def apply_pair(first: nn.Linear, second: nn.Linear, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Two linear layers of one input, in one matrix product."""
     weight, bias = torch.cat((first.weight, second.weight)), torch.cat((first.bias, second.bias))
     one, other = F.linear(x, weight, bias).split((first.out_features, second.out_features), dim=1)
     return one, other

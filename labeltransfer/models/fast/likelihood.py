@@ -2,7 +2,7 @@
 
 The same functions as ``scvi.distributions`` uses, with two differences in how they are reached. The terms of ``lgamma``
 and ``digamma`` vanish where a count is 0, which nine of ten are, so they are computed at the other entries alone. And
-the gradients are formed beside the value in the same buffers, so that the backward pass has nothing left to compute.
+the gradients are formed with the value in the same buffers, so that the backward pass has nothing left to compute.
 
 Source: Lopez et al., Deep generative modeling for single-cell transcriptomics, Nature Methods 2018; parametrised as in
 scvi-tools (``log_zinb_positive``, ``log_nb_positive``).
@@ -95,7 +95,7 @@ def zero_inflated(
     dropout_logits
         Logit of the zero inflation, shape (n_cells, n_genes).
     with_gradients
-        Whether they are wanted beside the value.
+        Whether they are wanted as well as the value.
 
     Returns
     -------

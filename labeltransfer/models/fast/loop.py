@@ -35,7 +35,7 @@ class Task(Protocol):
     """Row numbers of the cells to train on, shape (n_training,)."""
 
     def begin_epoch(self, *, batch_size: int) -> None:
-        """Draw anew what is drawn once an epoch."""
+        """Draw what is drawn once an epoch."""
 
     def loss(self, rows: Tensor, kl_weight: float) -> tuple[Tensor, Tensor]:
         """What a step over some cells minimises, and the part of it that is shown: two scalars."""
@@ -72,7 +72,7 @@ def train(
         The loss is no longer a number.
     """
     n_threads = torch.get_num_threads()
-    # The cores share a step among them in ``heads``; torch's own threads would have to meet at each operation.
+    # The cores share a step among them in ``decoder``; torch's own threads would have to synchronise at each operation.
     torch.set_num_threads(1)
     # Numbers below 1e-38 are as good as 0 here, and take a processor a hundred times as long.
     torch.set_flush_denormal(True)

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from labeltransfer.models.fast.decoder import negative_log_likelihood
 from labeltransfer.models.fast.device_counts import Cells
-from labeltransfer.models.fast.layers import both, through
-from labeltransfer.models.fast.parallel import Differentiated
+from labeltransfer.models.fast.layers import apply_layers, apply_pair
+from labeltransfer.models.fast.parallel import OffloadedLoss
 
 CLASSIFICATION_RATIO = 50
 """Weight of scANVI's classification loss, scvi-tools' default."""
@@ -66,7 +66,7 @@ def scanvi_loss(
     """Objective of scANVI (``SCANVAE.loss``) and the classification loss within it, two scalars.
 
     Of its three parts, the sum over labels, the decoded counts and the classification of labelled cells, each is
-    differentiated by whichever core is free; the first takes the longest and begins first.
+    differentiated by the next free core; the first takes the longest and begins first.
 
     Parameters
     ----------
@@ -88,10 +88,10 @@ def scanvi_loss(
         return _label_terms(module, Posterior(mean, variance, draw), log_shares, generator).loss(kl_weight)
 
     parts = (module.encoder_z2_z1, module.decoder_z1_z2)
-    labels = Differentiated(by_label, (q.mean, q.variance, q.draw, log_shares), parts)
+    labels = OffloadedLoss(by_label, (q.mean, q.variance, q.draw, log_shares), parts)
     parts = (module.z_encoder, module.classifier)
-    # Weighed there, so that the gradients need not be weighed here. It alone draws torch's own numbers meanwhile.
-    classification = Differentiated(lambda: CLASSIFICATION_RATIO * classification_loss(module, labelled()), (), parts)
+    # Weighed there, so that the gradients need not be weighed here. Only it uses torch's own generator at that time.
+    classification = OffloadedLoss(lambda: CLASSIFICATION_RATIO * classification_loss(module, labelled()), (), parts)
     counted = decode(module, q.draw, cells, n_busy=2)
     weighed = classification.value()
     return labels.value() + counted + weighed, weighed / CLASSIFICATION_RATIO
@@ -109,7 +109,7 @@ def classification_logits(module: Any, cells: Cells) -> Tensor:
 
 def _classify(module: Any, z: Tensor) -> Tensor:
     for part in module.classifier.classifier:
-        z = through(part, z) if hasattr(part, "fc_layers") else part(z)
+        z = apply_layers(part, z) if hasattr(part, "fc_layers") else part(z)
     return z
 
 
@@ -120,27 +120,27 @@ def encode(module: Any, cells: Cells) -> Posterior:
 
 def _encoded(module: Any, cells: Cells) -> Tensor:
     """What the encoder makes of the cells; their batch goes into it where the module was made so."""
-    return through(module.z_encoder.encoder, cells.x, covariate=cells.batch if module.encode_covariates else None)
+    return apply_layers(module.z_encoder.encoder, cells.x, covariate=cells.batch if module.encode_covariates else None)
 
 
 def decode(module: Any, z: Tensor, cells: Cells, *, n_busy: int = 0) -> Tensor:
-    """Mean over cells of their counts' negative log-likelihood given their latent; ``n_busy`` cores have other work."""
+    """Mean over cells of their counts' negative log-likelihood given their latent; ``n_busy`` cores are busy."""
     log_theta = module.px_r if module.dispersion == "gene" else cells.batch @ module.px_r.t()
     hidden = module.decoder.px_decoder(z, cells.batch)
     return negative_log_likelihood(module, hidden, cells.counts, cells.log_library, log_theta, n_busy=n_busy)
 
 
 def _label_terms(module: Any, q1: Posterior, log_shares: Tensor, generator: torch.Generator | None) -> Terms:
-    """What scANVI's objective has beside the decoded counts: a sum over all labels that a cell may have.
+    """What scANVI's objective adds to the decoded counts: a sum over all labels that a cell may have.
 
     ``log_shares`` is the logarithm of each label's probability, shape (n_cells, n_labels).
     """
     z1 = q1.draw
     n_cells, n_labels = log_shares.shape
     each: dict[str, Any] = {"n_labels": n_labels, "n_cells": n_cells, "generator": generator}
-    q2 = _posterior(module.encoder_z2_z1, through(module.encoder_z2_z1.encoder, z1, **each), generator)
-    h = through(module.decoder_z1_z2.decoder, q2.draw, **each)
-    p1_mean, log_variance = both(module.decoder_z1_z2.mean_decoder, module.decoder_z1_z2.var_decoder, h)
+    q2 = _posterior(module.encoder_z2_z1, apply_layers(module.encoder_z2_z1.encoder, z1, **each), generator)
+    h = apply_layers(module.decoder_z1_z2.decoder, q2.draw, **each)
+    p1_mean, log_variance = apply_pair(module.decoder_z1_z2.mean_decoder, module.decoder_z1_z2.var_decoder, h)
     p1_variance = log_variance.exp()
 
     # rows are label by label: all cells with the first label, then all with the second
@@ -154,7 +154,7 @@ def _label_terms(module: Any, q1: Posterior, log_shares: Tensor, generator: torc
 
 
 def _posterior(encoder: Any, h: Tensor, generator: torch.Generator | None = None) -> Posterior:
-    mean, log_variance = both(encoder.mean_encoder, encoder.var_encoder, h)
+    mean, log_variance = apply_pair(encoder.mean_encoder, encoder.var_encoder, h)
     variance = log_variance.exp() + encoder.var_eps
     noise = torch.empty_like(mean).normal_(generator=generator)
     return Posterior(mean, variance, torch.addcmul(mean, variance.sqrt(), noise))

@@ -1,4 +1,4 @@
-"""The other cores of the machine: a step's work that one of them can do meanwhile."""
+"""Parts of a training step on other cores of the machine, at the same time as the rest of it."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,18 +22,18 @@ def n_cores() -> int:
 
 @cache
 def pool() -> ThreadPoolExecutor:
-    """Threads for the cores but the caller's own."""
+    """One thread for each core but the caller's."""
     return ThreadPoolExecutor(n_cores() - 1, "cores", initializer=_begin_thread)
 
 
 def _begin_thread() -> None:
-    """What ``speed.train`` sets for its own thread: to the last bit, a call then gives the same wherever it is made."""
+    """Set what ``loop.train`` sets for its thread, so that a call gives the same bits in each thread."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
 
 
-class Aside:
-    """A call that another core takes, or this one in the end, where no other has had the time for it."""
+class Offloaded:
+    """A call that another core makes; if none has begun it when its result is needed, the caller makes it."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> None:
         self._call = partial(function, *arguments, **settings)
@@ -43,34 +43,34 @@ class Aside:
         return self._call() if self._future.cancel() else self._future.result()
 
 
-class Differentiated:
-    """A scalar with its gradients, all of which another core computes meanwhile.
+class OffloadedLoss:
+    """A scalar and its gradients, which another core computes.
 
     Parameters
     ----------
     function
-        Makes the scalar from ``inputs`` and the parameters of ``modules``. It may run beside any other, so its random
-        numbers are to be its own.
+        Makes the scalar from ``inputs`` and the parameters of ``modules``. It may run at the same time as others, so it
+        needs its own random numbers.
     inputs
-        Tensors that it may be differentiated by, beside those parameters.
+        Tensors that it may be differentiated by, besides those parameters.
     modules
-        All that ``function`` uses, on the processor; a model on another device is served here and now.
+        All that ``function`` uses, on the processor; for a model on another device it is called at once.
     """
 
     def __init__(self, function: Callable[..., Tensor], inputs: Sequence[Tensor], modules: Sequence[nn.Module]) -> None:
         parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
         self._by = [*inputs, *parameters]
-        self._aside: Aside | None = None
+        self._offloaded: Offloaded | None = None
         if n_cores() == 1 or not torch.is_grad_enabled() or parameters[0].device.type != "cpu":
             self._value = function(*inputs)
         else:
             leaves = [tensor.detach().requires_grad_() for tensor in inputs]
-            self._aside = Aside(_differentiate, function, leaves, parameters)
+            self._offloaded = Offloaded(_differentiate, function, leaves, parameters)
 
     def value(self) -> Tensor:
         """The scalar; a backward pass from it finds the gradients ready."""
-        if self._aside:
-            value, gradients = self._aside.result()
+        if self._offloaded:
+            value, gradients = self._offloaded.result()
             self._value = _Ready.apply(gradients, value, *self._by)
         return self._value
 
@@ -91,7 +91,7 @@ class _Ready(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        gradients, ctx.gradients = ctx.gradients, ()  # held no longer, so that nobody needs a copy of them
+        gradients, ctx.gradients = ctx.gradients, ()  # held no longer, so that no copy of them is needed
         return None, None, *ready(gradients, grad)
 
 

@@ -1,4 +1,4 @@
-"""What the fast loop trains: scVI on all cells; scANVI on all cells and, beside them, on the labelled ones."""
+"""What the fast loop trains: scVI on all cells; scANVI on all cells and, in each step, on labelled ones."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.device_counts import DeviceCounts
 from labeltransfer.models.fast.loop import shuffled_steps
 from labeltransfer.models.fast.objective import classification_loss, scanvi_loss, scvi_terms
 
 
 class ScviTask:
-    """scVI, judged by the evidence lower bound of the held-out cells with the KL term at full weight.
+    """scVI, evaluated by the evidence lower bound of the held-out cells with the KL term at full weight.
 
     Parameters
     ----------
@@ -21,10 +21,10 @@ class ScviTask:
     cells
         Its cells.
     training, held_out
-        Row numbers of the cells to train on and of those to judge by.
+        Row numbers of the cells to train on and of those to evaluate on.
     """
 
-    def __init__(self, module: Any, cells: ResidentCounts, training: np.ndarray, held_out: np.ndarray) -> None:
+    def __init__(self, module: Any, cells: DeviceCounts, training: np.ndarray, held_out: np.ndarray) -> None:
         self.module, self.cells = module, cells
         self.training, self._held_out = training, torch.from_numpy(held_out)
 
@@ -40,7 +40,7 @@ class ScviTask:
 
 
 class ScanviTask:
-    """scANVI, judged by the classification loss of the held-out labelled cells.
+    """scANVI, evaluated by the classification loss of the held-out labelled cells.
 
     Parameters
     ----------
@@ -49,15 +49,15 @@ class ScanviTask:
     cells
         Its cells; the code of those without a label is the number of labels.
     training, held_out
-        Row numbers of the cells to train on and of those to judge by.
+        Row numbers of the cells to train on and of those to evaluate on.
     n_samples_per_label
-        Labelled cells drawn anew from each label in each epoch; None takes all.
+        Labelled cells drawn from each label in each epoch; None takes all.
     """
 
     def __init__(
         self,
         module: Any,
-        cells: ResidentCounts,
+        cells: DeviceCounts,
         training: np.ndarray,
         held_out: np.ndarray,
         *,
@@ -70,7 +70,7 @@ class ScanviTask:
         self._held_out = torch.from_numpy(held_out[codes[held_out] < module.n_labels])
         self._steps: list[Tensor] = []
         self._n_steps = 0
-        # Seeded by torch's own, so that a seed still settles all there is.
+        # Seeded by torch's own, so that one seed still determines everything.
         self._generator = torch.Generator(cells.labels.device).manual_seed(int(torch.randint(2**62, ())))
 
     def begin_epoch(self, *, batch_size: int) -> None:
@@ -84,7 +84,7 @@ class ScanviTask:
         return np.random.choice(rows, self._n_samples, replace=False)
 
     def loss(self, rows: Tensor, kl_weight: float) -> tuple[Tensor, Tensor]:
-        # As in scvi-tools the labelled cells begin anew when they are through before the others are.
+        # As in scvi-tools the labelled cells start over when they are used up before the others are.
         labelled = self._steps[self._n_steps % len(self._steps)]
         self._n_steps += 1
         cells = self.cells.take(rows)
@@ -98,7 +98,7 @@ class ScanviTask:
         return total / len(self._held_out) if len(self._held_out) else float("nan")
 
 
-def negative_elbo(module: Any, cells: ResidentCounts, rows: Tensor, *, batch_size: int = 1024) -> float:
+def negative_elbo(module: Any, cells: DeviceCounts, rows: Tensor, *, batch_size: int = 1024) -> float:
     """Negative evidence lower bound per cell of some cells; NaN where there are none.
 
     The latent is drawn with the same random numbers at each call, so that two values differ by their weights alone.

@@ -77,7 +77,7 @@ def test_raw_counts_are_found_where_they_are(tmp_path: Path, place: str) -> None
 
 def test_a_place_without_counts_is_refused(tmp_path: Path) -> None:
     cells().write_h5ad(tmp_path / "cells.h5ad")
-    with pytest.raises(InputError, match="no counts stand in raw"):
+    with pytest.raises(InputError, match="there are no counts in raw"):
         read_summary(tmp_path / "cells.h5ad", counts="raw")
 
 

@@ -16,7 +16,7 @@ from labeltransfer.data.prepare.pair import prepare
 from labeltransfer.data.prepare.prepared import training_data
 from labeltransfer.errors import RunCancelled, RunError
 from labeltransfer.models.fast import compiled, matmul, objective, parallel
-from labeltransfer.models.fast.device_counts import ResidentCounts
+from labeltransfer.models.fast.device_counts import DeviceCounts
 from labeltransfer.models.fast.layers import dropped
 from labeltransfer.models.fast.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
 from labeltransfer.models.fast.loop import Plateau, shuffled_steps
@@ -131,7 +131,7 @@ def pair_of_models(request: pytest.FixtureRequest, prepared: Path) -> tuple[scvi
 @pytest.mark.parametrize("which", ["scvi", "scanvi"])
 def test_objective_and_gradients_are_those_of_scvi_tools(pair_of_models: tuple[Any, Any], which: str) -> None:
     model = pair_of_models[which == "scanvi"]
-    module, cells = model.module, ResidentCounts.of_model(model)
+    module, cells = model.module, DeviceCounts.of_model(model)
     known = np.flatnonzero(model.adata.obs["training_label"] != UNKNOWN)
     rows, labelled = np.arange(5, 300, 3), known[::4]
     tensors, labelled_tensors = (
@@ -163,7 +163,7 @@ def test_objective_and_gradients_are_those_of_scvi_tools(pair_of_models: tuple[A
 def test_cells_are_taken_as_scvi_tools_loads_them(fast_scvi: scvi.model.SCVI) -> None:
     rows = np.array([7, 3, 500, 11])
     loaded = next(iter(AnnDataLoader(fast_scvi.adata_manager, indices=rows, batch_size=4)))
-    taken = ResidentCounts.of_model(fast_scvi).take(torch.from_numpy(rows))
+    taken = DeviceCounts.of_model(fast_scvi).take(torch.from_numpy(rows))
     torch.testing.assert_close(taken.x, loaded["X"].log1p())
     torch.testing.assert_close(taken.log_library, loaded["X"].sum(1, keepdim=True).log())
     assert (taken.batch.argmax(1) == loaded["batch"][:, 0]).all()
@@ -210,7 +210,7 @@ def test_other_likelihoods_train_too(prepared: Path, likelihood: str) -> None:
 def test_labelled_cells_are_drawn_anew_each_epoch(fast_scvi: scvi.model.SCVI) -> None:
     model = scvi.model.SCANVI.from_scvi_model(fast_scvi, labels_key="training_label", unlabeled_category=UNKNOWN)
     rows = np.arange(model.adata.n_obs)
-    task = ScanviTask(model.module, ResidentCounts.of_model(model), rows, rows[:0], n_samples_per_label=3)
+    task = ScanviTask(model.module, DeviceCounts.of_model(model), rows, rows[:0], n_samples_per_label=3)
     drawn = []
     for _ in range(2):
         task.begin_epoch(batch_size=16)
@@ -373,7 +373,7 @@ def test_gradients_from_another_core_are_the_same(fast_scvi: scvi.model.SCVI, mo
         monkeypatch.setattr(parallel, "MOST_CORES", most_cores)
         monkeypatch.setattr(parallel.processes, "n_cores", lambda: 2)
         scvi.settings.seed = 0
-        task = ScanviTask(model.module, ResidentCounts.of_model(model), rows, rows[:0], n_samples_per_label=9)
+        task = ScanviTask(model.module, DeviceCounts.of_model(model), rows, rows[:0], n_samples_per_label=9)
         task.begin_epoch(batch_size=64)
         loss, shown = task.loss(torch.from_numpy(rows[:64]), 0.5)
         found.append([loss, shown, *torch.autograd.grad(loss, parameters, allow_unused=True)])
