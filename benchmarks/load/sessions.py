@@ -74,7 +74,7 @@ def past_runs(store: Store, example: Run, n_runs: int) -> None:
 
 def tiles_of(run: Run) -> list[tuple[str, str]]:
     """Tiles of the confusion matrix that have cells, as observed and predicted label."""
-    counts = evaluate.confusion(read_cells(run.artefact("evaluate", "cells.parquet")), side="query")
+    counts = evaluate.confusion(read_cells(run.artefacts.cells), side="query")
     counts = counts[counts["n_cells"] > 0]
     return list(zip(counts["observed_label"], counts["predicted_label"], strict=True))
 

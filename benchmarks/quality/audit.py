@@ -72,11 +72,11 @@ def train(pair: Pair, scratch: Path, *, seed: int, preset: str) -> Trained:
     if ended.returncode:
         raise RuntimeError(ended.stdout + ended.stderr)
     run: Run = next(run for run in Store(home).runs() if run.id not in before)
-    prepared = run.artefact("prepare", "prepared.h5ad")
+    prepared = run.artefacts.prepared
     genes = read_genes(prepared)
     return Trained(
-        read_cells(run.artefact("evaluate", "cells.parquet")),
-        np.load(run.artefact("integrate", "latent.npy")),
+        read_cells(run.artefacts.cells),
+        np.load(run.artefacts.scvi_latent),
         all_counts(prepared)[0],
         list(genes.index[genes["highly_variable"].to_numpy(bool)].astype(str)),
     )

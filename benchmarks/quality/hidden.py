@@ -81,7 +81,7 @@ def finish(store: Store, params: RunParams) -> pd.DataFrame:
     status = work(run)
     if status.state != "done":
         raise SystemExit(f"{params.name or 'The run that hides nothing'} {status.state}: {status.error}")
-    return pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    return pd.read_parquet(run.artefacts.cells)
 
 
 def reports(pair: Pair, labels: list[str], seed: int, store: Store) -> dict[str, dict[str, Any]]:

@@ -43,7 +43,7 @@ def choose_genes(run: Run, n_genes: int) -> None:
     """Leave ``N_CHOSEN`` genes chosen, spread over all as chosen ones are, so that reading skips the others."""
     chosen = np.zeros(n_genes, bool)
     chosen[np.random.default_rng(0).choice(n_genes, min(N_CHOSEN, n_genes), replace=False)] = True
-    with h5py.File(run.artefact("prepare", "prepared.h5ad"), "r+") as file:
+    with h5py.File(run.artefacts.prepared, "r+") as file:
         file["var/highly_variable"][:] = chosen
 
 

@@ -97,7 +97,7 @@ def audit_section(run: Run, cells: pd.DataFrame) -> None:
 def audit_table(run: Run) -> pd.DataFrame | None:
     """The audit of a finished run; None for a run that is older than it."""
     try:
-        path = run.artefact("evaluate", "audit.parquet")
+        path = run.artefacts.audit
     except RunError:
         return None
     return _audit(path)

@@ -58,7 +58,7 @@ def own_columns(run: Run) -> dict[str, str]:
 def gene_names(run: Run) -> tuple[Sequence[str], int]:
     """Shared genes, and the place of the most variable one; none where the run was kept without its counts."""
     with suppress(RunError):
-        run.artefact("prepare", "prepared.h5ad")
+        _ = run.artefacts.prepared  # raised where it is gone
         with catching():  # damaged counts cost the genes alone, with a message
             return cached.gene_names(run)
     return (), 0

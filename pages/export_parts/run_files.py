@@ -15,7 +15,7 @@ from pages.shared.words import size
 def show_models(run: Run) -> None:
     """Both model folders as one zip."""
     try:
-        folders = {name: run.artefact(stage, "model") for name, stage in run_models(run).items()}
+        folders = {name: run.artefacts.model(stage) for name, stage in run_models(run).items()}
     except RunError:
         st.caption("This run was kept without its models.")
         return
@@ -35,7 +35,7 @@ def show_report(run: Run) -> None:
     with st.container(horizontal=True):
         offer("Download the report", lambda: report_html(run), f"report-{run.id}.html")
         try:
-            run.artefact("prepare", "summary.json")
+            _ = run.artefacts.summary  # raised where it is gone
             if run.params.mapping is None:
                 offer("Download the script", lambda: script_of(run), f"script-{run.id}.py")
         except RunError:
@@ -57,14 +57,13 @@ def show_annotated(run: Run) -> None:
     """The annotated AnnData: written by a separate process, for it holds all counts, and kept with the run."""
     target = run.folder / ANNOTATED
     try:
-        latent = run.params.latent_stage
-        for stage, name in (("prepare", "prepared.h5ad"), (latent, "latent.npy"), ("transfer", "soft.parquet")):
-            run.artefact(stage, name)
+        found = run.artefacts
+        _ = found.prepared, found.latent(run.params.latent_stage), found.soft  # raised where one is gone
     except RunError:
         if not target.exists():
             st.caption("This run was kept without its counts, so there is nothing to annotate.")
             return
     show_written(run, "annotate", ANNOTATED, f"{run.id}.h5ad", label="Write the file")
     if not target.exists():
-        n_bytes = run.artefact("prepare", "prepared.h5ad").stat().st_size
+        n_bytes = run.artefacts.prepared.stat().st_size
         st.caption(f"It takes a while and some {size(3 * n_bytes)} of disk; you can leave this page meanwhile.")

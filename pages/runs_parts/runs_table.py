@@ -95,7 +95,7 @@ def _lasted(status: Status) -> str:
 def _result(run: Run) -> tuple[str, str]:
     """Cells of both sides, and accuracy with its denominator, where the run has them."""
     with suppress(LabelTransferError, OSError, ValueError, KeyError, TypeError):
-        scores = read_json(run.artefact("evaluate", "metrics.json"))
+        scores = read_json(run.artefacts.metrics)
         query = scores["query"]
         cells = f"{scores['reference']['n_cells']:,} → {query['n_cells']:,}"
         if query["accuracy"] is None:

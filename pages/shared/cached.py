@@ -94,12 +94,12 @@ def the_path(path: Path) -> Path:
 
 def cells_file(run: Run) -> Path:
     """The table of cells of a finished run."""
-    return run.artefact("evaluate", "cells.parquet")
+    return run.artefacts.cells
 
 
 def counts_file(run: Run) -> Path:
     """Prepared counts; raises RunError where the run was kept without them."""
-    return run.artefact("prepare", "prepared.h5ad")
+    return run.artefacts.prepared
 
 
 def cells(run: Run) -> pd.DataFrame:
@@ -173,13 +173,13 @@ def reference_labels(run: Run) -> list[str]:
 
 def metrics(run: Run) -> dict[str, Any]:
     """Scores of a finished run."""
-    return _json(run.artefact("evaluate", "metrics.json"))
+    return _json(run.artefacts.metrics)
 
 
 def trust(run: Run) -> dict[str, Any]:
     """How far a finished run's labels can be trusted; empty for a run that is older than these checks."""
     try:
-        path = run.artefact("evaluate", "trust.json")
+        path = run.artefacts.trust
     except RunError:
         return {}
     return _json(path)

@@ -235,7 +235,7 @@ def context_line() -> None:
 
 def _counted(run: Run) -> dict[str, Any]:
     try:
-        return read_counts(run.artefact("prepare", "summary.json"))
+        return read_counts(run.artefacts.summary)
     except RunError:
         return {}
 

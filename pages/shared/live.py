@@ -158,7 +158,7 @@ def _machine(status: Status) -> None:
 def _result(run: Run) -> None:
     """Accuracy, where the query has labels to compare with."""
     with suppress(LabelTransferError, OSError, ValueError, KeyError, TypeError):
-        query = read_json(run.artefact("evaluate", "metrics.json"))["query"]
+        query = read_json(run.artefacts.metrics)["query"]
         if query["accuracy"] is None:
             st.caption(f"{query['n_cells']:,} query cells have a predicted label; none has one to compare with.")
             return

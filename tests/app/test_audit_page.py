@@ -74,7 +74,7 @@ def test_a_click_shows_the_cells_on_the_map(run: Run) -> None:
     chosen = {f"audit-table-{run.id}": {"selection": {"rows": [0], "columns": [], "cells": []}}}
     at = page("compare", run, chosen)
     at.run()
-    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(run.artefacts.cells)
     n_cells = int(((cells["side"] == "query") & (cells["observed_label"] == "T cell")).sum())
     assert f"{n_cells} query cells called T cell, suspected to be B cell" in said(at)
     assert EVIDENCE in said(at)
@@ -82,7 +82,7 @@ def test_a_click_shows_the_cells_on_the_map(run: Run) -> None:
 
 
 def test_a_relabelling_is_a_layer_with_both_scores_that_can_be_removed(run: Run) -> None:
-    before = run.artefact("evaluate", "cells.parquet").read_bytes()
+    before = run.artefacts.cells.read_bytes()
     at = page("compare", run)
     next(field for field in at.text_input if field.label == "Name of the layer").set_value("my view")
     next(button for button in at.button if button.label == "Apply this relabelling").click().run()
@@ -90,7 +90,7 @@ def test_a_relabelling_is_a_layer_with_both_scores_that_can_be_removed(run: Run)
     assert [layer.name for layer in layers(run.folder)] == ["my view"]
     scores = next(frame.value for frame in at.dataframe if "n_changed" in frame.value).set_index("labels")
     assert scores.loc["published", "accuracy"] < scores.loc["audited", "accuracy"] == 1.0
-    assert run.artefact("evaluate", "cells.parquet").read_bytes() == before
+    assert run.artefacts.cells.read_bytes() == before
     next(button for button in at.button if button.label == "Remove this layer").click().run()
     assert layers(run.folder) == []
     assert "my view" not in said(at)

@@ -38,7 +38,7 @@ def run(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
 
 @pytest.fixture
 def cells(run: Run) -> pd.DataFrame:
-    return pd.read_parquet(run.artefact("evaluate", "cells.parquet")).reset_index(drop=True)
+    return pd.read_parquet(run.artefacts.cells).reset_index(drop=True)
 
 
 def figure(at: AppTest) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def test_a_gene_is_counted_over_all_cells(run: Run) -> None:
 def test_a_number_is_coloured_over_the_range_of_all_cells(run: Run, cells: pd.DataFrame) -> None:
     left_out = next(row for row in range(N_CELLS) if row not in points(page("explore", run)))
     cells.loc[left_out, "n_counts"] = 5000.0
-    cells.to_parquet(run.artefact("evaluate", "cells.parquet"))
+    cells.to_parquet(run.artefacts.cells)
     at = page("explore", run)
     at.selectbox[0].set_value("Counts per cell").run()
     assert left_out not in points(at)
@@ -186,7 +186,7 @@ def test_a_map_to_take_away_holds_all_cells(run: Run, monkeypatch: pytest.Monkey
 def test_pages_leave_the_shared_table_as_it_is(run: Run) -> None:
     for name in ("explore", "compare", "export"):
         page(name, run)
-    pd.testing.assert_frame_equal(cached.cells(run), read_cells(run.artefact("evaluate", "cells.parquet")))
+    pd.testing.assert_frame_equal(cached.cells(run), read_cells(run.artefacts.cells))
 
 
 def test_a_column_that_one_reader_adds_is_not_seen_by_others(run: Run) -> None:

@@ -30,7 +30,7 @@ def run(lt_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     for name in ("r.h5ad", "q.h5ad"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
-    path = found.artefact("evaluate", "cells.parquet")
+    path = found.artefacts.cells
     cells = pd.read_parquet(path)
     kinds = pd.Series(["B cell", "T cell", "NK cell"] * 17, dtype="category")[: len(cells)]
     cells["observed_label"] = cells["predicted_label"] = kinds.to_numpy()
@@ -46,7 +46,7 @@ def related_run(params: RunParams, changed: dict[str, Any] | None = None, *, of:
     """A finished run whose table of cells is that of ``of``, with some columns changed."""
     store = default_store()
     made = store.create(params)
-    cells = pd.read_parquet(of.artefact("evaluate", "cells.parquet")).assign(**(changed or {}))
+    cells = pd.read_parquet(of.artefacts.cells).assign(**(changed or {}))
     store.claim_stage(made, "prepare", of.stage_keys()["prepare"])
     store.claim_stage(made, "evaluate", made.id)
     with store.build_stage(made, "evaluate", made.id) as folder:
@@ -116,7 +116,7 @@ def test_a_failed_test_says_why_and_is_offered_again(run: Run) -> None:
 
 
 def test_a_finished_test_shows_what_absorbed_the_label_and_what_a_rule_catches(run: Run) -> None:
-    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(run.artefacts.cells)
     own = hidden_cells(cells, "B cell")
     others = cells["predicted_label"].astype(str).mask(cells["predicted_label"] == "B cell", "T cell")
     changed = {
@@ -141,7 +141,7 @@ def test_a_finished_test_shows_what_absorbed_the_label_and_what_a_rule_catches(r
 
 
 def test_finished_seeds_show_how_many_labels_change_and_where(run: Run) -> None:
-    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(run.artefacts.cells)
     labels = cells["predicted_label"].astype(str).to_numpy().copy()
     query = np.flatnonzero(cells["side"] == "query")
     labels[query[:3]] = "another"

@@ -97,7 +97,7 @@ def test_no_lasso_on_more_cells_than_a_browser_can_send_back(run: Run, monkeypat
 
 def test_compare_gives_scores_with_their_denominators(run: Run) -> None:
     shown = {metric.label: metric.value for metric in page("compare", run).metric}
-    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(run.artefacts.cells)
     query = evaluate.metrics(cells)["query"]
     assert query["n_scored"] == 24
     assert shown[f"Accuracy: {query['n_correct']} of 24 cells"] == f"{query['accuracy']:.1%}"
@@ -112,7 +112,7 @@ def test_compare_names_labels_that_the_reference_lacks(run: Run) -> None:
 def test_a_click_shows_the_cells_behind_a_tile(run: Run) -> None:
     clicked = {"selection": {"cell": [{"observed_label": "T cell", "predicted_label": "B cell"}]}}
     at = page("compare", run, {f"compare-matrix-{run.id}-query-observed": clicked})
-    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(run.artefacts.cells)
     expected = cells[(cells["side"] == "query") & (cells["observed_label"] == "T cell")]
     assert f"{len(expected)} query cells observed as T cell, predicted as B cell" in said(at)
     assert set(at.dataframe[0].value["cell_id"]) == set(expected["cell_id"])
@@ -208,7 +208,7 @@ def test_a_zip_that_cannot_be_made_says_why(run: Run) -> None:
 def test_a_zip_holds_what_was_made_before_it(run: Run) -> None:
     (run.folder / "exports").mkdir()
     (run.folder / "exports" / "annotated.h5ad").write_bytes(b"x" * 2000)
-    (run.artefact("transfer", "model") / "model.pt").write_bytes(b"weights")
+    (run.artefacts.scanvi_model / "model.pt").write_bytes(b"weights")
     add_edit(run, Edit("", "mine", "exclude", "", "query", "T cell", "B cell", rows=(21, 24, 27), who="me"))
     audit = pd.DataFrame({"observed_label": ["=B"], "kind": ["swap"], "partner_label": ["T"], "score": [0.5]})
     audit.to_parquet(run.artefact("evaluate") / "audit.parquet")
@@ -250,7 +250,7 @@ def test_explore_says_whether_labels_can_be_trusted(run: Run) -> None:
     assert before.value == "100.0%"
     at.slider(key=f"reject-confidence-{run.id}").set_value(0.85).run()
     after = next(m for m in at.metric if m.label.startswith("Coverage"))
-    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(run.artefacts.cells)
     query = cells[cells["side"] == "query"]
     kept = (query["confidence"] >= 0.85).sum()
     assert after.label == f"Coverage: {kept:,} of {len(query):,} query cells"
@@ -268,7 +268,7 @@ def test_what_is_rejected_on_explore_leaves_export_as_unknown(run: Run) -> None:
     ("level", "words"), [("alarm", "should not be trusted as they are"), ("doubt", "Check these labels")]
 )
 def test_a_run_that_should_not_be_trusted_says_so_first(run: Run, level: str, words: str) -> None:
-    file = run.artefact("evaluate", "trust.json")
+    file = run.artefacts.trust
     trust = files.read_json(file)
     trust["alarm"] |= {"level": level, "reasons": ["The two sides hardly mix."]}
     files.write_json(file, trust)
@@ -278,8 +278,8 @@ def test_a_run_that_should_not_be_trusted_says_so_first(run: Run, level: str, wo
 
 
 def test_a_run_that_is_older_than_the_checks_of_trust_opens_all_the_same(run: Run) -> None:
-    run.artefact("evaluate", "trust.json").unlink()
-    file = run.artefact("evaluate", "cells.parquet")
+    run.artefacts.trust.unlink()
+    file = run.artefacts.cells
     new = ["agreement", "distance_percentile", "consensus_label", "knn_label", "held_out"]
     pd.read_parquet(file).drop(columns=new).to_parquet(file)
     assert "older than the checks of trust" in said(page("explore", run))

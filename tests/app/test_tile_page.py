@@ -56,7 +56,7 @@ def frame_with(at: AppTest, *columns: str) -> pd.DataFrame:
 
 def behind(run: Run) -> pd.DataFrame:
     """Query cells observed as T cell, all of them predicted as B cell."""
-    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(run.artefacts.cells)
     return cells[(cells["side"] == "query") & (cells["observed_label"] == "T cell")]
 
 
@@ -67,10 +67,10 @@ def press(at: AppTest, label: str) -> AppTest:
 
 def without_new_columns(run: Run) -> None:
     """Make a run as it was before opinions were asked."""
-    path = run.artefact("evaluate", "cells.parquet")
+    path = run.artefacts.cells
     cells = pd.read_parquet(path)
     cells.drop(columns=[name for name in NEW_COLUMNS if name in cells]).to_parquet(path)
-    run.artefact("evaluate", "trust.json").unlink()
+    run.artefacts.trust.unlink()
 
 
 def test_a_tile_is_held_against_both_parents(run: Run) -> None:
@@ -79,7 +79,7 @@ def test_a_tile_is_held_against_both_parents(run: Run) -> None:
     numbers = frame_with(at, "group", "n_cells")
     # Too few query cells have both labels equal, so the reference's stand in.
     assert numbers["group"].tolist() == ["these cells", "T cell, reference", "B cell, reference"]
-    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(run.artefacts.cells)
     reference = cells[cells["side"] == "reference"]
     parents = [sum(reference["observed_label"] == label) for label in ("T cell", "B cell")]
     assert numbers["n_cells"].tolist() == [len(behind(run)), *parents]
@@ -159,7 +159,7 @@ def test_reference_tiles_are_held_against_the_reference(run: Run) -> None:
 
 
 def test_an_edit_is_kept_shown_exported_and_undone(run: Run) -> None:
-    before = run.artefact("evaluate", "cells.parquet").read_bytes()
+    before = run.artefacts.cells.read_bytes()
     at = opened(run)
     pick_control(at, f"These {len(behind(run))} cells").set_value("relabel").run()
     at.selectbox[0].set_value("T cell").run()
@@ -168,7 +168,7 @@ def test_an_edit_is_kept_shown_exported_and_undone(run: Run) -> None:
     assert not at.exception and not at.error
     (kept,) = read_edits(run)
     assert (kept.name, kept.action, kept.label, kept.who) == ("my own look", "relabel", "T cell", "")
-    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(run.artefacts.cells)
     assert cells["cell_id"].iloc[list(kept.rows)].tolist() == behind(run)["cell_id"].tolist()
     assert f"{len(kept.rows)} query cells called T cell" in said(at)
     assert set(frame_with(at, "cell_id", "final_label")["final_label"]) == {"T cell"}
@@ -183,7 +183,7 @@ def test_an_edit_is_kept_shown_exported_and_undone(run: Run) -> None:
     assert read_edits(run) == []
     assert not any("final_label" in columns for columns in columns_of(at))
     assert not any("final_label" in columns for columns in columns_of(page("export", run)))
-    assert run.artefact("evaluate", "cells.parquet").read_bytes() == before
+    assert run.artefacts.cells.read_bytes() == before
 
 
 def test_cells_can_be_excluded_and_accepted_and_the_later_edit_decides(run: Run) -> None:
@@ -213,7 +213,7 @@ def test_a_damaged_file_of_edits_is_said_on_the_page(run: Run) -> None:
 
 def test_the_demo_opens_tiles_and_refuses_edits(lt_home: Path) -> None:
     demo = find_run("demo")
-    cells = pd.read_parquet(demo.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(demo.artefacts.cells)
     differs = cells["observed_label"].astype(str) != cells["predicted_label"].astype(str)
     query = cells[(cells["side"] == "query") & differs]
     observed, predicted = query.groupby(["observed_label", "predicted_label"], observed=True).size().idxmax()

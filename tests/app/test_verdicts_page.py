@@ -27,7 +27,7 @@ def no_caches(lt_home: Path) -> Iterator[None]:
 def renamed(names: dict[str, str]) -> Run:
     """The run of B cells and T cells, where three query cells are plasma cells, with other names for its labels."""
     run = finished_run()
-    path = run.artefact("evaluate", "cells.parquet")
+    path = run.artefacts.cells
     cells = pd.read_parquet(path)
     for column in ("observed_label", "predicted_label", "second_label"):
         cells[column] = cells[column].cat.rename_categories(lambda label: names.get(label, label))
@@ -53,7 +53,7 @@ def shown(at: AppTest) -> dict[str, str]:
 
 def n_same(run: Run) -> int:
     """Query cells whose predicted label is the observed one."""
-    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(run.artefacts.cells)
     query = cells[(cells["side"] == "query") & cells["observed_label"].notna()]
     return int((query["observed_label"].astype(str) == query["predicted_label"].astype(str)).sum())
 

@@ -258,7 +258,7 @@ def test_the_csv_holds_a_row_for_each_query_cell(finished: Page, server: Server,
     assert table["cell_id"].str.startswith("droplet_").all()
     assert table["confidence"].between(0, 1).all()
     assert table["observed_label"].isna().sum() == N_WITHOUT_LABEL
-    reference = Store(server.home).run(run_of(finished, server).id).artefact("evaluate", "cells.parquet")
+    reference = Store(server.home).run(run_of(finished, server).id).artefacts.cells
     known = pd.read_parquet(reference).query("side == 'reference'")["observed_label"]
     assert set(table["predicted_label"]) <= set(known.astype(str))
     assert LABELS_KEY

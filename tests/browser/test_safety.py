@@ -79,7 +79,7 @@ def run_with_markup(home: Path) -> None:
     params = json.loads((run.folder / "params.json").read_text())
     params["name"] = MARKUP
     (run.folder / "params.json").write_text(json.dumps(params))
-    table = run.artefact("evaluate", "cells.parquet")
+    table = run.artefacts.cells
     cells = pd.read_parquet(table)
     common = cells["predicted_label"].astype(str).mode()[0]
     for column in ("observed_label", "predicted_label", "second_label"):
@@ -87,8 +87,8 @@ def run_with_markup(home: Path) -> None:
     cells["batch"] = pd.Categorical([MARKUP] * len(cells))
     cells["cell_id"] = [f"{MARKUP}{i}" for i in range(len(cells))]
     cells.to_parquet(table)
-    run.artefact("evaluate", "metrics.json").write_text(json.dumps(evaluate.metrics(cells)))
-    with h5py.File(run.artefact("prepare", "prepared.h5ad"), "r+") as file:
+    run.artefacts.metrics.write_text(json.dumps(evaluate.metrics(cells)))
+    with h5py.File(run.artefacts.prepared, "r+") as file:
         names = file["var"][file["var"].attrs["_index"]]
         names[0] = f"0 {MARKUP}"
 

@@ -27,14 +27,12 @@ ALARMS = {"alarm": "these labels should not be believed as they are", "doubt": "
 
 def run_terms(run: Run) -> dict[str, Term]:
     """What the labels of a finished run mean in the Cell Ontology, by label."""
-    return {
-        label: Term(**term) for label, term in files.read_json(run.whole_artefact("evaluate", "terms.json")).items()
-    }
+    return {label: Term(**term) for label, term in files.read_json(run.whole_artefacts.terms).items()}
 
 
 def run_metrics(run: Run) -> dict[str, Any]:
     """Scores of a finished run with the seconds that each stage took to make, and which stages were reused."""
-    scores = files.read_json(run.whole_artefact("evaluate", "metrics.json"))
+    scores = files.read_json(run.whole_artefacts.metrics)
     return {"run_id": run.id} | scores | {"seconds": stage_seconds(run), "reused_stages": reused_stages(run)}
 
 
@@ -45,7 +43,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     ``report.html``, ``script.py``, ``scvi_model/`` and ``scanvi_model/``; where a label was hidden also
     ``hidden.json``, see :func:`.hidden.hidden_report`. A run that was mapped has no script and no scVI.
     """
-    cells_file = run.whole_artefact("evaluate", "cells.parquet")
+    cells_file = run.whole_artefacts.cells
     cells = pd.read_parquet(cells_file)
     rule = Rule(confidence=run.params.reject_below or 0.0)
     table = predictions(cells, run.id, rule=rule, edits=read_edits(run))
@@ -53,16 +51,16 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     metrics = run_metrics(run)
     files.write_json(folder / "metrics.json", metrics)
     files.write_atomic(folder / "per_label.csv", to_csv(label_table(cells, run_terms(run))))
-    trust = files.read_json(run.whole_artefact("evaluate", "trust.json"))
+    trust = files.read_json(run.whole_artefacts.trust)
     files.write_json(folder / "trust.json", trust)
-    shutil.copyfile(run.whole_artefact("evaluate", "audit.csv"), folder / "audit.csv")
+    shutil.copyfile(run.whole_artefacts.audit_csv, folder / "audit.csv")
     report = hidden_label.hidden_report(cells, run.params.hidden_label) if run.params.hidden_label else None
     if report:
         files.write_json(folder / "hidden.json", report)
     shutil.copyfile(cells_file, folder / "cells.parquet")
     shutil.copyfile(run.folder / "params.json", folder / "params.json")
     for name, stage in run_models(run).items():
-        shutil.copytree(run.whole_artefact(stage, "model"), folder / name, dirs_exist_ok=True)
+        shutil.copytree(run.whole_artefacts.model(stage), folder / name, dirs_exist_ok=True)
 
     files.write_atomic(folder / "report.html", report_html(run))
     with_script = run.params.mapping is None
@@ -109,17 +107,17 @@ def _hidden_lines(report: dict[str, Any]) -> Iterator[str]:
 
 def annotated(run: Run, path: Path) -> None:
     """Write a finished run as one annotated h5ad, with the labels after its edits where there are any."""
-    cells, edits = pd.read_parquet(run.whole_artefact("evaluate", "cells.parquet")), read_edits(run)
+    cells, edits = pd.read_parquet(run.whole_artefacts.cells), read_edits(run)
     if edits:
         decided = deciding(edits, len(cells))
         cells = pd.concat([cells, final_labels(cells["predicted_label"], edits, decided)], axis=1)
     write_annotated(
         path,
-        prepared=run.whole_artefact("prepare", "prepared.h5ad"),
+        prepared=run.whole_artefacts.prepared,
         cells=cells,
-        soft=pd.read_parquet(run.whole_artefact("transfer", "soft.parquet")),
-        latent_scvi=None if run.params.mapping else np.load(run.whole_artefact("integrate", "latent.npy")),
-        latent_scanvi=np.load(run.whole_artefact("transfer", "latent.npy")),
+        soft=pd.read_parquet(run.whole_artefacts.soft),
+        latent_scvi=None if run.params.mapping else np.load(run.whole_artefacts.scvi_latent),
+        latent_scanvi=np.load(run.whole_artefacts.scanvi_latent),
         settings=run.params.model_dump(mode="json"),
         run_id=run.id,
     )

@@ -3,8 +3,9 @@
 import shutil
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from labeltransfer.results.report.render import Material, render
 from labeltransfer.results.report.script import script_text
 from labeltransfer.results.scores.cells import read_cells
 from labeltransfer.results.trust.rejection import Rule
+from labeltransfer.runs.records.artefacts import Artefacts
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.runs.records.edits import read_edits
 from labeltransfer.runs.records.run import Run
@@ -39,7 +41,7 @@ def report_html(run: Run) -> str:
         The run has no scores yet.
     """
     status = run.status()
-    stages = {name: _json(run, name, "stage.json") for name in run.stage_keys()}
+    stages = {name: _json(partial(run.artefacts.made, name)) for name in run.stage_keys()}
     titles = stage_titles(run.params)
     versions: dict[str, str] = {}
     for stage in stages.values():
@@ -47,10 +49,10 @@ def report_html(run: Run) -> str:
     material = Material(
         run_id=run.id,
         params=run.params,
-        cells=read_cells(run.artefact("evaluate", "cells.parquet")),
-        summary=_json(run, "prepare", "summary.json"),
-        metrics=_json(run, "evaluate", "metrics.json"),
-        trust=_json(run, "evaluate", "trust.json"),
+        cells=read_cells(run.artefacts.cells),
+        summary=_json(lambda: run.artefacts.summary),
+        metrics=_json(lambda: run.artefacts.metrics),
+        trust=_json(lambda: run.artefacts.trust),
         history=_history(run),
         versions=versions,
         seconds={titles.get(s, s): float(facts["seconds"]) for s, facts in stages.items() if "seconds" in facts},
@@ -75,8 +77,8 @@ def script_of(run: Run) -> str:
             "A run that was mapped onto a published reference has no script: the reference's model is not in the two "
             "files. params.json repeats it here with 'python -m labeltransfer map', as long as that is published."
         )
-    own = (_json(run, "evaluate", "trust.json").get("methods") or {}).get("scanvi") or {}
-    summary = files.read_json(run.artefact("prepare", "summary.json"))
+    own = (_json(lambda: run.artefacts.trust).get("methods") or {}).get("scanvi") or {}
+    summary = files.read_json(run.artefacts.summary)
     if not all({"counts", "technology", "n_cells"} <= set(summary.get(side, {})) for side in ("reference", "query")):
         raise RunError(f"summary.json of run {run.id} says too little to repeat it: start the run again.")
     return script_text(
@@ -85,7 +87,7 @@ def script_of(run: Run) -> str:
         history=_history(run),
         tutorial_lengths=TUTORIAL_URL,
         temperature=own.get("temperature") or 1.0,
-        versions=_json(run, "transfer", "stage.json").get("versions"),
+        versions=_json(lambda: run.artefacts.made("transfer")).get("versions"),
     )
 
 
@@ -107,7 +109,7 @@ def write_supplement(run: Run, target: Path) -> None:
         for stage in run.stage_keys():  # what the run lacks is left out, what is damaged never
             require_whole(run.artefact(stage))
         rule = Rule(confidence=run.params.reject_below or 0.0)
-        cells = read_cells(run.artefact("evaluate", "cells.parquet"))
+        cells = read_cells(run.artefacts.cells)
         with archive.open("predictions.csv", "w", force_zip64=True) as file:
             table = predictions.predictions(cells, run.id, rule=rule, edits=read_edits(run))
             for block in csv_blocks(table):
@@ -129,15 +131,15 @@ def run_models(run: Run) -> dict[str, str]:
 def _files(run: Run) -> Iterator[tuple[str, Path]]:
     """Files that go into the zip as they are, each with its name there; those that the run lacks are left out."""
     yield "params.json", run.folder / "params.json"
-    for name in ("metrics.json", "trust.json", "audit.csv"):
+    for file in (Artefacts.metrics, Artefacts.trust, Artefacts.audit_csv):
         with suppress(RunError):
-            yield name, run.artefact("evaluate", name)
+            yield file.name, run.artefact(file.stage, file.name)
     for path in (run.folder / ANNOTATED, run.folder / "edits.json"):
         if path.exists():
             yield path.name, path
     for name, stage in run_models(run).items():
         with suppress(RunError):
-            folder = run.artefact(stage, "model")
+            folder = run.artefacts.model(stage)
             yield from (
                 (f"{name}/{path.relative_to(folder)}", path) for path in sorted(folder.rglob("*")) if path.is_file()
             )
@@ -150,10 +152,10 @@ def _history(run: Run) -> list[dict[str, Any]]:
     return []
 
 
-def _json(run: Run, stage: str, name: str) -> dict[str, Any]:
-    """A JSON file of a stage; empty where the run lacks it."""
+def _json(path: Callable[[], Path]) -> dict[str, Any]:
+    """A JSON file of a stage; empty where ``path`` says that the run lacks it."""
     try:
-        found = files.read_json(run.artefact(stage, name))
+        found = files.read_json(path())
     except RunError:
         return {}
     return found if isinstance(found, dict) else {}
@@ -162,5 +164,5 @@ def _json(run: Run, stage: str, name: str) -> dict[str, Any]:
 def _audit(run: Run) -> pd.DataFrame | None:
     """Table of the label audit; None where the run has none."""
     with suppress(RunError):  # not the CSV, whose texts are made safe for spreadsheets
-        return pd.read_parquet(run.artefact("evaluate", "audit.parquet"))
+        return pd.read_parquet(run.artefacts.audit)
     return None

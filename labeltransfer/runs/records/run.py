@@ -24,6 +24,7 @@ from filelock import FileLock
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams, read_params
+from labeltransfer.runs.records.artefacts import Artefacts
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.storage import files
 from labeltransfer.storage.home import no_room
@@ -207,15 +208,15 @@ class Run:
             raise RunError(f"Run {self.id} has no finished stage '{stage}': start it again to make it.")
         return path
 
-    def whole_artefact(self, stage: str, name: str) -> Path:
-        """As :meth:`artefact`, with its checksum compared, for what leaves the app.
+    @property
+    def artefacts(self) -> Artefacts:
+        """Paths of the files in this run's stage artefacts, by what they are; see :meth:`artefact`."""
+        return Artefacts(self.artefact)
 
-        Raises
-        ------
-        RunError
-            There is no such file, or it is damaged.
-        """
-        return require_whole(self.artefact(stage, name))
+    @property
+    def whole_artefacts(self) -> Artefacts:
+        """As ``artefacts``, with checksums compared, for what leaves the app; RunError too where one is damaged."""
+        return Artefacts(lambda stage, name: require_whole(self.artefact(stage, name)))
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -23,13 +23,13 @@ def training_history(run: Run) -> list[dict[str, Any]]:
     for stage in ("transfer", "integrate"):
         if stage in reused_stages(run):
             with suppress(RunError):
-                told = read_json(run.artefact(stage, "history.json")) + told
+                told = read_json(run.artefacts.history(stage)) + told
     return told
 
 
 def stage_seconds(run: Run) -> dict[str, float]:
     """Seconds that the making of each of a run's artefacts took, whichever run made it."""
-    return {stage: read_json(run.artefact(stage, "stage.json"))["seconds"] for stage in run.stage_keys()}
+    return {stage: read_json(run.artefacts.made(stage))["seconds"] for stage in run.stage_keys()}
 
 
 def remade_stages(run: Run) -> dict[str, float]:
@@ -37,7 +37,7 @@ def remade_stages(run: Run) -> dict[str, float]:
     created, found = run.written_status().created, {}
     for stage in run.stage_keys():
         with suppress(RunError, AttributeError, TypeError, KeyError):  # a damaged one tells nothing
-            anew = read_json(run.artefact(stage, "stage.json")).get("made_anew")
+            anew = read_json(run.artefacts.made(stage)).get("made_anew")
             if anew and anew["time"] >= created:  # what an earlier run mended is none of this one's business
                 found[stage] = float(anew["time"])
     return found

@@ -18,6 +18,7 @@ from labeltransfer.results.maps import embed, layout
 from labeltransfer.results.maps.embed import MIN_CELLS, mde
 from labeltransfer.results.maps.layout import neighbour_map
 from labeltransfer.results.maps.placement import place
+from labeltransfer.runs.records.artefacts import Artefacts
 from labeltransfer.runs.worker.makers import embed as embed_maker
 
 
@@ -253,7 +254,7 @@ def test_the_stage_passes_batch_and_label_as_strata_and_says_what_it_does(few_em
     np.save(tmp_path / "latent.npy", latent)
     said: list[str] = []
     job = SimpleNamespace(
-        run=SimpleNamespace(artefact=lambda stage, name: tmp_path / name),
+        run=SimpleNamespace(artefacts=Artefacts(lambda stage, name: tmp_path / name)),
         params=SimpleNamespace(embed=EmbedParams(), seed=0),
         reporter=SimpleNamespace(say=said.append),
     )

@@ -175,7 +175,7 @@ def test_a_run_that_hides_a_label_reuses_scvi_and_teaches_it_to_nobody(
 ) -> None:
     run = store.create(small_params)
     assert work(run).state == "done", run.status().error
-    summary = files.read_json(run.artefact("prepare", "summary.json"))["reference"]["labels"]
+    summary = files.read_json(run.artefacts.summary)["reference"]["labels"]
     label = max(summary, key=lambda name: summary[name])
     params = hiding_params(small_params, label)
     assert reusable_stages(store, params) == ["prepare", "integrate", "embed_scvi"]
@@ -186,7 +186,7 @@ def test_a_run_that_hides_a_label_reuses_scvi_and_teaches_it_to_nobody(
     assert not [event for event in hiding.events("epoch") if event["stage"] == "integrate"]
     assert hiding.artefact("integrate") == run.artefact("integrate")
 
-    own, other = (pd.read_parquet(one.artefact("evaluate", "cells.parquet")) for one in (hiding, run))
+    own, other = (pd.read_parquet(one.artefacts.cells) for one in (hiding, run))
     assert own["hidden"].sum() == summary[label]
     assert set(own.loc[own["hidden"], "observed_label"]) == {label}
     assert (own.loc[own["hidden"], "side"] == "reference").all()
@@ -196,7 +196,7 @@ def test_a_run_that_hides_a_label_reuses_scvi_and_teaches_it_to_nobody(
         assert label not in own[column].cat.categories, column
         assert label in other[column].cat.categories, column
     assert label in set(other["regression_label"])  # that it is never given is not for its rarity
-    soft = pd.read_parquet(hiding.artefact("transfer", "soft.parquet"))
+    soft = pd.read_parquet(hiding.artefacts.soft)
     assert sorted([*soft.columns, label]) == sorted(summary)
 
     lines = list(deliver(hiding, tmp_path))

@@ -240,7 +240,7 @@ def test_the_paragraph_follows_the_settings_and_cites_what_it_names() -> None:
 def test_the_shipped_demo_run_gives_a_small_whole_report() -> None:
     html = report_html(find_run("demo"))
     text = Page(html).text
-    metrics = evaluate.metrics(pd.read_parquet(find_run("demo").artefact("evaluate", "cells.parquet")))["query"]
+    metrics = evaluate.metrics(pd.read_parquet(find_run("demo").artefacts.cells))["query"]
     assert len(html) < 600_000
     assert f"{metrics['n_correct']:,} of {metrics['n_scored']:,} scored query cells" in text
     assert "1,200 of 1,510 in the file" in text

@@ -92,17 +92,17 @@ def test_damage_is_made_anew_for_every_run_that_refers_to_it(
 ) -> None:
     first = store.create(prepare_only)
     assert work(first).state == "done"
-    file = first.artefact("prepare", "prepared.h5ad")
+    file = first.artefacts.prepared
     flip(file)
     damaged = file.read_bytes()
     with pytest.raises(RunError, match=r"prepared\.h5ad"):
-        first.whole_artefact("prepare", "prepared.h5ad")
+        _ = first.whole_artefacts.prepared
     second = store.create(prepare_only)
     assert work(second).state == "done"
     assert "Stage prepare was damaged on disk (prepared.h5ad)" in capsys.readouterr().out
     assert any("damaged on disk" in event["text"] for event in second.events("message"))
     assert not second.events("start")[0]["reused"]
-    assert first.whole_artefact("prepare", "prepared.h5ad").read_bytes() != damaged
+    assert first.whole_artefacts.prepared.read_bytes() != damaged
     assert list(remade_stages(first)) == list(remade_stages(second)) == ["prepare"]
     third = store.create(prepare_only)
     assert work(third).state == "done"

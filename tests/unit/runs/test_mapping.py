@@ -70,7 +70,7 @@ def test_the_references_cells_are_those_it_was_published_with(
     prepared,  # noqa: ANN001
 ) -> None:
     folder, _ = prepared(pd.Index(published.genes[:5]))
-    before = reference_run.artefact("prepare", "prepared.h5ad")
+    before = reference_run.artefacts.prepared
     own = (read_cells(folder / "prepared.h5ad")["side"] == "reference").to_numpy()
     kept = read_cells(folder / "prepared.h5ad")[own]
     pd.testing.assert_series_equal(
@@ -144,14 +144,14 @@ def test_a_mapped_run_has_what_every_run_has(
     mapped_run: Run, published: Card, reference_run: Run, tmp_path: Path
 ) -> None:
     assert list(mapped_run.stage_keys()) == ["prepare", "transfer", "embed_scanvi", "opinions", "evaluate"]
-    cells = pd.read_parquet(mapped_run.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(mapped_run.artefacts.cells)
     assert cells["side"].value_counts().to_dict() == {"reference": 300, "query": 315}
     assert "scvi_1" not in cells and np.isfinite(cells[["scanvi_1", "scanvi_2"]]).all(axis=None)
-    kept = pd.read_parquet(reference_run.artefact("transfer", "soft.parquet"))
-    soft = pd.read_parquet(mapped_run.artefact("transfer", "soft.parquet"))
+    kept = pd.read_parquet(reference_run.artefacts.soft)
+    soft = pd.read_parquet(mapped_run.artefacts.soft)
     np.testing.assert_array_equal(soft.iloc[:300].to_numpy(), kept.to_numpy())
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-5)
-    trust = files.read_json(mapped_run.artefact("evaluate", "trust.json"))
+    trust = files.read_json(mapped_run.artefacts.trust)
     assert trust["methods"]["scanvi"]["temperature"] == published.scores["temperature"]
     assert trust["methods"]["scanvi"]["accuracy"] == published.scores["accuracy"]
     calibrated = confidence.calibrated(soft, published.scores["temperature"]).max(axis=1)

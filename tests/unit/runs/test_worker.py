@@ -140,12 +140,12 @@ def test_of_a_sampled_query_every_cell_is_labelled(store: Store, small_params: R
     said = [event["text"] for event in run.events("message")]
     assert any("Training on 100 of 315 query cells" in text for text in said), said
     assert "Training scVI on 400 cells × 300 genes" in said and "Labelling all 615 cells" in said
-    cells = pd.read_parquet(run.artefact("evaluate", "cells.parquet"))
+    cells = pd.read_parquet(run.artefacts.cells)
     assert len(cells) == 615 and cells["predicted_label"].notna().all() and cells["trained_on"].sum() == 400
     for stage in ("integrate", "transfer"):
-        points = np.load(run.artefact(stage, "latent.npy"))
+        points = np.load(run.artefacts.latent(stage))
         assert points.shape == (615, 5) and np.isfinite(points).all()
-    soft = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
+    soft = pd.read_parquet(run.artefacts.soft)
     assert list(soft.index) == list(cells.index)
     np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-4)
     (tmp_path / "out").mkdir()

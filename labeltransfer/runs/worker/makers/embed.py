@@ -11,11 +11,11 @@ from labeltransfer.runs.worker.job import Job
 
 def make(job: Job, folder: Path, *, latent_of: str) -> None:
     """Map the latent of the stage ``latent_of``: ``mde.npy``, float array of shape (n_cells, 2)."""
-    points = np.load(job.run.artefact(latent_of, "latent.npy"))
+    points = np.load(job.run.artefacts.latent(latent_of))
     n_first, strata, how = n_embedded(len(points)), None, " in two dimensions"
     if n_first < len(points):
         how = f": {n_first:,} are laid out, the others placed among their nearest"
-        cells = read_cells(job.run.artefact("prepare", "prepared.h5ad"))
+        cells = read_cells(job.run.artefacts.prepared)
         strata = cells.groupby(["batch", "training_label"], observed=True).ngroup().to_numpy()
     job.reporter.say(f"Mapping {len(points):,} cells{how}")
     found = mde(points, strata=strata, **job.params.embed.model_dump(), seed=job.params.seed)

@@ -27,13 +27,13 @@ def make(job: Job, folder: Path) -> None:
     the methods on the query and of the Cell Ontology.
     """
     run = job.run
-    prepared = run.artefact("prepare", "prepared.h5ad")
+    prepared = run.artefacts.prepared
     cells = cell_table(
         read_cells(prepared),
-        pd.read_parquet(run.artefact("transfer", "soft.parquet")),
-        pd.read_parquet(run.artefact("opinions", "opinions.parquet")),
-        mde_scvi=None if run.params.mapping else np.load(run.artefact("embed_scvi", "mde.npy")),
-        mde_scanvi=np.load(run.artefact("embed_scanvi", "mde.npy")),
+        pd.read_parquet(run.artefacts.soft),
+        pd.read_parquet(run.artefacts.opinions),
+        mde_scvi=None if run.params.mapping else np.load(run.artefacts.scvi_mde),
+        mde_scanvi=np.load(run.artefacts.scanvi_mde),
     )
     if run.params.hidden_label is not None:
         cells["hidden"] = hidden_cells(cells, run.params.hidden_label)
@@ -44,7 +44,7 @@ def make(job: Job, folder: Path) -> None:
     genes = read_genes(prepared)
     audited = audit(
         cells,
-        np.load(run.artefact(run.params.latent_stage, "latent.npy")),
+        np.load(run.artefacts.latent(run.params.latent_stage)),
         counts,
         relations=lambda observed, predicted: relations.pair_verdict(terms, observed, predicted),
         genes=genes.index[genes["highly_variable"]].astype(str).to_list(),
@@ -56,5 +56,5 @@ def make(job: Job, folder: Path) -> None:
     files.write_json(folder / "metrics.json", metrics(cells))
     files.write_json(folder / "terms.json", {label: asdict(term) for label, term in terms.items()})
     scores = relations.ontology_scores(relations.pair_verdicts(cells, terms), terms, reference_labels(cells))
-    trust = files.read_json(run.artefact("opinions", "trust.json"))
+    trust = files.read_json(run.artefacts.opinions_trust)
     files.write_json(folder / "trust.json", trust | {"query": method_scores(cells), "ontology": scores})

@@ -13,7 +13,7 @@ from labeltransfer.training_labels import training_labels
 
 def make(job: Job, folder: Path) -> None:
     """Train scVI on the prepared counts: ``model``, ``history.json`` and ``latent.npy``."""
-    prepared = job.run.artefact("prepare", "prepared.h5ad")
+    prepared = job.run.artefacts.prepared
     adata = training_data(prepared)
     training_labels(adata.obs, job.params.hidden_label)  # raised before the long training, not after it
     job.reporter.say(f"Training scVI on {adata.n_obs:,} cells × {adata.n_vars:,} genes")

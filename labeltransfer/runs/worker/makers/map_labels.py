@@ -22,7 +22,7 @@ from labeltransfer.runs.worker.makers.published import published_file
 
 def make(job: Job, folder: Path) -> None:
     """Map the query: ``model``, ``history.json``, ``latent.npy``, ``soft.parquet`` and ``held_out.npy``."""
-    adata = training_data(job.run.artefact("prepare", "prepared.h5ad"), side="query")
+    adata = training_data(job.run.artefacts.prepared, side="query")
     job.reporter.say(f"Mapping {adata.n_obs:,} query cells × {adata.n_vars:,} genes onto the reference")
     model = map_onto(
         published_file(job, "transfer/model/model.pt").parent,
@@ -43,14 +43,14 @@ def make(job: Job, folder: Path) -> None:
     np.save(folder / "latent.npy", np.concatenate([np.load(published_file(job, "transfer/latent.npy")), own]))
     stored = pd.read_parquet(published_file(job, "transfer/soft.parquet"))
     everyone = pd.concat([stored, soft[stored.columns]])
-    everyone.index = read_cells(job.run.artefact("prepare", "prepared.h5ad")).index
+    everyone.index = read_cells(job.run.artefacts.prepared).index
     everyone.to_parquet(folder / "soft.parquet")
     shutil.copyfile(published_file(job, "transfer/held_out.npy"), folder / "held_out.npy")
 
 
 def _unseen(job: Job) -> tuple[sp.csr_matrix, pd.Series] | None:
     """Counts and batches of all query cells, where the mapping learnt from a sample of them; None where from all."""
-    prepared = job.run.artefact("prepare", "prepared.h5ad")
+    prepared = job.run.artefacts.prepared
     if not n_untrained(prepared):
         return None
     counts, batches = all_counts(prepared)

@@ -29,11 +29,11 @@ def make(job: Job, folder: Path) -> None:
     ``best_method`` and ``alarm``. No classifier is trained on the label that the run hides.
     """
     run, seed, say, progress = job.run, job.params.seed, job.reporter.say, job.progress
-    prepared = run.artefact("prepare", "prepared.h5ad")
+    prepared = run.artefacts.prepared
     obs = read_cells(prepared)
-    latent = np.load(run.artefact(run.params.latent_stage, "latent.npy"))
-    scanvi = pd.read_parquet(run.artefact("transfer", "soft.parquet"))
-    held_out = np.load(run.artefact("transfer", "held_out.npy"))
+    latent = np.load(run.artefacts.latent(run.params.latent_stage))
+    scanvi = pd.read_parquet(run.artefacts.soft)
+    held_out = np.load(run.artefacts.held_out)
     hidden = job.params.hidden_label
     labels, names = training_labels(obs, hidden).to_numpy(dtype=object), list(consensus.names(scanvi))
     trainable = np.setdiff1d(np.flatnonzero(labels != UNKNOWN), held_out)

@@ -14,11 +14,11 @@ from labeltransfer.training_labels import training_labels
 
 def make(job: Job, folder: Path) -> None:
     """Train scANVI from scVI: ``model``, ``history.json``, ``latent.npy``, ``held_out.npy`` and ``soft.parquet``."""
-    prepared = job.run.artefact("prepare", "prepared.h5ad")
+    prepared = job.run.artefacts.prepared
     adata = training_data(prepared)
     adata.obs["training_label"] = training_labels(adata.obs, job.params.hidden_label)
     # Always from the stored model, so that a run that reuses it and a run that has just trained it agree exactly.
-    scvi_model = load_scvi(job.run.artefact("integrate", "model"), adata)
+    scvi_model = load_scvi(job.run.artefacts.scvi_model, adata)
     job.reporter.say(f"Training scANVI on {adata.n_obs:,} cells")
     device, seed = job.device.accelerator, job.params.seed
     model = train_scanvi(scvi_model, job.params.transfer, seed=seed, accelerator=device, callback=job.callback())
