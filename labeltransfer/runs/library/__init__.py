@@ -1,1 +1,4 @@
-"""Published references, onto which queries are mapped."""
+"""Published references, onto which queries are mapped.
+
+Others take ``library.Library``, with what it publishes, and ``reference_card.Card``.
+"""

@@ -1,4 +1,4 @@
-"""Ray's job API over plain HTTP: hand a command over, ask what became of it, have it stopped.
+"""Ray's job API over plain HTTP: submit a command, ask what became of it, have it stopped.
 
 Ray itself is needed on the cluster's machines alone: the API is documented as HTTP, and its Python client would bring
 the whole of Ray into the app's process.
@@ -40,7 +40,6 @@ class Answer:
     state: State
     message: str = ""
     error_type: str = ""  # Ray's name for why it failed
-    exit_code: int | None = None
     silent_for: float = 0.0  # seconds since a cluster was first found not to answer
 
 
@@ -59,7 +58,7 @@ class RayCluster:
         self._asked_in_vain = float("-inf")
 
     def submit(self, job_id: str, command: str, *, cpus: float = 0.0, gpus: float = 0.0) -> None:
-        """Hand a shell command over; it waits in Ray's queue until a machine has so many CPUs and GPUs free.
+        """Submit a shell command; it waits in Ray's queue until a machine has so many CPUs and GPUs free.
 
         Raises
         ------
@@ -90,7 +89,7 @@ class RayCluster:
         """What a job is doing, as of at most some seconds ago."""
         with self._lock:
             now = time.monotonic()
-            self._answers = {job: told for job, told in self._answers.items() if now - told[0] < FRESH}
+            self._answers = {job: kept for job, kept in self._answers.items() if now - kept[0] < FRESH}
             if job_id in self._answers:
                 return self._answers[job_id][1]
             if now - self._asked_in_vain >= PAUSE:
@@ -138,7 +137,7 @@ def _read(response: requests.Response) -> Answer:
     if response.status_code == 404:
         return Answer("unknown")
     response.raise_for_status()
-    told = response.json()
+    found = response.json()
     states: dict[str, State] = {
         "PENDING": "pending",
         "RUNNING": "running",
@@ -146,6 +145,4 @@ def _read(response: requests.Response) -> Answer:
         "SUCCEEDED": "succeeded",
         "FAILED": "failed",
     }
-    return Answer(
-        states[told["status"]], told.get("message") or "", told.get("error_type") or "", told.get("driver_exit_code")
-    )
+    return Answer(states[found["status"]], found.get("message") or "", found.get("error_type") or "")

@@ -1,1 +1,4 @@
-"""The disk that runs take: quotas, use, cleaning."""
+"""The disk that runs take: quotas, use, cleaning.
+
+Others take ``quotas``, ``disk`` and ``cleaning``, through which runs are deleted too.
+"""

@@ -17,7 +17,7 @@ from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.records.timing import remaining_seconds, stage_seconds
-from labeltransfer.runs.start.related_runs import family
+from labeltransfer.runs.start.related_runs import related_key
 from labeltransfer.runs.worker.pipeline import stage_keys, stages_of
 
 N_LIKE = 5
@@ -66,23 +66,23 @@ def stages_expected(params: RunParams, finished: Iterable[Run]) -> dict[str, flo
     finished
         Runs that are done, newest first.
     """
-    wanted_pace, wanted_family = _pace(params), family(params)
+    wanted_pace, wanted_key = _pace(params), related_key(params)
     same: list[dict[str, float]] = []
     like: list[dict[str, float]] = []
     for run in finished:
         if len(same) == N_LIKE:
             break
         with suppress(LabelTransferError, OSError, KeyError, TypeError):
-            pace, relatives = _kind(run.folder)
+            pace, key = _kind(run.folder)
             if pace != wanted_pace:
                 continue
-            if relatives == wanted_family:
+            if key == wanted_key:
                 same.append(stage_seconds(run))
             elif len(like) < N_LIKE and 0.5 <= _bytes(run.params) / _bytes(params) <= 2:
                 like.append(stage_seconds(run))
-    told = same or like
-    stages = {stage for seconds in told for stage in seconds}
-    return {stage: median(seconds[stage] for seconds in told if stage in seconds) for stage in stages}
+    known = same or like
+    stages = {stage for seconds in known for stage in seconds}
+    return {stage: median(seconds[stage] for seconds in known if stage in seconds) for stage in stages}
 
 
 def _whole(run: Run, finished: Iterable[Run]) -> float:
@@ -119,9 +119,9 @@ def _to_make(run: Run) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _kind(folder: Path) -> tuple[str, str]:
-    """Texts that a run has in common with those of its pace and with its family; kept, for no run changes them."""
+    """Texts that a run has in common with those of its pace and with related ones; kept, for no run changes them."""
     params = Run(folder).params
-    return _pace(params), family(params)
+    return _pace(params), related_key(params)
 
 
 def _pace(params: RunParams) -> str:

@@ -1,6 +1,6 @@
 """Runs that belong together: the same run under another seed, or with one label hidden.
 
-No list is kept of them. They are told by their settings: the same files and the same trainings.
+No list is kept of them: their params show it, the same files and the same trainings.
 """
 
 from labeltransfer.errors import LabelTransferError
@@ -13,22 +13,22 @@ N_SEEDS = 3
 
 _MAX_SEED = 2**31 - 1
 _FREE = {"name": "", "seed": 0, "hidden_label": None, "reject_below": None, "device": "auto"}
-"""What sisters may differ in: what is looked for, and what changes no prediction."""
+"""What related runs may differ in: what is looked for, and what changes no prediction."""
 
 
-def family(params: RunParams) -> str:
-    """Text that the settings of sisters have in common, and nobody else's."""
+def related_key(params: RunParams) -> str:
+    """Text that the params of related runs have in common, and those of no other run."""
     return params.model_copy(update=_FREE).model_dump_json()
 
 
 def hiding_params(params: RunParams, label: str) -> RunParams:
-    """Settings of the same run with a label hidden."""
+    """Params of the same run with a label hidden."""
     name = f"hidden: {label}"[:80]
     return params.model_copy(update={"hidden_label": label, "name": name, "reject_below": None})
 
 
 def seeded_params(params: RunParams, seed: int) -> RunParams:
-    """Settings of the same run under another seed."""
+    """Params of the same run under another seed."""
     about = f", {params.name}" if params.name else ""
     return params.model_copy(update={"seed": seed, "name": f"seed {seed}{about}"[:80]})
 
@@ -44,42 +44,42 @@ def hiding_runs(run: Run, runs: list[Run]) -> dict[str, Run]:
         All runs, newest first.
     """
     found: dict[str, Run] = {}
-    for sister in _sisters(run, runs):
-        label = sister.params.hidden_label
-        if label is not None and sister.params.seed == run.params.seed:
-            found[label] = _better(found.get(label), sister)
+    for other in _related(run, runs):
+        label = other.params.hidden_label
+        if label is not None and other.params.seed == run.params.seed:
+            found[label] = _better(found.get(label), other)
     return found
 
 
 def seed_runs(run: Run, runs: list[Run]) -> dict[int, Run]:
     """The same run under other seeds, by seed; of several, the newest that has not failed."""
     found: dict[int, Run] = {}
-    for sister in _sisters(run, runs):
-        seed = sister.params.seed
-        if sister.params.hidden_label == run.params.hidden_label and seed != run.params.seed:
-            found[seed] = _better(found.get(seed), sister)
+    for other in _related(run, runs):
+        seed = other.params.seed
+        if other.params.hidden_label == run.params.hidden_label and seed != run.params.seed:
+            found[seed] = _better(found.get(seed), other)
     return found
 
 
-def missing_seeds(run: Run, sisters: dict[int, Run]) -> list[int]:
+def missing_seeds(run: Run, seeded: dict[int, Run]) -> list[int]:
     """Seeds that are still to be run, the next ones after the run's own; those that failed are run again."""
-    kept = [seed for seed, sister in sisters.items() if _alive(sister)]
+    kept = [seed for seed, other in seeded.items() if _alive(other)]
     following = ((run.params.seed + step) % (_MAX_SEED + 1) for step in range(1, N_SEEDS + len(kept)))
     return [seed for seed in following if seed not in kept][: max(0, N_SEEDS - 1 - len(kept))]
 
 
-def _sisters(run: Run, runs: list[Run]) -> list[Run]:
-    """Runs of the same family, over the same prepared counts as far as both have them."""
-    own, counts = family(run.params), run.stage_keys().get("prepare")
+def _related(run: Run, runs: list[Run]) -> list[Run]:
+    """Runs with the same key, over the same prepared counts as far as both have them."""
+    own, counts = related_key(run.params), run.stage_keys().get("prepare")
     found = []
     for other in runs:
         try:
-            if other.params.query != run.params.query:  # most are told by this alone, and settings take long to write
+            if other.params.query != run.params.query:  # most differ here already, and all params take long to write
                 continue
-            same = other.id != run.id and other.params.last_stage == "evaluate" and family(other.params) == own
+            same = other.id != run.id and other.params.last_stage == "evaluate" and related_key(other.params) == own
             if same and other.stage_keys().get("prepare") in (None, counts):
                 found.append(other)
-        except LabelTransferError:  # a damaged run is nobody's sister
+        except LabelTransferError:  # a damaged run is related to none
             continue
     return found
 

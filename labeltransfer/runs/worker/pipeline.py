@@ -1,4 +1,7 @@
-"""The stages of a run in order, each skipped where its artefact already exists, and some beside those after them."""
+"""The stages of a run in order, each skipped where its artefact already exists.
+
+Some are made in a second process, while those after them are made in the first.
+"""
 
 import json
 import time
@@ -26,7 +29,7 @@ FORMAT = 2
 """Raised whenever an artefact's content changes its meaning, so that older ones are made anew."""
 
 OFF_WHEN_EMPTY = ("hidden_label", "mapping", "for_mapping")
-"""Settings that came later and change nothing while they are empty: artefacts from before them keep their keys."""
+"""Params that came later and change nothing while they are empty: artefacts from before them keep their keys."""
 
 
 def stages_of(params: RunParams) -> list[str]:
@@ -38,7 +41,7 @@ def stages_of(params: RunParams) -> list[str]:
 
 
 def stage_keys(params: RunParams) -> dict[str, str]:
-    """Key of each stage's artefact: a digest of its settings, of its inputs' keys and of the files read.
+    """Key of each stage's artefact: a digest of its params, of its inputs' keys and of the files read.
 
     Raises
     ------
@@ -48,10 +51,10 @@ def stage_keys(params: RunParams) -> dict[str, str]:
     asked = params.model_dump(mode="json")
     keys: dict[str, str] = {}
     for name, stage in STAGES.items():
-        settings = _told({s: asked[s] for s in stage.params})
-        content: list[Any] = [FORMAT, name, settings, [keys[i] for i in stage.inputs]]
+        params_used = _without_empty({s: asked[s] for s in stage.params})
+        content: list[Any] = [FORMAT, name, params_used, [keys[i] for i in stage.inputs]]
         if name == "prepare":
-            # What a query is mapped onto stands with its digest in ``mapping``; its file may have gone since.
+            # What a query is mapped onto is kept with its digest in ``mapping``; its file may have gone since.
             files = ["" if params.mapping else params.reference.path, params.query.path, params.prepare.gene_lengths]
             content.append([_fingerprint(file) for file in files if file])
         keys[name] = digest(json.dumps(content, sort_keys=True))[:20]
@@ -70,9 +73,9 @@ def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
     Raises
     ------
     RunCancelled
-        Somebody asked for the run to stop.
+        A person asked for the run to stop.
     LabelTransferError
-        The data or the settings do not allow a stage; those before it are kept.
+        The data or the params do not allow a stage; those before it are kept.
     """
     job = Job(run, run.params, reporter, device)
     keys = stage_keys(run.params)
@@ -109,7 +112,7 @@ def _second_process(job: Job, keys: dict[str, str]) -> Iterator[SecondProcess | 
 
 
 def _make(job: Job, name: str, key: str, there: bool, make: Callable[[str, Path, Sequence[str]], None]) -> None:
-    """Make a stage with ``make``, :func:`.record.make_recorded` here or elsewhere, unless it is there and whole."""
+    """Make a stage with ``make``, :func:`.provenance.make_recorded` here or elsewhere, unless it is there and whole."""
     run, store = job.run, Store(job.run.root)
     damaged = store.set_damaged_aside(run, name, key) if there else []
     reused = there and not damaged
@@ -124,14 +127,14 @@ def _make(job: Job, name: str, key: str, there: bool, make: Callable[[str, Path,
     run.append_event("end", stage=name, seconds=time.perf_counter() - began)
 
 
-def _told(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings without those that came later and are off."""
+def _without_empty(settings: dict[str, Any]) -> dict[str, Any]:
+    """Params without those that came later and are off."""
     own = {name: value for name, value in settings.items() if name not in OFF_WHEN_EMPTY or value}
-    return {name: _told(value) if isinstance(value, dict) else value for name, value in own.items()}
+    return {name: _without_empty(value) if isinstance(value, dict) else value for name, value in own.items()}
 
 
 def _fingerprint(path: str) -> list[Any]:
-    """Tells one state of a file from another without reading it whole."""
+    """Path, size and time of change: they differ between states of a file, which is not read."""
     file = Path(path)
     try:
         facts = file.stat()

@@ -1,4 +1,4 @@
-"""Make an artefact, and keep beside it how it was made."""
+"""Make an artefact, and keep next to it how it was made."""
 
 import importlib.metadata
 import time
@@ -33,13 +33,15 @@ def make_recorded(job: Job, stage: str, folder: Path, damaged: Sequence[str]) ->
     own_peak = reset_peak_memory()
     maker(stage, job.params)(job, folder)
     settings = {name: job.params.model_dump(mode="json")[name] for name in STAGES[stage].params}
-    facts = record(stage, settings, job.device, time.perf_counter() - began, own_peak=own_peak)
+    facts = provenance(stage, settings, job.device, time.perf_counter() - began, own_peak=own_peak)
     if damaged:
         facts["made_anew"] = {"time": time.time(), "damaged": list(damaged)}
     files.write_json(folder / "stage.json", facts)
 
 
-def record(stage: str, settings: dict[str, Any], device: Device, seconds: float, *, own_peak: bool) -> dict[str, Any]:
+def provenance(
+    stage: str, settings: dict[str, Any], device: Device, seconds: float, *, own_peak: bool
+) -> dict[str, Any]:
     """What ``stage.json`` holds.
 
     Memory is the process's resident memory, libraries included: its peak within the stage where ``own_peak`` says that

@@ -42,7 +42,7 @@ class SecondProcess:
         its_end.close()  # so that this end hears of its death
 
     def make(self, stage: str, folder: Path, damaged: Sequence[str]) -> None:
-        """Have a stage made, see :func:`.record.make_recorded`, and wait until it is.
+        """Have a stage made, see :func:`.provenance.make_recorded`, and wait until it is.
 
         Raises
         ------
@@ -68,8 +68,8 @@ class SecondProcess:
         self._process.join()
 
 
-class Unseen(Reporter):
-    """Tells events and heeds a cancel request; the status is the first process's to write."""
+class SilentReporter(Reporter):
+    """Appends events and checks for a cancel request; the first process alone writes the status."""
 
     def update(self, **changes: Any) -> None:
         self.note(**changes)
@@ -81,7 +81,7 @@ def _serve(line: Connection, run_folder: Path, device: Device) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_to_cores(1)  # the others train
     run = Run(run_folder)
-    reporter = Unseen(run)
+    reporter = SilentReporter(run)
     with rare_collections():
         import labeltransfer.data.prepare.prepared
         import labeltransfer.results.maps.layout  # noqa: F401  with torch and pymde: ready before it is asked

@@ -233,7 +233,7 @@ def test_the_setting_is_an_option_of_the_command_line(demo_pair: Path) -> None:
     assert params_from_options(parser().parse_args(["run", *options[:-2]])).hidden_label is None
 
 
-def test_the_default_store_has_no_sisters_of_a_stranger(lt_home: Path, small_params: RunParams) -> None:
+def test_the_default_store_has_no_related_runs_of_a_stranger(lt_home: Path, small_params: RunParams) -> None:
     store = default_store()
     run = store.create(small_params)
     store.create(hiding_params(small_params.model_copy(update={"seed": 4}), "A"))

@@ -69,7 +69,7 @@ def test_the_next_two_seeds_are_missing_until_they_are_there(lt_home: Path, smal
     second = store.create(related_runs.seeded_params(small_params, 2))
     store.create(
         related_runs.hiding_params(related_runs.seeded_params(small_params, 1), "A")
-    )  # no sister: it hides a label
+    )  # not related: it hides a label
     store.create(related_runs.seeded_params(small_params.model_copy(update={"last_stage": "prepare"}), 1))
     found = related_runs.seed_runs(run, store.runs())
     assert found == {2: second}
@@ -81,7 +81,7 @@ def test_the_next_two_seeds_are_missing_until_they_are_there(lt_home: Path, smal
     assert related_runs.seed_runs(run, store.runs()) == {2: again}
 
 
-def test_runs_over_other_counts_are_no_sisters(lt_home: Path, small_params: RunParams) -> None:
+def test_runs_over_other_counts_are_not_related(lt_home: Path, small_params: RunParams) -> None:
     store = default_store()
     run, other = store.create(small_params), store.create(related_runs.seeded_params(small_params, 1))
     store.claim_stage(run, "prepare", "before")
