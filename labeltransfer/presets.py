@@ -1,4 +1,4 @@
-"""Ready-made settings of the two trainings, and what the number of cells settles of what they leave open."""
+"""Ready-made settings of the two trainings, and what follows from the number of cells where they leave it open."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -43,7 +43,7 @@ PRESET_HELP: dict[PresetName, str] = {
     "tutorial": "The published settings in scvi-tools' own training loop: 400 epochs of scVI up to 20,000 cells, 20 "
     "of scANVI. Minutes on a GPU, about an hour for 16,000 cells on a laptop.",
     "quick": "15 to 40 epochs of scVI and 10 of scANVI, whether or not they suffice: a first look. "
-    "Gives up the last bit of integration; rare labels and close sister types suffer first.",
+    "Gives up the last bit of integration; rare labels and close cell types suffer first.",
     "atlas": "Fast, in the architecture of scArches: for a reference that is to be published, so that later queries "
     "are mapped onto it without training it again.",
 }
@@ -120,7 +120,7 @@ def scanvi_pace(params: TransferParams, *, n_cells: int) -> Pace:
         lr=params.lr or _lr(BASE_LR / 2, batch_size),
         kl_warmup=400,
         patience=params.early_stopping_patience if params.early_stopping else None,
-        # The held-out cells of a rare label are too few to tell that it is not learnt yet.
+        # The held-out cells of a rare label are too few to show that it is not learnt yet.
         judged_from=min(n_epochs, ceil(SCANVI_STEPS * batch_size / n_cells)),
     )
 

@@ -2,20 +2,30 @@
 
 import shutil
 import signal
+import subprocess
 import textwrap
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from labeltransfer.errors import RunCancelled, RunError
 from labeltransfer.params import RunParams
+from labeltransfer.processes import start_module
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.start.admission import admit
+from labeltransfer.runs.start.executors import WORKER
 from labeltransfer.runs.worker.stages import stage_titles
 from labeltransfer.runs.worker.work import work
+
+POLL_SECONDS = 0.2
+"""Between two looks at the status of a run in another process."""
+
+CANCEL_GRACE = 30.0
+"""Seconds that a worker has to stop after an interrupt; it looks at each batch."""
 
 
 @contextmanager
@@ -73,6 +83,44 @@ def carry_out(params: RunParams) -> Run:
             status = work(run, listener=listener)
     finally:
         signal.signal(signal.SIGINT, before)
+    return _finished(run, status)
+
+
+def carry_out_aside(run: Run, *, shown: bool = True) -> Run:
+    """Carry out a queued run in a process of its own, shown on stderr if wanted; an interrupt ends that process too.
+
+    Raises
+    ------
+    RunCancelled
+        It was cancelled; finished stages are kept.
+    RunError
+        It failed; the message says why.
+    KeyboardInterrupt
+        There was an interrupt; the run is then cancelled.
+    """
+    with progress_bar(run) if shown else nullcontext(lambda status: None) as listener:
+        process = start_module(WORKER, str(run.folder), log=run.folder / "log.txt")
+        try:
+            while process.poll() is None:
+                listener(run.written_status())
+                time.sleep(POLL_SECONDS)
+        except BaseException:
+            run.request_cancel()
+            try:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(CANCEL_GRACE)
+            finally:
+                process.kill()  # does nothing to one that has ended
+                process.wait()
+            raise
+    status = run.status()
+    if not status.over:  # it ended before it had begun
+        raise RunError(f"The worker of run {run.id} ended before it began: {run.log_tail(3) or 'its log is empty'}.")
+    return _finished(run, status)
+
+
+def _finished(run: Run, status: Status) -> Run:
+    """The run, if it is done."""
     if status.state == "cancelled":
         raise RunCancelled(f"Run {run.id} was cancelled; finished stages are kept.")
     if status.state == "failed":

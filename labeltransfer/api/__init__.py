@@ -1,0 +1,1 @@
+"""From Python, for notebooks: what the package itself offers as ``transfer``, ``inspect`` and ``read``."""
