@@ -100,9 +100,11 @@ def read(path: PathLike) -> "ad.AnnData":
             places = h5ad_file.count_places(file)
             layers = {p.partition("/")[2]: h5ad_file.read_rows(file, p) for p in places if p.startswith("layers/")}
             counts = h5ad_file.read_rows(file, "X") if "X" in places else None
-            raw = {"X": h5ad_file.read_rows(file, "raw"), "var": h5ad_file.read_var(file, "raw")}
+            raw = None
+            if "raw" in places:
+                raw = {"X": h5ad_file.read_rows(file, "raw"), "var": h5ad_file.read_var(file, "raw")}
             obs, var = h5ad_file.read_obs(file), h5ad_file.read_var(file)
-            return ad.AnnData(counts, obs=obs, var=var, layers=layers, raw=raw if "raw" in places else None)
+            return ad.AnnData(counts, obs=obs, var=var, layers=layers, raw=raw)
 
 
 def stored(given: "ad.AnnData | PathLike", side: Side, folder: Path) -> Path:

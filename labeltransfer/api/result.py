@@ -116,11 +116,11 @@ class Transfer:
     def _rows(self) -> "np.ndarray":
         """Place of each labelled cell among the query's cells, shape (n_labelled,)."""
         from labeltransfer.data.prepare.sides import choose_cells
-        from labeltransfer.formats.h5ad.h5ad_file import open_h5ad, read_obs
+        from labeltransfer.formats import open_input
 
         side = self.run.params.query
-        with open_h5ad(side.path) as file:
-            obs = read_obs(file)
+        with open_input(Path(side.path)) as opened:
+            obs = opened.obs()
         rows, _, _ = choose_cells(obs, side, "query", lambda sentence: None)
         kept = self.labels["cell_id"].astype(str)
         if len(rows) > len(kept) and not obs.index[rows].is_unique:
@@ -134,7 +134,7 @@ class Transfer:
 
         from labeltransfer.data.intake import gene_index, read_summary
         from labeltransfer.data.prepare.prepared import read_genes
-        from labeltransfer.formats.h5ad.h5ad_file import open_h5ad, read_rows
+        from labeltransfer.formats import open_input
         from labeltransfer.storage.files import read_json
 
         side = self.run.params.query
@@ -142,8 +142,8 @@ class Transfer:
         genes = read_genes(self.run.artefact("prepare", "prepared.h5ad")).index
         names = pd.Index(gene_index(read_summary(side.path, counts=place), side.gene_names))
         columns = np.flatnonzero(names.isin(genes) & ~names.duplicated())
-        with open_h5ad(side.path) as file:
-            return np.asarray(read_rows(file, place, rows)[:, columns].sum(axis=1)).ravel() > 0
+        with open_input(Path(side.path)) as opened:
+            return np.asarray(opened.rows(place, rows)[:, columns].sum(axis=1)).ravel() > 0
 
 
 def matched(wanted: "pd.Index", kept: "pd.Series") -> "np.ndarray":
