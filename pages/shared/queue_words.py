@@ -8,7 +8,7 @@ import streamlit as st
 
 from labeltransfer.params import RunParams
 from labeltransfer.runs.queue.devices import devices, devices_of
-from labeltransfer.runs.queue.order import Claim, claims, in_turn, waiting_runs
+from labeltransfer.runs.queue.order import QueueEntry, entries, in_turn, waiting_runs
 from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.start.forecast import expected_starts
 from pages.shared.sign_in import visitor
@@ -51,9 +51,9 @@ def before_next(params: RunParams) -> str:
     """A sentence about the runs that the visitor's next one would wait for; empty where a device is free for it."""
     runs, choice = default_store().runs(), devices(params.device)
     rivals = {run.id for run in runs if devices_of(run) == choice}
-    known = claims(runs)
-    order = [claim.id for claim in in_turn([*known, Claim("~", visitor().name, time.time())])]  # behind every id
-    before = {claim.id for claim in known if claim.at_work} | set(order[: order.index("~")])
+    known = entries(runs)
+    order = [entry.id for entry in in_turn([*known, QueueEntry("~", visitor().name, time.time())])]  # behind every id
+    before = {entry.id for entry in known if entry.running} | set(order[: order.index("~")])
     n_before = len(before & rivals)
     if n_before < len(choice):
         return ""

@@ -1,9 +1,9 @@
 """The library of references: trained models that were published under a name, for queries to be mapped onto.
 
 ``$LABELTRANSFER_HOME/references/<name>/`` holds copies of the stages ``prepare`` and ``transfer`` of a run that trained
-a reference alone, and ``card.json``, which says what they are. A reference is written beside its place and renamed into
-it. Models are loaded through ``torch.load``, which runs what it reads: so none comes in from outside, and a file is
-handed out only while it is the one that was published, below this folder and no link.
+a reference alone, and ``card.json``, which says what they are. A reference is written next to its place and renamed
+into it. Models are loaded through ``torch.load``, which runs what it reads: so none comes in from outside, and a
+file is given out only while it is the one that was published, below this folder and no link.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a finished run hands over: a folder of files that need this app no more."""
+"""What a finished run exports: a folder of files that need this app no more."""
 
 import shutil
 from collections.abc import Iterator

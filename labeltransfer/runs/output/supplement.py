@@ -123,7 +123,7 @@ def write_supplement(run: Run, target: Path) -> None:
 
 
 def run_models(run: Run) -> dict[str, str]:
-    """The stage that keeps each model of a run, by the name of the folder that it is handed over in."""
+    """The stage that keeps each model of a run, by the name of the folder that it is exported in."""
     models = {"scvi_model": "integrate", "scanvi_model": "transfer"}
     return {name: stage for name, stage in models.items() if stage in stages_of(run.params)}
 

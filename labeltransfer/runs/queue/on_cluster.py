@@ -1,6 +1,6 @@
-"""What a run is doing whose worker is on another machine, where no file lock tells whether it lives.
+"""What a run is doing whose worker is on another machine, where no file lock shows whether it lives.
 
-Three things tell it: what the worker wrote last, with a sign of life every two seconds; what the cluster says about the
+Three things show it: what the worker wrote last, with a sign of life every two seconds; what the cluster says about the
 job; and whether somebody asked for the run to stop. The cluster's word comes first. The sign of life decides where the
 cluster does not answer, or no longer knows the job. It is compared with this machine's clock, so the clocks should
 agree; where they don't, a worker's next sign of life puts a wrong verdict right.
@@ -19,13 +19,13 @@ LIFE = 30.0
 """Seconds for which a sign of life shows that a worker lives."""
 
 TAKING = 45.0
-"""Seconds in which a job that was just handed over may still be unknown to its cluster."""
+"""Seconds in which a job that was just submitted may still be unknown to its cluster."""
 
 SILENCE = 60.0
 """Seconds without a word from cluster and worker after which a run shows as failed."""
 
 CANCEL_PATIENCE = 30.0
-"""Seconds that a worker has to heed a cancel request before the cluster is asked to stop it."""
+"""Seconds that a worker has to obey a cancel request before the cluster is asked to stop it."""
 
 AGAIN = "Start the run again: finished stages are kept."
 
@@ -43,7 +43,7 @@ class JobFile:
 
 
 def observe(run: Run) -> Status:
-    """What a run on a cluster is doing, with a notice where its status file does not tell all.
+    """What a run on a cluster is doing, with a notice where its status file does not say all.
 
     A verdict that the cluster itself confirms is written down, so that it is asked no more; but not over a worker's
     last words, which may take seconds to be seen through a network's file system. A job that nobody wants is stopped.
@@ -65,7 +65,7 @@ def observe(run: Run) -> Status:
     silence, cancelled = cluster.unreachable, waited is not None
     found = judge(status, answer, now=now, submitted=job.submitted, cancelled=cancelled, silence=silence)
     if found.over and answer.state != "silent" and not _lives(status, now):
-        with suppress(OSError):  # a full disk: it is told anew at the next look
+        with suppress(OSError):  # a full disk: it is found again at the next look
             run.write_status(replace(found, finished=now))
     return found
 
@@ -78,7 +78,7 @@ def judge(status: Status, answer: Answer, *, now: float, submitted: float, cance
     status
         What was written last; not over.
     now, submitted
-        Seconds since the epoch: the present, and when the job was handed over.
+        Seconds since the epoch: the present, and when the job was submitted.
     cancelled
         Whether somebody asked for the run to stop.
     silence

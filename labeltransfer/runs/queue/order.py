@@ -19,45 +19,45 @@ SILENCE = 60.0
 
 
 @dataclass(frozen=True)
-class Claim:
+class QueueEntry:
     """What the order goes by; times are seconds since the epoch.
 
-    ``turn`` is when a run got its device while it is ``at_work``, when it gave it back after that, 0 while it waits.
+    ``turn`` is when a run got its device while it is ``running``, when it gave it back after that, 0 while it waits.
     """
 
     id: str
     owner: str
     asked: float
     turn: float = 0.0
-    at_work: bool = False
+    running: bool = False
 
 
-def in_turn(claims: Iterable[Claim]) -> list[Claim]:
-    """The waiting ones of ``claims`` in the order in which they get a device, the next one first.
+def in_turn(entries: Iterable[QueueEntry]) -> list[QueueEntry]:
+    """The waiting ones of ``entries`` in the order in which they get a device, the next one first.
 
     Those at work and those that are over say who had how many turns, and when. Whatever waits is served in the order of
     its id within its owner, ids being made from the time.
     """
-    known = list(claims)
-    n_at_work = Counter(claim.owner for claim in known if claim.at_work)
+    known = list(entries)
+    n_running = Counter(entry.owner for entry in known if entry.running)
     last_turn: dict[str, float] = defaultdict(float)
-    waiting: dict[str, deque[Claim]] = defaultdict(deque)
-    for claim in sorted(known, key=lambda claim: claim.id):
-        if claim.turn:
-            last_turn[claim.owner] = max(last_turn[claim.owner], claim.turn)
+    waiting: dict[str, deque[QueueEntry]] = defaultdict(deque)
+    for entry in sorted(known, key=lambda entry: entry.id):
+        if entry.turn:
+            last_turn[entry.owner] = max(last_turn[entry.owner], entry.turn)
         else:
-            waiting[claim.owner].append(claim)
-    latest = max((max(claim.asked, claim.turn) for claim in known), default=0.0)
+            waiting[entry.owner].append(entry)
+    latest = max((max(entry.asked, entry.turn) for entry in known), default=0.0)
 
     def urgency(owner: str) -> tuple[int, float, str]:
         first = waiting[owner][0]
-        return n_at_work[owner], max(first.asked, last_turn[owner]), first.id
+        return n_running[owner], max(first.asked, last_turn[owner]), first.id
 
-    order: list[Claim] = []
+    order: list[QueueEntry] = []
     while waiting:
         owner = min(waiting, key=urgency)
         order.append(waiting[owner].popleft())
-        n_at_work[owner] += 1
+        n_running[owner] += 1
         last_turn[owner] = latest + len(order)  # a turn later than any before it
         if not waiting[owner]:
             del waiting[owner]
@@ -67,21 +67,21 @@ def in_turn(claims: Iterable[Claim]) -> list[Claim]:
 def waiting_runs(store: Store) -> list[Run]:
     """Runs that wait for a device of this machine, in the order in which they get one; a cluster keeps its own."""
     known = {run.id: run for run in store.runs() if not run.on_cluster}
-    return [known[claim.id] for claim in in_turn(claims(known.values()))]
+    return [known[entry.id] for entry in in_turn(entries(known.values()))]
 
 
-def claims(runs: Iterable[Run]) -> list[Claim]:
-    """Claims of runs on disk, without those that never had a turn and either are over or give no sign of life."""
+def entries(runs: Iterable[Run]) -> list[QueueEntry]:
+    """Entries of runs on disk, without those that never had a turn and either are over or give no sign of life."""
     found = []
     for run in runs:
         status = run.status()
         if status.state == "running":
-            found.append(Claim(run.id, run.owner, status.created, status.started or status.created, at_work=True))
+            found.append(QueueEntry(run.id, run.owner, status.created, status.started or status.created, running=True))
         elif status.over and status.started:
             ended = status.finished or max(status.started, status.heartbeat)  # a killed worker wrote no end
-            found.append(Claim(run.id, run.owner, status.created, ended))
+            found.append(QueueEntry(run.id, run.owner, status.created, ended))
         elif status.state == "queued" and _gives_signs(status):
-            found.append(Claim(run.id, run.owner, status.created))
+            found.append(QueueEntry(run.id, run.owner, status.created))
     return found
 
 

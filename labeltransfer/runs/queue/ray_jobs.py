@@ -107,7 +107,7 @@ class RayCluster:
     def stop(self, job_id: str) -> None:
         """Have a job stopped, or not begun; Ray terminates it, and kills it after three seconds.
 
-        Says nothing where the cluster does not answer: whoever asks after the job sees that.
+        Says nothing where the cluster does not answer: the next question about the job shows that.
         """
         try:
             self._request("POST", f"{job_id}/stop", timeout=PATIENCE)

@@ -1,7 +1,7 @@
 """Whose a run is: who may see it, and who may change it.
 
 A run belongs to who started it, by name in its folder. Without sign-in there is one visitor, who may do everything; so
-may whoever works on the command line, for the disk is theirs.
+may anyone on the command line, for the disk is theirs.
 """
 
 from dataclasses import dataclass

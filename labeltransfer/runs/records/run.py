@@ -1,6 +1,6 @@
 """One run on disk: what was asked, what it is doing, what it has made.
 
-The run directory is the only contract between whoever asks for a run, its worker, and whoever looks at it::
+The run directory is the only contract between those who ask for a run, its worker, and those who look at it::
 
     $LABELTRANSFER_HOME/
       runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [owner.txt]
@@ -89,7 +89,7 @@ class Run:
             return (self.folder / "owner.txt").read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
-        except OSError:  # somebody's, it cannot be told whose: an admin's to mend
+        except OSError:  # it has an owner, unknown here: for an admin to fix
             return "?"
 
     @property
@@ -106,7 +106,7 @@ class Run:
         status = self.written_status()
         if status.over or self.on_cluster or self.has_worker():
             return status
-        had_worker = bool(status.heartbeat)  # told before the look at the lock: this one is gone, not on its way
+        had_worker = bool(status.heartbeat)  # read before the look at the lock: this one is gone, not on its way
         # The worker may have begun or finished between the two looks.
         status = self.written_status()
         # Of a clock that was put back only the distance counts: the run would else wait for as long as it went back.
@@ -115,7 +115,7 @@ class Run:
             return status
         where = f" in stage {status.stage}" if status.stage else ""
         reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
-        # A full disk takes the worker's last words as well: it can only be told by looking.
+        # A full disk takes the worker's last words as well: it can only be found by looking.
         way_out = no_room(self.root) or "Start the run again: finished stages are kept."
         return replace(status, state="failed", error=reason + way_out)
 
@@ -182,7 +182,7 @@ class Run:
             (self.folder / "keep").unlink(missing_ok=True)
 
     def stage_keys(self) -> dict[str, str]:
-        """Key by stage name, of the stages that this run has reached; the last one may still be at work."""
+        """Key by stage name, of the stages that this run has reached; the last one may still be running."""
         try:
             return json.loads((self.folder / "stages.json").read_text())
         except FileNotFoundError:
@@ -191,7 +191,7 @@ class Run:
             raise RunError(f"stages.json of run {self.id} is damaged: start the run again.") from error
 
     def artefact_names(self) -> set[str]:
-        """Folder names of the artefacts that this run refers to; raises RunError where that cannot be told."""
+        """Folder names of the artefacts that this run refers to; raises RunError where that is unknown."""
         return {f"{stage}-{key}" for stage, key in self.stage_keys().items()}
 
     def artefact(self, stage: str, name: str = "") -> Path:
@@ -242,7 +242,7 @@ def _status_at(path: Path, *stamp: int) -> Status:
 
 
 def _created(run_id: str) -> float:
-    """Time of creation as told by the id, for a run whose status is lost."""
+    """Time of creation by the id, for a run whose status is lost."""
     with suppress(ValueError):
         return time.mktime(time.strptime(run_id[:15], "%Y%m%d-%H%M%S")) - time.timezone
     return 0.0

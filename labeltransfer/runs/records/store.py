@@ -1,6 +1,6 @@
 """All runs and stage artefacts under one folder.
 
-A stage artefact is built beside its place and renamed into it when complete, under a key made of its own settings and
+A stage artefact is built next to its place and renamed into it when complete, under a key made of its own settings and
 its inputs' keys: who asks for the same thing finds it there.
 """
 
@@ -120,7 +120,7 @@ class Store:
         alive = {run.id for run in runs if not run.status().over}
         try:
             kept = {name for run in runs for name in run.artefact_names()}
-        except RunError:  # some run's references are damaged: what it needs cannot be told, so all is kept
+        except RunError:  # some run's references are damaged: what it needs is unknown, so all is kept
             kept = None
         unwanted = []
         for folder in self.stages.iterdir() if self.stages.is_dir() else []:

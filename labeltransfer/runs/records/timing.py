@@ -19,12 +19,12 @@ def remaining_seconds(run: Run, status: Status) -> float | None:
 
 def training_history(run: Run) -> list[dict[str, Any]]:
     """Events ``epoch`` and ``stopped`` of both trainings, oldest first, also where this run reuses another's model."""
-    told = [event for event in run.events() if event["event"] in ("epoch", "stopped")]
+    events = [event for event in run.events() if event["event"] in ("epoch", "stopped")]
     for stage in ("transfer", "integrate"):
         if stage in reused_stages(run):
             with suppress(RunError):
-                told = read_json(run.artefacts.history(stage)) + told
-    return told
+                events = read_json(run.artefacts.history(stage)) + events
+    return events
 
 
 def stage_seconds(run: Run) -> dict[str, float]:
@@ -36,9 +36,9 @@ def remade_stages(run: Run) -> dict[str, float]:
     """When artefacts of a run were made anew, by whichever run, since they were damaged on disk; by stage."""
     created, found = run.written_status().created, {}
     for stage in run.stage_keys():
-        with suppress(RunError, AttributeError, TypeError, KeyError):  # a damaged one tells nothing
+        with suppress(RunError, AttributeError, TypeError, KeyError):  # a damaged one says nothing
             anew = read_json(run.artefacts.made(stage)).get("made_anew")
-            if anew and anew["time"] >= created:  # what an earlier run mended is none of this one's business
+            if anew and anew["time"] >= created:  # what an earlier run repaired does not concern this one
                 found[stage] = float(anew["time"])
     return found
 

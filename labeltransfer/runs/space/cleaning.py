@@ -1,8 +1,9 @@
 """Make room: old runs, what no run needs any more, and what broken work has left.
 
 A plan says beforehand what would go and how much that frees; carrying it out looks at each item again, so a run that
-somebody keeps meanwhile stays, and two cleanings at once do no harm. These never go: runs at work or waiting, runs that
-somebody keeps, the demo run, what any other run needs, the lab's data folder and the published references.
+somebody keeps meanwhile stays, and two cleanings at once do no harm. These never go: runs that are
+running or waiting, runs that somebody keeps, the demo run, what any other run needs, the
+lab's data folder and the published references.
 """
 
 import heapq
@@ -76,14 +77,14 @@ def plan(
     until
         The oldest of them go, one after the other, until everything takes at most this many bytes.
     person
-        Who cleans: their own runs and uploads alone, unless they are an admin; None for whoever works on the server.
+        Who cleans: their own runs and uploads alone, unless they are an admin; None for anyone who works on the server.
     now
         The time, seconds since the epoch.
 
     Raises
     ------
     SettingsError
-        A setting that people are told by is wrong, see :mod:`labeltransfer.runs.records.access`.
+        The setting of who sees which runs is wrong, see :mod:`labeltransfer.runs.records.access`.
     """
     now = time.time() if now is None else now
     person = person or Person()
@@ -164,7 +165,7 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
 
     waiting: dict[Path, Item] = {}
     last_use: dict[Path, float] = {}
-    if inputs is not None:  # else what some run reads cannot be told
+    if inputs is not None:  # else what some run reads is unknown
         composed = composed_inputs(store)
         for path in _spare_inputs(store, person):
             last_use[path] = max(disk.last_touched(path), composed.get(path, 0.0))
@@ -195,7 +196,7 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
 
 
 def _artefacts(runs: list[Run]) -> dict[str, set[str]] | None:
-    """Artefacts of each run by its id; None where those of some run cannot be told, for then none goes."""
+    """Artefacts of each run by its id; None where those of some run are unknown, for then none goes."""
     try:
         return {run.id: run.artefact_names() for run in runs}
     except RunError:
@@ -203,7 +204,7 @@ def _artefacts(runs: list[Run]) -> dict[str, set[str]] | None:
 
 
 def _inputs(store: Store, runs: list[Run]) -> dict[str, set[Path]] | None:
-    """Uploads and downloads that each run reads, by its id; None where those of some run cannot be told."""
+    """Uploads and downloads that each run reads, by its id; None where those of some run are unknown."""
     try:
         return {run.id: set(named_in(store, run.params.model_dump(mode="json"))) for run in runs}
     except LabelTransferError:

@@ -91,7 +91,7 @@ def entries(folder: Path) -> list[Path]:
 def last_touched(path: Path) -> float:
     """When a file was last written or read, or when something directly in a folder was last written.
 
-    Seconds since the epoch; now where it cannot be told, so that nothing counts as old by mistake.
+    Seconds since the epoch; now where that is unknown, so that nothing counts as old by mistake.
     """
     try:
         if path.is_dir():

@@ -17,7 +17,7 @@ CARRIED = (variable("data_dir"), variable("mirror"))
 
 
 def start(run: Run) -> None:
-    """Start the worker of a queued run and forget it: the run directory tells everything about it.
+    """Start the worker of a queued run and forget it: the run directory says everything about it.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def _start_on_ray(run: Run) -> None:
         raise RunError(
             f"RAY_ADDRESS is {address!r}: set it to the address of the cluster's job API, such as http://head:8265."
         )
-    # Only trainings use a GPU, and only those that were not told to do without.
+    # Only trainings use a GPU, and only those that may use one.
     trains = run.params.device == "auto" and run.params.last_stage != "prepare"
     gpus = config().ray_gpus if trains else 0.0
     cpus = config().ray_cpus

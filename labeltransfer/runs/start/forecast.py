@@ -92,7 +92,7 @@ def _whole(run: Run, finished: Iterable[Run]) -> float:
 
 
 def _remaining(run: Run, status: Status, finished: Iterable[Run]) -> float:
-    """Seconds that a run at work still takes; infinite where nothing is known."""
+    """Seconds that a running run still takes; infinite where nothing is known."""
     expected = stages_expected(run.params, finished)
     began = {event["stage"]: float(event["time"]) for event in run.events("start")}
     ended = {event["stage"] for event in run.events("end")}

@@ -81,18 +81,18 @@ def carry_out(run: Run, reporter: Reporter, device: Device) -> None:
     keys = stage_keys(run.params)
     # Left in this order, a failure here ends the process first, and then the thread that waits for it.
     with ThreadPoolExecutor(1) as other, _second_process(job, keys) as second:
-        beside: dict[str, Future[None]] = {}
+        aside: dict[str, Future[None]] = {}
         for name in stages_of(run.params):
             reporter.check()
-            for made in [m for m in beside if m in STAGES[name].inputs or beside[m].done()]:
-                beside.pop(made).result()
+            for made in [m for m in aside if m in STAGES[name].inputs or aside[m].done()]:
+                aside.pop(made).result()
             there = Store(run.root).claim_stage(run, name, keys[name])
             if second and STAGES[name].side_process:
-                beside[name] = other.submit(_make, job, name, keys[name], there, second.make)
+                aside[name] = other.submit(_make, job, name, keys[name], there, second.make)
                 continue
             reporter.update(stage=name, epoch=0, n_epochs=0, fraction=0.0, message="")
             _make(job, name, keys[name], there, partial(make_recorded, job))
-        for future in beside.values():
+        for future in aside.values():
             future.result()
 
 

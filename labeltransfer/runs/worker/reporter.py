@@ -1,4 +1,4 @@
-"""What a worker tells about itself, through its run directory, while it works."""
+"""What a worker reports about itself, through its run directory, while it works."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ HEARTBEAT = 2.0
 """Seconds between two signs of life."""
 
 CANCEL_GRACE = 15.0
-"""Seconds that the work has to heed a cancel request before the process ends itself."""
+"""Seconds that the work has to obey a cancel request before the process ends itself."""
 
 EXIT_CANCELLED = 130
 """Exit status of a cancelled run, as a shell gives it after Ctrl-C."""
@@ -28,14 +28,14 @@ class Reporter:
     """Writes ``status.json`` and ``events.jsonl`` of one run, and looks whether it was cancelled.
 
     A thread gives a sign of life every two seconds, with the resources in use. It also ends the process when the work
-    has not heeded a cancel request within the grace period, so nobody has to reach it from another machine.
+    has not obeyed a cancel request within the grace period, so nobody has to reach it from another machine.
 
     Parameters
     ----------
     run
         The run that this process carries out.
     listener
-        Called with every status that is written, for whoever watches from the same process.
+        Called with every status that is written, for a watcher in the same process.
     """
 
     def __init__(self, run: Run, *, listener: Callable[[Status], None] | None = None) -> None:

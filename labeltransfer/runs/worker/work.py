@@ -1,6 +1,6 @@
 """Carry out one run: ``python -m labeltransfer.runs.worker RUN_DIR``.
 
-Needs nothing but the run directory, and tells everything through it.
+Needs nothing but the run directory, and reports everything through it.
 """
 
 import os
@@ -19,7 +19,7 @@ from labeltransfer.runs.worker.pipeline import carry_out
 from labeltransfer.runs.worker.reporter import EXIT_CANCELLED, Reporter
 
 LOCK_PATIENCE = 30.0
-"""Seconds to wait for the run's own lock: whoever asks whether the worker lives holds it for an instant."""
+"""Seconds to wait for the run's own lock: a process that asks whether the worker lives holds it for an instant."""
 
 
 def work(run: Run, *, listener: Callable[[Status], None] | None = None) -> Status:
@@ -60,7 +60,7 @@ def work(run: Run, *, listener: Callable[[Status], None] | None = None) -> Statu
                 f"The run could not be written or read ({error.strerror or error}): free some space and start it again."
             )
             reporter.update(state="failed", finished=time.time(), error=text)
-        except Exception as error:  # noqa: BLE001  nobody else is there to tell of it
+        except Exception as error:  # noqa: BLE001  no one else can report it
             traceback.print_exc()
             text = f"Something that the app did not foresee: {type(error).__name__}: {error}. The log says more."
             reporter.update(state="failed", finished=time.time(), error=text)

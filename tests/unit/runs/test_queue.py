@@ -9,7 +9,7 @@ import pytest
 
 from labeltransfer.params import RunParams, run_params
 from labeltransfer.runs.queue import order
-from labeltransfer.runs.queue.order import Claim, in_turn, waiting_runs
+from labeltransfer.runs.queue.order import QueueEntry, in_turn, waiting_runs
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
 
@@ -19,35 +19,35 @@ def params() -> RunParams:
     return run_params({"reference": {"path": "r.h5ad"}, "query": {"path": "q.h5ad"}})
 
 
-def asked(*owners: str, since: int = 1) -> list[Claim]:
+def asked(*owners: str, since: int = 1) -> list[QueueEntry]:
     """Waiting runs, one a second; ids count the runs of all, so that they sort by time."""
-    return [Claim(f"{i:03d}", owner, float(i)) for i, owner in enumerate(owners, since)]
+    return [QueueEntry(f"{i:03d}", owner, float(i)) for i, owner in enumerate(owners, since)]
 
 
-def owners(claims: list[Claim]) -> str:
-    return "".join(claim.owner for claim in claims)
+def owners(entries: list[QueueEntry]) -> str:
+    return "".join(entry.owner for entry in entries)
 
 
-def served(claims: list[Claim], *, n_devices: int = 1, arrivals: dict[int, str] | None = None) -> str:
+def served(entries: list[QueueEntry], *, n_devices: int = 1, arrivals: dict[int, str] | None = None) -> str:
     """Owners in the order in which they get a device, runs taking ten seconds each and later ones coming meanwhile."""
-    order, now, known = "", 100.0, list(claims)
-    while any(not claim.turn for claim in known):
-        for claim in in_turn(known)[:n_devices]:
-            known[known.index(claim)] = replace(claim, turn=now, at_work=True)
-            order += claim.owner
+    order, now, known = "", 100.0, list(entries)
+    while any(not entry.turn for entry in known):
+        for entry in in_turn(known)[:n_devices]:
+            known[known.index(entry)] = replace(entry, turn=now, running=True)
+            order += entry.owner
         if arrivals and len(order) in arrivals:
-            known.append(Claim(f"{900 + len(order)}", arrivals[len(order)], now + 5))
+            known.append(QueueEntry(f"{900 + len(order)}", arrivals[len(order)], now + 5))
         now += 10.0
-        known = [replace(claim, turn=now, at_work=False) if claim.at_work else claim for claim in known]
+        known = [replace(entry, turn=now, running=False) if entry.running else entry for entry in known]
     return order
 
 
 def test_without_owners_it_is_first_come_first_served() -> None:
-    claims = asked(*[""] * 20)
-    shuffled = random.Random(0).sample(claims, len(claims))
-    running = [replace(claims[0], turn=5.0, at_work=True), replace(claims[1], turn=4.0)]
-    assert in_turn(shuffled) == claims
-    assert in_turn([*running, *claims[2:]]) == claims[2:]
+    entries = asked(*[""] * 20)
+    shuffled = random.Random(0).sample(entries, len(entries))
+    running = [replace(entries[0], turn=5.0, running=True), replace(entries[1], turn=4.0)]
+    assert in_turn(shuffled) == entries
+    assert in_turn([*running, *entries[2:]]) == entries[2:]
 
 
 def test_three_people_are_served_in_turn_whoever_asked_for_more() -> None:
@@ -57,12 +57,12 @@ def test_three_people_are_served_in_turn_whoever_asked_for_more() -> None:
 
 
 def test_people_with_one_run_each_are_served_as_they_came_whatever_they_had_before() -> None:
-    old = Claim("000", "a", 0.0, turn=0.5)
+    old = QueueEntry("000", "a", 0.0, turn=0.5)
     assert owners(in_turn([old, *asked(*"abc")])) == "abc"
 
 
 def test_who_has_a_run_at_work_waits_for_who_has_none() -> None:
-    running = Claim("000", "a", 0.0, turn=0.5, at_work=True)
+    running = QueueEntry("000", "a", 0.0, turn=0.5, running=True)
     assert owners(in_turn([running, *asked(*"aab")])) == "baa"
 
 
@@ -75,11 +75,11 @@ def test_who_comes_late_waits_for_one_turn_of_each_and_starves_nobody() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_no_run_is_lost_and_each_owner_keeps_the_own_order(seed: int) -> None:
     rng = random.Random(seed)
-    claims = [Claim(f"{i:03d}", rng.choice("abcd"), float(i)) for i in range(60)]
+    entries = [QueueEntry(f"{i:03d}", rng.choice("abcd"), float(i)) for i in range(60)]
     for i in range(0, 60, 4):
-        claims[i] = replace(claims[i], turn=rng.uniform(1, 99), at_work=rng.random() < 0.3)
-    order = in_turn(claims)
-    assert sorted(c.id for c in order) == [c.id for c in claims if not c.turn]
+        entries[i] = replace(entries[i], turn=rng.uniform(1, 99), running=rng.random() < 0.3)
+    order = in_turn(entries)
+    assert sorted(c.id for c in order) == [c.id for c in entries if not c.turn]
     for owner in "abcd":
         mine = [c.id for c in order if c.owner == owner]
         assert mine == sorted(mine)
