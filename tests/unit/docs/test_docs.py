@@ -1,11 +1,13 @@
 """The manual and the README: tables from the code, links that lead somewhere, commands that work."""
 
+import ast
 import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from labeltransfer.api.transfer import checked
 
 from docs import tables
 from labeltransfer.cli.main import main, parser
@@ -117,8 +119,14 @@ def test_every_command_is_tested_or_only_described(block: Block) -> None:
         assert f"def {found['test']}(" in text_of(found["file"])
     if found["here"]:
         assert block.commands(), "only labeltransfer commands are run here"
-    if block.language == "python":
-        compile(block.text, block.page, "exec")
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "python"], ids=lambda block: block.page)
+def test_python_names_settings_that_exist(block: Block) -> None:
+    for node in ast.walk(ast.parse(block.text)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "labeltransfer.transfer":
+            given = {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}
+            checked({name: value for name, value in given.items() if name not in ("home", "progress")})
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.page}: {block.text.split(chr(10))[0]}")
