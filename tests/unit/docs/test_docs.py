@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from labeltransfer.api.transfer import checked
 
 from docs import tables
+from labeltransfer.api.transfer import checked
 from labeltransfer.cli.main import main, parser
 from tests.support import ROOT
 
@@ -124,7 +124,7 @@ def test_every_command_is_tested_or_only_described(block: Block) -> None:
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "python"], ids=lambda block: block.page)
 def test_python_names_settings_that_exist(block: Block) -> None:
     for node in ast.walk(ast.parse(block.text)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "labeltransfer.transfer":
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".") == ["labeltransfer", "transfer"]:
             given = {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}
             checked({name: value for name, value in given.items() if name not in ("home", "progress")})
 
