@@ -368,7 +368,7 @@ def test_the_app_never_imports_what_trains(tmp_path: Path, demo_pair: Path) -> N
     script = f"""
 import sys
 from pathlib import Path
-from labeltransfer.data import demo
+from labeltransfer.data.demo import simulate as demo
 params = demo.demo_params(Path({str(demo_pair)!r}))
 demo.ensure_demo = lambda: params
 demo.demo_params = lambda folder=None: params
