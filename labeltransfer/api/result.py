@@ -53,11 +53,12 @@ class Transfer:
         adata = read(self._source) if isinstance(self._source, Path) else self._source
         rows = self._rows
         for name, column in self.labels.drop(columns=list(OF_THE_INPUT), errors="ignore").items():
-            whole = pd.Series(column.array, index=rows).reindex(range(adata.n_obs))
-            adata.obs[str(name)] = whole.array
+            filled = pd.Series(column.array, index=rows).reindex(range(adata.n_obs))
+            adata.obs[str(name)] = filled.array
         own = (self._cells["side"] == "query").to_numpy()
-        latents = {"X_scVI": ("integrate", "latent.npy"), "X_scANVI": ("transfer", "latent.npy")}
-        found = {key: np.load(self.run.whole_artefact(*place))[own] for key, place in latents.items()}
+        whole = self.run.whole_artefacts
+        latents = {"X_scVI": whole.scvi_latent, "X_scANVI": whole.scanvi_latent}
+        found = {key: np.load(path)[own] for key, path in latents.items()}
         found["X_mde"] = self._cells.loc[own, ["scanvi_1", "scanvi_2"]].to_numpy()
         for key, values in found.items():
             adata.obsm[key] = np.full((adata.n_obs, values.shape[1]), np.nan, np.float32)
@@ -86,7 +87,7 @@ class Transfer:
         from labeltransfer.runs.output.deliver import ALARMS
         from labeltransfer.storage.files import read_json
 
-        found = read_json(self.run.whole_artefact("evaluate", "trust.json"))["alarm"]
+        found = read_json(self.run.whole_artefacts.trust)["alarm"]
         reasons = " ".join(found["reasons"])
         return f"{ALARMS[found['level']]}: {reasons}" if reasons else None
 
@@ -110,7 +111,7 @@ class Transfer:
         """The run's table of cells, of both sides."""
         import pandas as pd
 
-        return pd.read_parquet(self.run.whole_artefact("evaluate", "cells.parquet"))
+        return pd.read_parquet(self.run.whole_artefacts.cells)
 
     @cached_property
     def _rows(self) -> "np.ndarray":
