@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from labeltransfer.api.inputs import inspect, read
     from labeltransfer.api.transfer import transfer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["inspect", "read", "transfer"]
 

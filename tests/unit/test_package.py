@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import labeltransfer
 from tests.support import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -31,6 +32,10 @@ def test_what_the_code_imports_is_asked_for() -> None:
     """The first part of requirements.txt, up to what those packages need in turn, is the package's dependencies."""
     own = (ROOT / "requirements.txt").read_text().split("# What those need in turn")[0]
     assert {canonicalize_name(n) for n in re.findall(r"^([\w.-]+)==", own, re.MULTILINE)} == set(RANGES)
+
+
+def test_the_citation_names_the_version() -> None:
+    assert f"version: {labeltransfer.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 @pytest.fixture(scope="module")
