@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labeltransfer.errors import InputError
+
 if TYPE_CHECKING:
     import anndata as ad
     import numpy as np
@@ -126,6 +128,11 @@ class Transfer:
         kept = self.labels["cell_id"].astype(str)
         if len(rows) > len(kept) and not obs.index[rows].is_unique:
             rows = rows[self._have_counts(rows)]
+            if len(rows) != len(kept):
+                raise InputError(
+                    f"{len(kept):,} labels belong to {len(rows):,} cells of the query of which several share a name: "
+                    "make the names unique (adata.obs_names_make_unique()) and transfer again, or use .labels."
+                )
         return rows[matched(obs.index[rows].astype(str), kept)]
 
     def _have_counts(self, rows: "np.ndarray") -> "np.ndarray":
@@ -139,8 +146,8 @@ class Transfer:
         from labeltransfer.storage.files import read_json
 
         side = self.run.params.query
-        place = read_json(self.run.artefact("prepare", "summary.json"))["query"]["counts"]
-        genes = read_genes(self.run.artefact("prepare", "prepared.h5ad")).index
+        place = read_json(self.run.artefacts.summary)["query"]["counts"]
+        genes = read_genes(self.run.artefacts.prepared).index
         names = pd.Index(gene_index(read_summary(side.path, counts=place), side.gene_names))
         columns = np.flatnonzero(names.isin(genes) & ~names.duplicated())
         with open_input(Path(side.path)) as opened:
