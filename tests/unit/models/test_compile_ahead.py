@@ -11,7 +11,7 @@ from labeltransfer.params import RunParams
 TRAINING = """
 import sys
 from labeltransfer.data.prepare.prepared import training_data
-from labeltransfer.models import compiled, normalise
+from labeltransfer.models.fast import compiled, normalise
 from labeltransfer.models.integrate import train_scvi
 from labeltransfer.models.transfer import train_scanvi
 from labeltransfer.params import IntegrateParams, TransferParams

@@ -92,7 +92,7 @@ def test_a_run_that_hides_nothing_has_the_keys_of_before_there_was_the_setting(
     small_params: RunParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = stage_keys(small_params)
-    monkeypatch.setitem(STAGES, "transfer", replace(STAGES["transfer"], settings=("transfer", "seed")))
+    monkeypatch.setitem(STAGES, "transfer", replace(STAGES["transfer"], params=("transfer", "seed")))
     assert stage_keys(small_params) == keys
 
 
