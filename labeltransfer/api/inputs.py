@@ -1,6 +1,5 @@
 """Inputs in Python: read and inspect a file, and store an AnnData as the file that a run reads."""
 
-import hashlib
 import os
 import secrets
 from collections.abc import Iterable
@@ -93,18 +92,19 @@ def read(path: PathLike) -> "ad.AnnData":
 
     from labeltransfer.formats.h5ad import h5ad_file
 
-    with h5ad_file.open_h5ad(Path(path)) as file:
-        try:
-            return ad.read_h5ad(path)
-        except Exception:  # noqa: BLE001  of any kind, in a layout that anndata reads no more or a damaged file
-            places = h5ad_file.count_places(file)
-            layers = {p.partition("/")[2]: h5ad_file.read_rows(file, p) for p in places if p.startswith("layers/")}
-            counts = h5ad_file.read_rows(file, "X") if "X" in places else None
-            raw = None
-            if "raw" in places:
-                raw = {"X": h5ad_file.read_rows(file, "raw"), "var": h5ad_file.read_var(file, "raw")}
-            obs, var = h5ad_file.read_obs(file), h5ad_file.read_var(file)
-            return ad.AnnData(counts, obs=obs, var=var, layers=layers, raw=raw)
+    path = Path(path)
+    with h5ad_file.open_h5ad(path) as file:
+        if not h5ad_file.has_former_layout(file):
+            with h5ad_file.reading(path.name, "the whole file"):
+                return ad.read_h5ad(path)
+        places = h5ad_file.count_places(file)
+        layers = {p.partition("/")[2]: h5ad_file.read_rows(file, p) for p in places if p.startswith("layers/")}
+        counts = h5ad_file.read_rows(file, "X") if "X" in places else None
+        raw = None
+        if "raw" in places:
+            raw = {"X": h5ad_file.read_rows(file, "raw"), "var": h5ad_file.read_var(file, "raw")}
+        obs, var = h5ad_file.read_obs(file), h5ad_file.read_var(file)
+        return ad.AnnData(counts, obs=obs, var=var, layers=layers, raw=raw)
 
 
 def stored(given: "ad.AnnData | PathLike", side: Side, folder: Path) -> Path:
@@ -124,6 +124,8 @@ def stored(given: "ad.AnnData | PathLike", side: Side, folder: Path) -> Path:
         return Path(given).expanduser()
     import anndata as ad
 
+    from labeltransfer.storage.digests import file_digest
+    from labeltransfer.storage.files import move_into_place
     from labeltransfer.storage.h5ad import write_h5ad
 
     if not isinstance(given, ad.AnnData):
@@ -132,10 +134,9 @@ def stored(given: "ad.AnnData | PathLike", side: Side, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_h5ad(_plain(given, side), building)
-        with building.open("rb") as file:
-            target = folder / f"{side}-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.h5ad"
-        if not target.exists():
-            os.replace(building, target)
+        target = folder / f"{side}-{file_digest(building)[:16]}.h5ad"
+        if not target.exists():  # a file written again is a new input, for which no stage is found
+            move_into_place(building, target)
         return target
     except OSError as error:
         raise RunError(

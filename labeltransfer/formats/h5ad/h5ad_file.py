@@ -66,6 +66,11 @@ def open_stored(source: Path | Any, name: str, n_bytes: int, *, remote: bool = F
         yield file
 
 
+def has_former_layout(file: h5py.File) -> bool:
+    """Whether the file is in the layout of before anndata 0.7, in which a table is one compound dataset."""
+    return isinstance(file["obs"], h5py.Dataset)
+
+
 def read_obs(file: h5py.File) -> pd.DataFrame:
     """Read the table of cells, (n_cells, n_columns), with cell names as index."""
     return _read_table(file, "obs")

@@ -18,6 +18,7 @@ from labeltransfer.api.result import Transfer, matched
 from labeltransfer.cli.main import main
 from labeltransfer.data.demo.simulate import LENGTHS, QUERY, REFERENCE
 from labeltransfer.errors import InputError, SettingsError
+from tests.support.senis import write_old_h5ad
 
 KEY = "cell_ontology_class"
 MARROW = {"tissue": "Marrow", "sex": "female"}
@@ -198,6 +199,26 @@ def test_read_refuses_what_reaches_beyond_itself(tmp_path: Path) -> None:
         file["uns/secret"] = h5py.ExternalLink("/etc/hostname", "/")
     with pytest.raises(InputError):
         labeltransfer.read(path)
+
+
+def test_read_refuses_a_damaged_file_and_leaves_nothing_out(tmp_path: Path) -> None:
+    import h5py
+
+    path = tmp_path / "damaged.h5ad"
+    counts = sp.csr_matrix(np.ones((3, 2), np.float32))
+    ad.AnnData(counts, obsm={"X_pca": np.ones((3, 2))}).write_h5ad(path)
+    with h5py.File(path, "a") as file:
+        file["obsm/X_pca"].attrs["encoding-version"] = "none that there is"
+    with pytest.raises(InputError, match="damaged"):
+        labeltransfer.read(path)
+
+
+def test_read_takes_the_layout_of_before_anndata_07(tmp_path: Path) -> None:
+    obs = pd.DataFrame({"label": pd.Categorical(["A", "B", "A"])})
+    counts = sp.csr_matrix(np.arange(6, dtype=np.float32).reshape(3, 2))
+    adata = labeltransfer.read(write_old_h5ad(tmp_path / "old.h5ad", obs, counts))
+    assert adata.obs["label"].tolist() == ["A", "B", "A"]
+    assert (counts != adata.X).nnz == 0
 
 
 def test_importing_the_package_is_light() -> None:
