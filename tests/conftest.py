@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from labeltransfer.runs.library.reference_card import Card
     from labeltransfer.runs.records.run import Run
     from labeltransfer.runs.records.store import Store
+    from tests.support.job_api import JobApi
 
 
 ROOMS = ("unit", "app", "browser")
@@ -135,3 +136,24 @@ def mapped_run(published: "Card", reference_run: "Run", demo_pair: Path) -> "Run
     status = work(run)
     assert status.state == "done", status.error
     return run
+
+
+@pytest.fixture
+def api() -> "Iterator[JobApi]":
+    """A cluster's job API, played on loopback."""
+    from tests.support.job_api import job_api
+
+    with job_api() as running:
+        yield running
+
+
+@pytest.fixture
+def cluster_store(lt_home: Path, api: "JobApi", monkeypatch: pytest.MonkeyPatch) -> "Store":
+    """The empty store of an app whose runs go to that cluster."""
+    from labeltransfer.runs.records.store import default_store
+
+    monkeypatch.setenv("LABELTRANSFER_EXECUTOR", "ray")
+    monkeypatch.setenv("RAY_ADDRESS", api.url + "/")
+    for name in ("RAY_AUTH_TOKEN", "LABELTRANSFER_RAY_GPUS", "LABELTRANSFER_RAY_CPUS"):
+        monkeypatch.delenv(name, raising=False)
+    return default_store()

@@ -1,11 +1,9 @@
 """The label audit on Compare, as a visitor of a finished run uses it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import streamlit as st
 
 from labeltransfer.results.audit.audit import COLUMNS
 from labeltransfer.runs.records.audit_files import write_audit
@@ -17,12 +15,7 @@ EMPTY = "No observed label is contradicted by its own cells"
 EVIDENCE = "All of these cells get B cell from four methods."
 
 
-@pytest.fixture(autouse=True)
-def no_caches(lt_home: Path) -> Iterator[None]:
-    """Every test has a home of its own, and no table of another's."""
-    yield
-    st.cache_data.clear()
-    st.cache_resource.clear()
+pytestmark = pytest.mark.usefixtures("no_caches")
 
 
 def audited(run: Run, *rows: list[object]) -> Run:

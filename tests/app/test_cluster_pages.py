@@ -1,32 +1,21 @@
 """Pages of a run that goes to a cluster."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from labeltransfer.params import RunParams
-from labeltransfer.runs.records.store import Store, default_store
+from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.start import executors
 from tests.support import ROOT
-from tests.support.job_api import JobApi, job_api
+from tests.support.job_api import JobApi
 
 
 @pytest.fixture
-def api() -> Iterator[JobApi]:
-    with job_api() as running:
-        yield running
-
-
-@pytest.fixture
-def store(lt_home: Path, api: JobApi, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setenv("LABELTRANSFER_EXECUTOR", "ray")
-    monkeypatch.setenv("RAY_ADDRESS", api.url + "/")
-    for name in ("RAY_AUTH_TOKEN", "LABELTRANSFER_RAY_GPUS", "LABELTRANSFER_RAY_CPUS"):
-        monkeypatch.delenv(name, raising=False)
-    return default_store()
+def store(cluster_store: Store) -> Store:
+    return cluster_store
 
 
 def test_a_page_shows_what_the_cluster_says(store: Store, api: JobApi, small_params: RunParams) -> None:

@@ -2,13 +2,11 @@
 
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import anndata as ad
 import pandas as pd
 import pytest
-import streamlit as st
 
 from labeltransfer.params import RunParams, SideParams
 from labeltransfer.results.figures import scatter
@@ -22,18 +20,7 @@ from labeltransfer.storage import files
 from tests.support.pages import N_QUERY, N_REFERENCE, finished_run, page, pick_control, said
 from tests.support.waiting import wait_for
 
-
-@pytest.fixture(autouse=True)
-def no_caches(lt_home: Path) -> Iterator[None]:
-    """Every test has a home of its own, and no table of another's."""
-    yield
-    st.cache_data.clear()
-    st.cache_resource.clear()
-
-
-@pytest.fixture
-def run() -> Run:
-    return finished_run()
+pytestmark = pytest.mark.usefixtures("no_caches")
 
 
 @pytest.mark.parametrize("name", ["explore", "compare", "export"])

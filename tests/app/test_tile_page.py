@@ -1,13 +1,11 @@
 """A tile of the confusion matrix opened: numbers, genes, other classifiers, edits and the way back."""
 
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import anndata as ad
 import pandas as pd
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from labeltransfer.runs.output.deliver import annotated
@@ -28,17 +26,7 @@ NEW_COLUMNS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def no_caches(lt_home: Path) -> Iterator[None]:
-    """Every test has a home of its own, and no table of another's."""
-    yield
-    st.cache_data.clear()
-    st.cache_resource.clear()
-
-
-@pytest.fixture
-def run() -> Run:
-    return finished_run()
+pytestmark = pytest.mark.usefixtures("no_caches")
 
 
 def opened(run: Run, observed: str = "T cell", predicted: str = "B cell") -> AppTest:

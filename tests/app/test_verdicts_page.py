@@ -1,11 +1,7 @@
 """What Compare says by the Cell Ontology."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pandas as pd
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from labeltransfer.runs.records.run import Run
@@ -16,12 +12,7 @@ from tests.support.pages import finished_run, page, said
 DEMO = ROOT / "labeltransfer" / "data" / "demo" / "shipped" / "runs" / "demo"
 
 
-@pytest.fixture(autouse=True)
-def no_caches(lt_home: Path) -> Iterator[None]:
-    """Every test has a home of its own, and no table of another's."""
-    yield
-    st.cache_data.clear()
-    st.cache_resource.clear()
+pytestmark = pytest.mark.usefixtures("no_caches")
 
 
 def renamed(names: dict[str, str]) -> Run:

@@ -3,8 +3,6 @@
 import shlex
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,29 +17,19 @@ from labeltransfer.runs.queue.on_cluster import judge
 from labeltransfer.runs.queue.order import waiting_runs
 from labeltransfer.runs.queue.ray_jobs import Answer, RayCluster
 from labeltransfer.runs.records.run import Run, Status
-from labeltransfer.runs.records.store import Store, default_store
+from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.space.cleaning import delete_run
 from labeltransfer.runs.start import executors
 from labeltransfer.runs.worker import work
-from tests.support.job_api import JobApi, job_api
+from tests.support.job_api import JobApi
 
 PLACED = variable("placed")
 NOW = 1_000_000.0
 
 
 @pytest.fixture
-def api() -> Iterator[JobApi]:
-    with job_api() as running:
-        yield running
-
-
-@pytest.fixture
-def store(lt_home: Path, api: JobApi, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setenv("LABELTRANSFER_EXECUTOR", "ray")
-    monkeypatch.setenv("RAY_ADDRESS", api.url + "/")
-    for name in ("RAY_AUTH_TOKEN", "LABELTRANSFER_RAY_GPUS", "LABELTRANSFER_RAY_CPUS"):
-        monkeypatch.delenv(name, raising=False)
-    return default_store()
+def store(cluster_store: Store) -> Store:
+    return cluster_store
 
 
 def ask_anew() -> None:
