@@ -3,13 +3,12 @@
 import streamlit as st
 
 from labeltransfer.params import PrepareParams, RunParams
-from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.worker import pipeline
 from pages.preprocess_parts.gene_length_table import choose_lengths
 from pages.preprocess_parts.previews import show_previews
 from pages.shared.draft import draft
-from pages.shared.frame import catching, current_run, go, guard, has_stage, page_header
+from pages.shared.frame import catching, current_run, drawn_status, go, guard, has_stage, page_header
 from pages.shared.live import watch
 from pages.shared.start import confirm_cancel, start_button, start_run
 from pages.shared.visible_runs import changeable
@@ -68,7 +67,7 @@ with catching():
 if params is None:
     st.stop()
 
-same = run is not None and not observed_status(run).over and pipeline.stage_keys(run.params)["prepare"] == key
+same = run is not None and not drawn_status(run).over and pipeline.stage_keys(run.params)["prepare"] == key
 if store.has_stage("prepare", key):
     if st.button("Continue to Train", type="primary", icon=":material/arrow_forward:"):
         go("pages/train.py")
@@ -90,7 +89,7 @@ else:
         else "Reads the chosen cells, brings both sides to integer counts over shared genes and chooses genes to train "
         "on."
     )
-    if run is not None and observed_status(run).over and observed_status(run).state != "done":
+    if run is not None and drawn_status(run).over and drawn_status(run).state != "done":
         with catching():
             if pipeline.stage_keys(run.params)["prepare"] == key:
                 watch(run)

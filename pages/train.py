@@ -2,9 +2,8 @@
 
 import streamlit as st
 
-from labeltransfer.runs.queue.observed import observed_status
 from pages.shared.draft import draft, draft_from_run
-from pages.shared.frame import catching, current_run, go, guard, has_stage, open_run, page_header
+from pages.shared.frame import catching, current_run, drawn_status, go, guard, has_stage, open_run, page_header
 from pages.shared.live import watch
 from pages.shared.start import confirm_cancel, start_button, start_run
 from pages.shared.visible_runs import changeable, whose_to_change
@@ -22,7 +21,7 @@ if run is None and st.session_state.get("run"):
 with catching():
     trains = run is not None and run.params.last_stage == "evaluate"
     if run is not None and trains:
-        status = observed_status(run)
+        status = drawn_status(run)
         finished = has_stage(run, "evaluate")
         with st.container(horizontal=True, vertical_alignment="center"):
             if finished and st.button("Explore the result", type="primary", icon=":material/arrow_forward:"):

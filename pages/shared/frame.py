@@ -62,12 +62,15 @@ def guard() -> None:
         # In the address, not in the session: who reads or reloads it on the way still arrives.
         wanted = (st.context.url or "").rstrip("/").rpartition("/")[2]
         st.switch_page("app.py", query_params=st.query_params.to_dict() | {"page": wanted})
+    if not st.session_state.pop("entered", False):  # a page run by itself, as tests do
+        st.session_state["drawn"] = {}
     require_sign_in()
 
 
 def enter_frame() -> None:
     """First call of ``app.py``: notes that the frame is there, and restores what the address holds."""
-    st.session_state["frame"] = True
+    st.session_state["frame"] = st.session_state["entered"] = True
+    st.session_state["drawn"] = {}
     for name in ("run", "draft"):  # the address wins; a click on a step empties it, and it is filled again
         if name in st.query_params:
             st.session_state[name] = st.query_params[name]
@@ -97,6 +100,17 @@ def current_run() -> Run | None:
             home()
             return None
         st.stop()
+
+
+def drawn_status(run: Run) -> Status:
+    """What a run was doing when the page was drawn: read once, so that all parts of a page say the same.
+
+    A run may end between two lines of a page's script; :func:`pages.shared.live.watch` draws the page again then.
+    """
+    drawn: dict[str, Status] = st.session_state["drawn"]
+    if run.id not in drawn:
+        drawn[run.id] = observed_status(run)
+    return drawn[run.id]
 
 
 def open_run(run_id: str) -> None:
@@ -141,11 +155,11 @@ def require_run(stage: str | None = None) -> Run:
         st.stop()
     if stage is None or has_stage(run, stage):
         return run
-    st.info(_why_not(run, observed_status(run), stage), icon=":material/hourglass_top:")
+    st.info(_why_not(run, drawn_status(run), stage), icon=":material/hourglass_top:")
     with st.container(horizontal=True):
         st.page_link("pages/train.py", label="Go to Train", icon=":material/arrow_back:")
         st.page_link(RUNS_PAGE, label="Choose another run", icon=":material/list:")
-    if not observed_status(run).over:
+    if not drawn_status(run).over:
         _come_back_when_over(run)
     st.stop()
 
@@ -172,7 +186,7 @@ def step_states() -> dict[str, tuple[StepState, str]]:
     """State of each step by key, and why, in words."""
     run = current_run()
     ready = drafts.draft().complete
-    status = observed_status(run) if run else None
+    status = drawn_status(run) if run else None
     alive = status is not None and not status.over
     only_prepares = run is not None and _only_prepares(run)
     states: dict[str, tuple[StepState, str]] = {}
@@ -230,7 +244,7 @@ def context_line() -> None:
         shown: tuple[Side, ...] = ("reference",) if run.params.reference_alone else get_args(Side)
         words = " → ".join(side_words(asked, side, counted.get(side)) for side in shown)
         line = f"{words} · run {run_title(run)}"
-        st.caption(f"{line} · {STATE_BADGES[observed_status(run).state]}")
+        st.caption(f"{line} · {STATE_BADGES[drawn_status(run).state]}")
 
 
 def _counted(run: Run) -> dict[str, Any]:

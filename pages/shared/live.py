@@ -16,6 +16,7 @@ from labeltransfer.runs.worker.pipeline import stages_of
 from labeltransfer.runs.worker.stages import stage_titles
 from labeltransfer.storage.files import read_json
 from pages.shared import words
+from pages.shared.frame import drawn_status
 from pages.shared.queue_words import places
 from pages.shared.visible_runs import names_of
 
@@ -27,7 +28,7 @@ LOSS_TITLES = {"integrate": "scVI", "transfer": "scANVI"}
 
 def watch(run: Run) -> None:
     """Show a run, again every second while it is running; the page is run again when it ends."""
-    before = observed_status(run)
+    before = drawn_status(run)
 
     @st.fragment(run_every=None if before.over else EVERY)
     def look() -> None:

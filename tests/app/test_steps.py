@@ -254,6 +254,28 @@ def test_the_settings_of_a_past_run_can_be_used_again(
     assert started[0].params.model_copy(update={"name": ""}) == small_params.model_copy(update={"name": ""})
 
 
+@pytest.mark.parametrize("looks", range(4))
+def test_a_run_that_ends_while_its_page_is_drawn_has_one_state_on_all_of_it(
+    lt_home: Path, small_params: RunParams, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    run = keep(small_params, state="running", stage="integrate", started=time.time())
+    status, left = Run.status, iter(range(looks))
+
+    def ends_after_some_looks(self: Run) -> Status:
+        if next(left, None) is None:
+            run.write_status(Status(state="cancelled"))
+        return status(self)
+
+    with run.worker_lock():
+        at = app(run=run.id)
+        monkeypatch.setattr(Run, "status", ends_after_some_looks)
+        at.switch_page("pages/train.py").run()
+    ended = "Cancelled. Finished stages are kept" in said(at)
+    assert ended or looks > 1, "the last look of a page comes early: later ones are those of the part that refreshes"
+    assert ("Use these settings again" in labels(at)) == ended
+    assert ("Cancel" in labels(at)) == ("running" in said(at)) == (not ended)
+
+
 def test_cancel_asks_first(lt_home: Path, small_params: RunParams) -> None:
     run = keep(small_params, state="running", stage="integrate", started=time.time())
     with run.worker_lock():
