@@ -1,12 +1,19 @@
 """Tables as CSV that a spreadsheet reads as they are."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""A spreadsheet reads a cell that begins so as a formula, or drops the character and then does."""
+_SEPARATORS = ";\t\r\n"
+"""What a spreadsheet may take for the end of a cell, whatever quotes are around it: many split at ``;`` or a tab."""
+
+_STARTS = "=+\\-@\uff1d\uff0b\uff0d\uff20" + _SEPARATORS
+"""What begins a formula, full-width forms included, or is dropped by a spreadsheet so that the next character does."""
+
+_FORMULA = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))(?=[ \xa0\u200b-\u200f\u2060\ufeff]*[{_STARTS}])")
+"""The place before a formula: where a cell begins, or what a spreadsheet may take for one."""
 
 BLOCK = 100_000
 """Rows that are made into text at a time, so that a million cells need little more memory than their file."""
@@ -40,4 +47,4 @@ def _escape_column(column: pd.Series) -> pd.Series:
 
 
 def _escape(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+    return _FORMULA.sub("'", value) if isinstance(value, str) else value

@@ -246,8 +246,9 @@ def write(soft: pd.DataFrame, cells: ad.AnnData, target: Path) -> None:
 
 
 def harmless(texts: np.ndarray) -> list[Any]:
-    """Texts that a spreadsheet would take for formulas get an apostrophe in front."""
-    return [f"'{t}" if isinstance(t, str) and t.startswith(tuple("=+-@\t\r\n")) else t for t in texts]
+    """Texts that a spreadsheet would take for formulas, full-width ones included, get an apostrophe in front."""
+    formula = re.compile("(?:^|(?<=[;\t\r\n]))(?=[ \xa0]*[=+\\-@;\t\r\n\uff1d\uff0b\uff0d\uff20])")
+    return [formula.sub("'", t) if isinstance(t, str) else t for t in texts]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -92,13 +93,23 @@ def test_csv_reads_back_as_it_was(cells: pd.DataFrame) -> None:
     assert np.allclose(back["confidence"], [0.7, 0.6, 0.9])
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", [*"=+-@;\t\r\n", *"\uff1d\uff0b\uff0d\uff20", " =", "\ufeff="])
 def test_csv_text_that_a_spreadsheet_would_run_is_escaped(start: str) -> None:
     text = f"{start}cmd|' /C calc'!A0"
     frame = pd.DataFrame({text: [1], "label": pd.Categorical([text]), "cell": [text]})
     back = pd.read_csv(io.StringIO(to_csv(frame)), lineterminator="\n")
     assert back.columns[0] == f"'{text}"
     assert back.loc[0, "label"] == back.loc[0, "cell"] == f"'{text}"
+
+
+@pytest.mark.parametrize("separator", [*";\t\r\n", "; "])
+@pytest.mark.parametrize("start", ["=", "@", "\uff1d"])
+def test_a_formula_behind_what_a_spreadsheet_may_split_at_is_escaped(separator: str, start: str) -> None:
+    frame = pd.DataFrame({"cell": [1], f"B{separator}{start}1+1": [f"B{separator}{start}cmd"]})
+    written = to_csv(frame)
+    cells = [cell.strip(' "') for cell in re.split("[,;\t\r\n]", written)]
+    assert not [cell for cell in cells if cell.startswith(start)], written
+    assert written.count("'") == 2
 
 
 def test_csv_leaves_numbers_and_plain_text_alone() -> None:
