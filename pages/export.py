@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from labeltransfer.runs.output.settings import params_json
 from pages.export_parts.figure_files import show_figures
 from pages.export_parts.predictions_form import show_predictions
 from pages.export_parts.run_files import show_annotated, show_models, show_report
@@ -42,5 +43,5 @@ with catching():
         show_figures(run)
     with right, st.container(border=True):
         st.subheader("Settings", anchor=False)
-        st.write("Everything that was asked of this run; the command line takes it with `--params`.")
-        offer("Download params.json", lambda: (run.folder / "params.json").read_bytes(), f"params-{run.id}.json")
+        st.write("Everything that was asked of this run, files by name; the command line takes it with `--params`.")
+        offer("Download params.json", lambda: params_json(run), f"params-{run.id}.json")

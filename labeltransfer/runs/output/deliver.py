@@ -16,6 +16,7 @@ from labeltransfer.results.ontology.terms import Term
 from labeltransfer.results.scores.final_labels import deciding, final_labels
 from labeltransfer.results.trust import hidden_label
 from labeltransfer.results.trust.rejection import Rule
+from labeltransfer.runs.output.settings import exported_settings, params_json
 from labeltransfer.runs.output.supplement import report_html, run_models, script_of
 from labeltransfer.runs.records.edits import read_edits
 from labeltransfer.runs.records.run import Run
@@ -58,7 +59,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     if report:
         files.write_json(folder / "hidden.json", report)
     shutil.copyfile(cells_file, folder / "cells.parquet")
-    shutil.copyfile(run.folder / "params.json", folder / "params.json")
+    files.write_atomic(folder / "params.json", params_json(run))
     for name, stage in run_models(run).items():
         shutil.copytree(run.whole_artefacts.model(stage), folder / name, dirs_exist_ok=True)
 
@@ -118,6 +119,6 @@ def annotated(run: Run, path: Path) -> None:
         soft=pd.read_parquet(run.whole_artefacts.soft),
         latent_scvi=None if run.params.mapping else np.load(run.whole_artefacts.scvi_latent),
         latent_scanvi=np.load(run.whole_artefacts.scanvi_latent),
-        settings=run.params.model_dump(mode="json"),
+        settings=exported_settings(run),
         run_id=run.id,
     )

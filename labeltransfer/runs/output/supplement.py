@@ -19,6 +19,7 @@ from labeltransfer.results.report.render import Material, render
 from labeltransfer.results.report.script import script_text
 from labeltransfer.results.scores.cells import read_cells
 from labeltransfer.results.trust.rejection import Rule
+from labeltransfer.runs.output.settings import params_json
 from labeltransfer.runs.records.artefacts import Artefacts
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.runs.records.edits import read_edits
@@ -114,6 +115,7 @@ def write_supplement(run: Run, target: Path) -> None:
             table = predictions.predictions(cells, run.id, rule=rule, edits=read_edits(run))
             for block in csv_blocks(table):
                 file.write(block.encode())
+        archive.writestr("params.json", params_json(run))
         archive.writestr("report.html", report_html(run))
         with suppress(RunError):
             archive.writestr("script.py", script_of(run))
@@ -130,7 +132,6 @@ def run_models(run: Run) -> dict[str, str]:
 
 def _files(run: Run) -> Iterator[tuple[str, Path]]:
     """Files that go into the zip as they are, each with its name there; those that the run lacks are left out."""
-    yield "params.json", run.folder / "params.json"
     for file in (Artefacts.metrics, Artefacts.trust, Artefacts.audit_csv):
         with suppress(RunError):
             yield file.name, run.artefact(file.stage, file.name)
