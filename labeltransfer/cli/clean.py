@@ -54,6 +54,8 @@ def clean(options: argparse.Namespace) -> None:
         return
     gone = cleaning.clean(store, plan)
     print(f"Removed {len(gone.items)} of {len(plan.items)}; {size(gone.n_bytes)} are free again.")
+    for stay in gone.stays:
+        print(f"  {stay.item.path.name} stays: {stay.why}.")
 
 
 def print_plan(plan: Plan) -> None:

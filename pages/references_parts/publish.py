@@ -92,7 +92,7 @@ def confirm_delete(library: Library, card: Card) -> None:
     with st.container(horizontal=True):
         if st.button("Delete for good", type="primary"):
             with catching():
-                library.delete(card.name, by=visitor())
+                library.delete(card.name, by=visitor(), digest=card.digest)
                 st.rerun()
         if st.button("Keep"):
             st.rerun()

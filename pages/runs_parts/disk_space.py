@@ -13,6 +13,7 @@ from labeltransfer.runs.space.cleaning import Kind, Plan
 from labeltransfer.units import AGES, SIZES, size
 from pages.shared.frame import catching, open_run
 from pages.shared.sign_in import visitor
+from pages.shared.words import plain
 
 USE = {
     "runs": "of settings and logs",
@@ -21,6 +22,7 @@ USE = {
     "uploads": "of uploads",
     "demo": "of demo data",
     "references": "of published references",
+    "removing": "that are being removed",
 }
 """What the folders under the app's own hold."""
 KINDS: dict[Kind, str] = {
@@ -32,6 +34,9 @@ KINDS: dict[Kind, str] = {
 DEFAULT_AGE = 90
 """Days since a run ended that are offered first."""
 PLAN = "cleaning"
+CARRIED_OUT = "cleaning-carried-out"
+SHOWN_STAYS = 20
+"""Things that stayed that are listed one by one."""
 
 
 def keep_button(chosen: list[Run]) -> None:
@@ -42,8 +47,10 @@ def keep_button(chosen: list[Run]) -> None:
     about = "Cleaning leaves this run and all that it needs. It can still be deleted by hand."
     label, icon = ("No longer keep", ":material/keep_off:") if kept else ("Keep this run", ":material/keep:")
     if st.button(label, icon=icon, disabled=not may, help=about, key="keep") and run is not None and may:
-        run.keep(not kept)
-        st.rerun()
+        with catching():
+            # Looked up again: it may have been deleted since the page was drawn.
+            default_store().run(run.id).keep(not kept)
+            st.rerun()
 
 
 def space() -> None:
@@ -56,6 +63,8 @@ def space() -> None:
     if limits.disk_per_person is not None:
         own = size(disk.person_bytes(store, person.name))
         said.append(f"{'Your' if person.name else 'All'} runs and uploads: {own} of {size(limits.disk_per_person)}.")
+    if done := st.session_state.pop(CARRIED_OUT, None):
+        _show_done(done)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(" ".join(said))
         if st.button("Clean up", icon=":material/mop:", help="Old runs and what no run needs; you see it beforehand."):
@@ -95,9 +104,9 @@ def cleaning_form() -> None:
             return
         _show(plan)
         if st.button(f"Remove for good, frees {size(plan.n_bytes)}", type="primary", icon=":material/delete:"):
-            cleaning.clean(store, plan, person=person)
+            done = st.session_state[CARRIED_OUT] = cleaning.clean(store, plan, person=person)
             st.session_state.pop(PLAN)
-            if any(item.path.name == st.session_state.get("run") for item in plan.of("run")):
+            if any(item.path.name == st.session_state.get("run") for item in done.of("run")):
                 open_run("")
             st.rerun()
 
@@ -111,6 +120,20 @@ def _plan(days: int, gigabytes: float | None) -> Plan:
         plan = cleaning.plan(default_store(), older_than=days * AGES["d"], until=until, person=visitor())
         held = st.session_state[PLAN] = (asked, plan)
     return held[1]
+
+
+def _show_done(done: Plan) -> None:
+    """What a cleaning has removed, and what stayed, which may have changed since it was listed."""
+    n_gone = len(done.items)
+    st.success(f"Removed {n_gone} {'thing' if n_gone == 1 else 'things'}; {size(done.n_bytes)} are free again.")
+    if done.stays:
+        said = [
+            f"{plain(stay.item.about if stay.item.kind == 'run' else stay.item.path.name)}: {stay.why}."
+            for stay in done.stays[:SHOWN_STAYS]
+        ]
+        more = len(done.stays) - len(said)
+        said += [f"{more} more."] if more else []
+        st.info("These stay:\n" + "\n".join(f"- {line}" for line in said), icon=":material/info:")
 
 
 def _show(plan: Plan) -> None:

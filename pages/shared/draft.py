@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from filelock import FileLock
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams, run_params
@@ -21,6 +22,8 @@ from labeltransfer.storage.home import home
 
 SIDES = ("reference", "query")
 KEPT_DAYS = 60
+PATIENCE = 10.0
+"""Seconds to wait for another person's choice to be written."""
 
 
 @dataclass
@@ -83,14 +86,18 @@ class Draft:
         folder = home() / "drafts"
         try:
             folder.mkdir(exist_ok=True)
-            if not self.id:
-                self.id = secrets.token_hex(8)
-                _forget_old(folder)
+            # Nobody takes this one for an old one while it is written.
+            with FileLock(folder / ".lock", timeout=PATIENCE):
+                if not self.id:
+                    self.id = secrets.token_hex(8)
+                    _forget_old(folder)
+                files.write_json(folder / f"{self.id}.json", {"settings": self.settings, "notes": self.notes})
             st.session_state["draft"] = self.id
             st.query_params["draft"] = self.id
-            files.write_json(folder / f"{self.id}.json", {"settings": self.settings, "notes": self.notes})
         except OSError as error:
-            raise RunError(f"What you chose cannot be kept in {folder} ({error.strerror}): free some space.") from error
+            raise RunError(
+                f"What you chose cannot be kept in {folder} ({error.strerror or error}): free some space."
+            ) from error
 
 
 def draft() -> Draft:
@@ -140,6 +147,7 @@ def _load(draft_id: str) -> Draft | None:
 
 
 def _forget_old(folder: Path) -> None:
+    """Delete drafts that nobody has changed for long; only called by who holds the lock."""
     limit = time.time() - KEPT_DAYS * 86_400
     for path in folder.glob("*.json"):
         with suppress(OSError):

@@ -10,7 +10,7 @@ from labeltransfer.params import RunParams
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.space import quotas
-from labeltransfer.runs.space.cleaning import delete_run
+from labeltransfer.runs.space.cleaning import delete_run, run_touched
 from labeltransfer.runs.start import executors
 from labeltransfer.runs.start.admission import admit, check_run
 from pages.shared.frame import catching, open_run
@@ -73,19 +73,26 @@ def confirm_cancel(run: Run) -> None:
             st.rerun()
 
 
-@st.dialog("Delete runs?", icon=":material/delete:")
 def confirm_delete(runs: list[Run]) -> None:
-    """Ask, then delete finished runs with what only they use."""
+    """Ask, then delete finished runs with what only they use; those that are changed meanwhile stay."""
+    _ask_and_delete(runs, {run.id: run_touched(run) for run in runs})
+
+
+@st.dialog("Delete runs?", icon=":material/delete:")
+def _ask_and_delete(runs: list[Run], touched: dict[str, float]) -> None:
+    """Ask about runs, which were last changed at the times ``touched``, and delete them."""
     names = ", ".join(f"**{run_title(run)}**" for run in runs)
     st.write(f"{names}: settings, models, predictions and logs that no other run uses are deleted for everyone.")
     with st.container(horizontal=True):
         if st.button("Delete for good", type="primary"):
-            with catching():
-                for run in runs:
-                    require_change(run)
-                    delete_run(default_store(), run)
+            n_deleted = 0
+            for run in runs:
+                with catching():
+                    delete_run(default_store(), run, person=visitor(), touched=touched[run.id])
+                    n_deleted += 1
                     if st.session_state.get("run") == run.id:
                         open_run("")
+            if n_deleted == len(runs):
                 st.rerun()
         if st.button("Keep"):
             st.rerun()

@@ -1,5 +1,7 @@
 """Quotas, keeping and cleaning as a visitor sees them."""
 
+import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +75,65 @@ def test_cleaning_shows_what_goes_before_it_does(lt_home: Path) -> None:
     at = press(at, "Remove for good, frees")
     assert not at.exception
     assert not old.folder.exists() and new.folder.exists() and late.folder.exists()
+
+
+def test_what_changed_since_it_was_listed_stays_and_the_runs_page_says_so(lt_home: Path) -> None:
+    def script() -> None:
+        from pages.runs_parts.disk_space import cleaning_form, space
+
+        space()
+        cleaning_form()
+
+    old, kept = ended(100, "old one"), ended(101, "kept *one*")
+    at = AppTest.from_function(script, default_timeout=60).run()
+    kept.keep(True)
+    at = press(at, "Remove for good, frees")
+    assert not at.exception
+    assert not old.folder.exists() and kept.folder.exists()
+    assert at.success[0].value.startswith("Removed 1 thing; ")
+    assert "kept \\*one\\*: somebody keeps it." in at.info[0].value
+    assert not at.run().info  # said once
+
+
+def test_runs_are_deleted_unless_they_changed_since_the_question(
+    lt_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script() -> None:
+        from labeltransfer.runs.records.store import default_store
+        from pages.shared.start import _ask_and_delete
+
+        runs = default_store().runs()
+        _ask_and_delete(runs, {run.id: 2e9 if run.params.name == "same" else 1.0 for run in runs})
+
+    same, changed = ended(1, "same"), ended(1, "changed")
+    at = press(AppTest.from_function(script, default_timeout=60).run(), "Delete for good")
+    assert "was changed after you were asked" in said(at)
+    assert not same.folder.exists() and changed.folder.exists()
+
+
+def test_an_old_draft_that_somebody_takes_up_again_is_not_deleted(
+    lt_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pages.shared import draft
+
+    folder = default_store().root / "drafts"
+    folder.mkdir()
+    names = ["a" * 16, "b" * 16]
+    for name in names:
+        (folder / f"{name}.json").write_text("{}")
+        os.utime(folder / f"{name}.json", (time.time() - 90 * DAY,) * 2)
+    forget = draft._forget_old
+    taken_up = threading.Thread(target=draft.Draft(id=names[0]).save)
+
+    def forget_slowly(where: Path) -> None:
+        taken_up.start()  # waits until the old ones are gone, and is then written anew
+        taken_up.join(0.2)
+        forget(where)
+
+    monkeypatch.setattr(draft, "_forget_old", forget_slowly)
+    draft.Draft().save()
+    taken_up.join()
+    assert (folder / f"{names[0]}.json").exists() and not (folder / f"{names[1]}.json").exists()
 
 
 def test_a_younger_age_shows_more(lt_home: Path) -> None:

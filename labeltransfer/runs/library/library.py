@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -162,22 +163,51 @@ class Library:
         """Space that a reference takes on disk."""
         return sum(path.stat().st_size for path in self._inside(name, "").rglob("*") if path.is_file())
 
-    def delete(self, name: str, *, by: Person = ANYBODY) -> None:
+    def delete(self, name: str, *, by: Person = ANYBODY, digest: str | None = None) -> None:
         """Delete a reference; results of runs that were mapped onto it stay.
+
+        Parameters
+        ----------
+        name
+            What it is published as.
+        by
+            Who deletes.
+        digest
+            That of the card that the person was asked about: another reference under the same name stays.
 
         Raises
         ------
         RunError
-            There is none, or it belongs to somebody else.
+            There is none or another one by now, it belongs to somebody else, or a run is about to use it.
         """
         path = self._inside(name, "")
         with Store(self.root).lock("references"):
             if not path.exists():
                 self.card(name)  # says which there are
             self._check_owner(name, by)
+            if digest is not None and self.card(name).digest != digest:
+                raise RunError(
+                    f"Another reference was published as '{name}' after you were asked, so it stays: look at it again."
+                )
+            if users := self._runs_in_need(name):
+                n_runs = f"{len(users)} runs that are" if len(users) > 1 else "a run that is"
+                raise RunError(
+                    f"The reference '{name}' stays: {n_runs} running or waiting will read it, such as {users[0]}. "
+                    "Delete it once they have ended, or cancel them first."
+                )
             # Out of sight in one step: nobody finds half of it.
             path.rename(self.folder / f".{name}~old")
             self._clear_leftovers()
+
+    def _runs_in_need(self, name: str) -> list[str]:
+        """Ids of the runs that are running or waiting and map onto a reference; one that is damaged needs none."""
+        found = []
+        for run in Store(self.root).runs():
+            with suppress(LabelTransferError):
+                mapping = run.params.mapping
+                if mapping is not None and mapping.reference == name and not run.status().over:
+                    found.append(run.id)
+        return found
 
     def _check_owner(self, name: str, by: Person) -> None:
         if by.admin:  # whatever the card says, be it damaged

@@ -102,17 +102,14 @@ class Store:
                 return run
         raise RunError(NO_SUCH_RUN)
 
-    def delete(self, run: Run) -> None:
-        """Delete a run, once :func:`.cleaning.delete_run` has checked it, and all artefacts that no other run needs."""
-        shutil.rmtree(run.folder, ignore_errors=True)
-        self.collect_garbage()
-
-    def collect_garbage(self) -> None:
-        """Remove artefacts that no run refers to, and what dead workers left half-built."""
+    def collect_garbage(self) -> set[str]:
+        """Remove artefacts that no run refers to, and what dead workers left half-built; returns their names."""
         with self.lock("stages"):  # no longer than it takes to rename them: workers wait for it
-            aside = [_set_aside(folder) for folder in self.garbage()]
+            unwanted = self.garbage()
+            aside = [_set_aside(folder) for folder in unwanted]
         for folder in aside:
             shutil.rmtree(folder, ignore_errors=True)
+        return {folder.name for folder in unwanted if not folder.exists()}
 
     def garbage(self) -> list[Path]:
         """Stage folders that no run refers to, and half-built ones of dead workers, as of now."""

@@ -1,18 +1,17 @@
 """Make room: old runs, what no run needs any more, and what broken work has left.
 
-A plan says beforehand what would go and how much that frees; carrying it out looks at each item again, so a run that
-somebody keeps meanwhile stays, and two cleanings at once do no harm. These never go: runs that are
-running or waiting, runs that somebody keeps, the demo run, what any other run needs, the
-lab's data folder and the published references.
+A plan says beforehand what would go and how much that frees. Carrying it out asks everything again of each thing, while
+nobody can make a run or send a file: what was kept, chosen, sent or claimed meanwhile stays, and the answer says so.
+Two cleanings at once do no harm. These never go: runs that are running or waiting, runs that somebody keeps, the demo
+run, what any other run needs, the lab's data folder and the published references.
 """
 
 import heapq
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,9 +20,10 @@ from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.access import Person, may_change
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
-from labeltransfer.runs.space import disk
-from labeltransfer.runs.space.needed_inputs import composed_inputs, file_name, named_in
-from labeltransfer.storage import uploads
+from labeltransfer.runs.space import disk, removal
+from labeltransfer.runs.space.needed_inputs import composed_inputs, file_name, inputs_of_runs
+from labeltransfer.storage import download, uploads
+from labeltransfer.storage.locks import is_held
 
 Kind = Literal["leftover", "artefact", "run", "input"]
 
@@ -34,19 +34,30 @@ who is about to start a run."""
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that goes."""
+    """One thing that goes; ``touched`` is when it was last used, as far as the plan knew."""
 
     kind: Kind
     path: Path
     n_bytes: int
     about: str
+    touched: float = 0.0
+    artefacts: tuple[Path, ...] = ()  # that go with a run
+
+
+@dataclass(frozen=True)
+class Stay:
+    """One thing that stays although a plan lists it, and why, to end the sentence "it stays, because"."""
+
+    item: Item
+    why: str
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What goes, in this order."""
+    """What goes, in this order; once it is carried out, what went, and what stayed."""
 
     items: tuple[Item, ...] = ()
+    stays: tuple[Stay, ...] = ()
 
     @property
     def n_bytes(self) -> int:
@@ -102,7 +113,7 @@ def plan(
 
 
 def clean(store: Store, wanted: Plan, *, person: Person | None = None) -> Plan:
-    """Remove what a plan lists, as far as it may still go; returns what did.
+    """Remove what a plan lists, as far as it may still go; returns what went, and what stayed with the reason.
 
     Raises
     ------
@@ -110,26 +121,79 @@ def clean(store: Store, wanted: Plan, *, person: Person | None = None) -> Plan:
         See :func:`plan`.
     """
     person = person or Person()
-    for item in wanted.items:
-        # Nobody makes a run meanwhile, who might choose the very file that goes.
-        with store.lock("runs"):
-            if _may_go(store, item, person):
-                _remove(item.path)
-    store.collect_garbage()  # the artefacts: it knows what is needed in that instant
-    return Plan(tuple(item for item in wanted.items if not item.path.exists()))
+    stays: list[Stay] = []
+    aside: list[tuple[Item, Path]] = []
+    # Nobody makes a run or keeps an upload meanwhile, which might need the very thing that goes.
+    with store.lock("runs"):
+        now = _Now(store, person)
+        for item in wanted.items:
+            if item.kind == "artefact":
+                continue
+            why = now.why_it_stays(item)
+            moved = None if why else removal.set_aside(store.root, item.path)
+            if moved is None:
+                stays.append(Stay(item, why or "it could not be removed from the disk"))
+                continue
+            aside.append((item, moved))
+            if item.kind == "run":
+                now.forget(item.path.name)
+    removal.sweep(store.root)
+    removed = store.collect_garbage()  # it knows what is needed in that instant
+    gone: list[Item] = []
+    for item, moved in aside:
+        if moved.exists():
+            stays.append(Stay(item, f"its files could not be deleted: they are in {moved}"))
+            continue
+        needed = sum(disk.artefact_bytes(path) for path in item.artefacts)  # those that are still there
+        gone.append(replace(item, n_bytes=item.n_bytes - needed))
+        if needed:
+            stays.append(Stay(replace(item, n_bytes=needed), "another run needs results of it by now"))
+    for item in wanted.of("artefact"):
+        if item.path.name in removed:
+            gone.append(item)
+        else:
+            stays.append(Stay(item, "a run needs it by now" if item.path.exists() else GONE))
+    order = {item.path: place for place, item in enumerate(wanted.items)}
+    return Plan(tuple(sorted(gone, key=lambda item: order[item.path])), tuple(stays))
 
 
-def delete_run(store: Store, run: Run) -> None:
+def delete_run(store: Store, run: Run, *, person: Person | None = None, touched: float | None = None) -> None:
     """Delete a run and every artefact that no other run refers to.
+
+    Parameters
+    ----------
+    store, run
+        The run and where it is.
+    person
+        Who deletes; None for anyone who works on the server.
+    touched
+        What :func:`run_touched` said when the person was asked: a run that was changed since then stays.
 
     Raises
     ------
     RunError
-        The run is still queued or running.
+        The run is gone, still queued or running, somebody else's, or was changed since.
     """
-    if not observed_status(run).over:
-        raise RunError(f"Run {run.id} is still running or waiting: cancel it before you delete it.")
-    store.delete(run)
+    with store.lock("runs"):
+        now = store.run(run.id)
+        if not may_change(now, person or Person()):
+            whose = now.owner or "no one in particular"
+            raise RunError(f"Run {run.id} belongs to {whose}: only its owner or an admin can delete it.")
+        if not observed_status(now).over:
+            raise RunError(f"Run {run.id} is still running or waiting: cancel it before you delete it.")
+        if touched is not None and run_touched(now) > touched:
+            raise RunError(
+                f"Run {run.id} was changed after you were asked, so it stays: look at it again, then delete it."
+            )
+        if removal.set_aside(store.root, now.folder) is None:
+            raise RunError(f"{now.folder} cannot be removed: correct its permissions, then delete the run again.")
+    removal.sweep(store.root)
+    store.collect_garbage()
+
+
+def run_touched(run: Run) -> float:
+    """When anything in a run's own folder was last written, such as an edit or the wish to keep it."""
+    return disk.last_touched(run.folder)
 
 
 def is_spare(run: Run, person: Person) -> bool:
@@ -138,10 +202,13 @@ def is_spare(run: Run, person: Person) -> bool:
 
 
 def _leftovers(store: Store, now: float) -> Iterator[Item]:
-    """Runs that were never complete, and uploads that no page has taken."""
+    """Runs that were never complete, uploads that no page has taken, and what an interrupted removal has left."""
     for path in (*disk.entries(store.root / "runs"), *disk.entries(store.root / "uploads" / uploads.INCOMING)):
-        if not (path / "params.json").exists() and now - disk.last_touched(path) > RESTS:
-            yield Item("leftover", path, disk.bytes_of(path), "begun and never finished")
+        touched = disk.last_touched(path)
+        if not (path / "params.json").exists() and now - touched > RESTS:
+            yield Item("leftover", path, disk.bytes_of(path), "begun and never finished", touched)
+    for path in disk.entries(removal.folder(store.root)):
+        yield Item("leftover", path, disk.bytes_of(path), "half removed")
 
 
 def _garbage(store: Store) -> Iterator[Item]:
@@ -157,7 +224,7 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
     """
     runs = store.runs()
     artefacts = _artefacts(runs)
-    inputs = _inputs(store, runs)
+    inputs = inputs_of_runs(store, runs)
     heap: list[tuple[float, str, Item]] = []
 
     def offer(item: Item, last: float) -> None:
@@ -170,7 +237,8 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
         for path in _spare_inputs(store, person):
             last_use[path] = max(disk.last_touched(path), composed.get(path, 0.0))
             if now - last_use[path] > RESTS:
-                waiting[path] = Item("input", path, disk.bytes_of(path), f"no run needs it: {file_name(path)}")
+                about = f"no run needs it: {file_name(path)}"
+                waiting[path] = Item("input", path, disk.bytes_of(path), about, last_use[path])
         used = Counter(path for paths in inputs.values() for path in paths)
         for path in [path for path in waiting if not used[path]]:
             offer(waiting.pop(path), last_use[path])
@@ -178,7 +246,7 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
         if is_spare(run, person):
             status = observed_status(run)
             last = max(status.finished, status.heartbeat, status.created)
-            offer(Item("run", run.folder, disk.bytes_of(run.folder), _run_name(run)), last)
+            offer(Item("run", run.folder, disk.bytes_of(run.folder), _run_name(run), run_touched(run)), last)
     users = Counter(name for names in (artefacts or {}).values() for name in names)
     while heap:
         last, _, item = heapq.heappop(heap)
@@ -186,8 +254,9 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
             run_id = item.path.name
             names = artefacts[run_id] if artefacts is not None else set()
             users.subtract(names)
-            freed = sum(disk.artefact_bytes(store.stages / name) for name in names if not users[name])
-            item = Item("run", item.path, item.n_bytes + freed, item.about)
+            own = tuple(store.stages / name for name in sorted(names) if not users[name])
+            freed = sum(map(disk.artefact_bytes, own))
+            item = replace(item, n_bytes=item.n_bytes + freed, artefacts=own)
             for path in inputs[run_id] if inputs is not None else ():
                 used[path] -= 1
                 if not used[path] and path in waiting:
@@ -203,14 +272,6 @@ def _artefacts(runs: list[Run]) -> dict[str, set[str]] | None:
         return None
 
 
-def _inputs(store: Store, runs: list[Run]) -> dict[str, set[Path]] | None:
-    """Uploads and downloads that each run reads, by its id; None where those of some run are unknown."""
-    try:
-        return {run.id: set(named_in(store, run.params.model_dump(mode="json"))) for run in runs}
-    except LabelTransferError:
-        return None
-
-
 def _spare_inputs(store: Store, person: Person) -> Iterator[Path]:
     """Uploads and downloads that a person may remove, needed or not."""
     for path in uploads.kept_folders(store.root):
@@ -221,24 +282,71 @@ def _spare_inputs(store: Store, person: Person) -> Iterator[Path]:
             yield path
 
 
-def _may_go(store: Store, item: Item, person: Person) -> bool:
-    """Whether an item may still go, which may have changed since it was planned."""
-    if item.kind == "run":
-        return item.path.is_dir() and is_spare(Run(item.path), person)
-    if item.kind == "input":
-        inputs = _inputs(store, store.runs())
-        return inputs is not None and not any(item.path in paths for paths in inputs.values())
-    return item.kind == "leftover" and not (item.path / "params.json").exists()
+GONE = "it was gone already"
 
 
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        (path / "params.json").unlink(missing_ok=True)  # a run is gone at once, not file by file
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+class _Now:
+    """What holds in this instant, asked under the lock ``runs``."""
+
+    def __init__(self, store: Store, person: Person) -> None:
+        self.store, self.person = store, person
+        self.inputs = inputs_of_runs(store, store.runs())
+        self.composed = composed_inputs(store)
+
+    def forget(self, run_id: str) -> None:
+        """Count a run as gone."""
+        if self.inputs is not None:
+            self.inputs.pop(run_id, None)
+
+    def why_it_stays(self, item: Item) -> str:
+        """Why an item may no longer go; empty where it may."""
+        if not item.path.exists():
+            return GONE
+        if item.path.parent == removal.folder(self.store.root):
+            return ""  # on its way out already
+        if item.kind == "run":
+            why = self._run_stays(Run(item.path))
+        elif item.kind == "input":
+            why = self._input_stays(item.path)
+        else:
+            why = _leftover_stays(item.path)
+        if not why and self._touched(item) > item.touched:
+            why = "it was used after the plan was made"
+        return why
+
+    def _touched(self, item: Item) -> float:
+        return max(disk.last_touched(item.path), self.composed.get(item.path, 0.0) if item.kind == "input" else 0.0)
+
+    def _run_stays(self, run: Run) -> str:
+        if not (run.folder / "params.json").exists():
+            return GONE
+        if not observed_status(run).over:
+            return "it is running or waiting"
+        if run.kept:
+            return "somebody keeps it"
+        return "" if may_change(run, self.person) else "it belongs to somebody else"
+
+    def _input_stays(self, path: Path) -> str:
+        if self.inputs is None:
+            return "the settings of some run are damaged, which may need it"
+        if any(path in paths for paths in self.inputs.values()):
+            return "a run needs it by now"
+        if path not in set(_spare_inputs(self.store, self.person)):
+            return "it belongs to somebody else as well"
+        if self.composed.get(path, 0.0) > time.time() - RESTS:
+            return "somebody has chosen it for the next run"
+        if path.parent.name == "downloads" and is_held(_download_lock(path)):
+            return "it is being downloaded"
+        return ""
+
+
+def _leftover_stays(path: Path) -> str:
+    return "it is a run by now" if (path / "params.json").exists() else ""
+
+
+def _download_lock(path: Path) -> Path:
+    """The lock of who fetches a file of ``downloads``, of which this one may be the unfinished part."""
+    return download.lock_path(path.with_name(path.name.removesuffix(".json").removesuffix(".part")))
 
 
 def _run_name(run: Run) -> str:

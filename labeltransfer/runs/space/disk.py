@@ -17,7 +17,7 @@ from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
 from labeltransfer.storage import uploads
 
-FOLDERS = ("runs", "stages", "downloads", "uploads", "demo", "references")
+FOLDERS = ("runs", "stages", "downloads", "uploads", "demo", "references", "removing")
 """What stands in the app's own folder and counts."""
 
 

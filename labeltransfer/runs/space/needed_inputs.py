@@ -5,11 +5,13 @@ An input is an entry of ``uploads``, one folder a content, or of ``downloads``.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from labeltransfer.errors import LabelTransferError
+from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.space import disk
 from labeltransfer.storage import uploads
@@ -25,10 +27,18 @@ def named_in(store: Store, settings: Any) -> Iterator[Path]:
                 yield folder / path.relative_to(place).parts[0]
 
 
+def inputs_of_runs(store: Store, runs: Iterable[Run]) -> dict[str, set[Path]] | None:
+    """Uploads and downloads that each run reads, by its id; None where those of some run are unknown."""
+    try:
+        return {run.id: set(named_in(store, run.params.model_dump(mode="json"))) for run in runs}
+    except LabelTransferError:
+        return None
+
+
 def composed_inputs(store: Store) -> dict[Path, float]:
     """Inputs that somebody has chosen for the next run, and when that was last changed."""
     found: dict[Path, float] = {}
-    for file in disk.entries(store.root / "drafts"):
+    for file in (store.root / "drafts").glob("*.json"):
         with suppress(OSError, ValueError, RecursionError):  # whatever was done to the file
             for path in named_in(store, json.loads(file.read_text())):
                 found[path] = max(found.get(path, 0.0), file.stat().st_mtime)
