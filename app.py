@@ -5,12 +5,14 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 from starlette.middleware import Middleware
 
 from labeltransfer.config import config
 from pages.shared.frame import (
+    ACTIVITY_PAGE,
     REFERENCES_PAGE,
     RUNS_PAGE,
     STEP_ICONS,
@@ -21,7 +23,8 @@ from pages.shared.frame import (
     step_states,
     wanted_page,
 )
-from pages.shared.sign_in import require_sign_in
+from pages.shared.health_route import health_route
+from pages.shared.sign_in import require_sign_in, visitor
 from pages.shared.words import plain
 from pages.uploads.spooling import SpoolUploads
 
@@ -58,6 +61,9 @@ def frame() -> None:
         about = "Published references, to map queries onto without training again."
         pages.append(st.Page(REFERENCES_PAGE, title="References", icon=":material/library_books:", help=about))
         pages.append(st.Page(RUNS_PAGE, title="Runs", icon=":material/list:", help="Running, queued and past runs."))
+        seen: Literal["visible", "hidden"] = "visible" if visitor().name and visitor().admin else "hidden"
+        about = "Who did what on this server, and whether it is well."
+        pages.append(st.Page(ACTIVITY_PAGE, title="Activity", icon=":material/history:", help=about, visibility=seen))
     if not pages:  # the app's own folder cannot be used: said above
         st.stop()
 
@@ -75,4 +81,4 @@ def frame() -> None:
 if __name__ == "__main__":
     frame()
 else:
-    app = st.App(Path(__file__), middleware=[Middleware(SpoolUploads)])
+    app = st.App(Path(__file__), middleware=[Middleware(SpoolUploads)], routes=[health_route()])

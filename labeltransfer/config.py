@@ -101,6 +101,12 @@ class Config(BaseSettings):
     sign_in: Annotated[Literal["off", "required"], SignIn] = _variable(
         "LABELTRANSFER_SIGN_IN", "`required` refuses to open without sign-in", default="off"
     )
+    activity: Annotated[Literal["on", "off"], Lower] = _variable(
+        "LABELTRANSFER_ACTIVITY",
+        "`off` keeps no list of who did what",
+        must="set it to on or off, or leave it out, and start the app again.",
+        default="on",
+    )
     executor: Literal["local", "ray"] = _variable(
         "LABELTRANSFER_EXECUTOR",
         "where runs are carried out: `local`, on this machine, or `ray`",

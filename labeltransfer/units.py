@@ -1,4 +1,4 @@
-"""Numbers, sizes, ages and names in sentences, and the sizes and ages that people write."""
+"""Numbers, sizes, durations and names in sentences, and the sizes and ages that people write."""
 
 import re
 from collections.abc import Iterable
@@ -49,6 +49,20 @@ def parse_age(text: str, what: str) -> float:
     if found is None:
         raise SettingsError(f"{what} is '{text}': give a number of days or hours, such as 90d or 36h.")
     return float(found[1]) * AGES[found[2]]
+
+
+def duration(seconds: float | None) -> str:
+    """Duration in words, such as '3 min 20 s'."""
+    if seconds is None or seconds < 0:
+        return "unknown"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
 
 
 def counted(n: int, noun: str) -> str:

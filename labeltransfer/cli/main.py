@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from labeltransfer.cli import app, clean, inputs, label, library, outputs
+from labeltransfer.cli import app, clean, health, inputs, label, library, outputs
 from labeltransfer.errors import LabelTransferError, RunCancelled, SettingsError
 
 USER_ERROR = 2
@@ -14,11 +14,18 @@ CANCELLED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 2 for a user's error (one sentence on stderr), 130 if cancelled."""
+    """Run one command.
+
+    Returns
+    -------
+    int
+        The exit status: 0, or what the command says of itself; 2 for a user's error (one sentence on stderr), 130 if it
+        was cancelled.
+    """
     try:
         options = parser().parse_args(arguments)
-        command: Callable[[argparse.Namespace], None] = options.command
-        command(options)
+        command: Callable[[argparse.Namespace], int | None] = options.command
+        return command(options) or 0
     except RunCancelled as error:
         print(error, file=sys.stderr)
         return CANCELLED
@@ -53,5 +60,6 @@ def parser() -> Parser:
     inputs.add_commands(commands)
     outputs.add_commands(commands)
     clean.add_command(commands)
+    health.add_command(commands)
     app.add_command(commands)
     return whole

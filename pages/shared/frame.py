@@ -51,6 +51,7 @@ STEPS = (
 )
 RUNS_PAGE = "pages/runs.py"
 REFERENCES_PAGE = "pages/references.py"
+ACTIVITY_PAGE = "pages/activity.py"
 
 
 def guard() -> None:
@@ -81,7 +82,11 @@ def enter_frame() -> None:
 def wanted_page() -> str | None:
     """File of the page that the address asks for by name, as it does on the way from a deep link."""
     wanted = st.query_params.get("page", "")
-    files = {step.key: step.file for step in STEPS} | {"runs": RUNS_PAGE, "references": REFERENCES_PAGE}
+    files = {step.key: step.file for step in STEPS} | {
+        "runs": RUNS_PAGE,
+        "references": REFERENCES_PAGE,
+        "activity": ACTIVITY_PAGE,
+    }
     return files.get(wanted)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.params import Side
 from labeltransfer.runs.records.run import Run, State
+from labeltransfer.units import duration as duration
 from labeltransfer.units import size as size
 
 STATE_BADGES: dict[State, str] = {
@@ -63,20 +64,6 @@ def read_counts(summary: Path) -> dict[str, Any]:
 def when(seconds: float) -> str:
     """Time of day in the server's zone, such as '2026-03-01 14:05'."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "unknown"
-
-
-def duration(seconds: float | None) -> str:
-    """Duration in words, such as '3 min 20 s'."""
-    if seconds is None or seconds < 0:
-        return "unknown"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
 
 
 def about(seconds: float) -> str:

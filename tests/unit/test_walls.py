@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Runs: kept, queued, carried out, taken home.
     "runs.records": {"results", "storage"},
     "runs.space": {"runs.queue", "runs.records", "storage"},
+    "runs.health": {"runs.library", "runs.queue", "runs.records", "runs.space", "storage"},
     "runs.library": {"data", "results", "runs.records", "storage"},
     "runs.queue": {"runs.records", "storage"},
     "runs.worker": {

@@ -1,0 +1,1 @@
+"""What Activity alone shows."""
