@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from labeltransfer.cli import app, clean, health, inputs, label, library, outputs
+from labeltransfer.cli import app, clean, doctor, health, inputs, label, library, outputs
 from labeltransfer.errors import LabelTransferError, RunCancelled, SettingsError
 
 USER_ERROR = 2
@@ -61,5 +61,6 @@ def parser() -> Parser:
     outputs.add_commands(commands)
     clean.add_command(commands)
     health.add_command(commands)
+    doctor.add_command(commands)
     app.add_command(commands)
     return whole
