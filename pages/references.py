@@ -19,7 +19,7 @@ st.caption(
 
 with catching():
     library = Library(default_store().root)
-    cards = library.cards()
+    cards, damaged = library.cards(), library.damaged()
     chosen = None
     if cards:
         names = {card.name: card for card in cards}
@@ -30,8 +30,13 @@ with catching():
             key="library-name",
         )
         chosen = names.get(name or "")
-    else:
+    elif not damaged:
         st.info("No reference is published yet. Train one below.", icon=":material/info:")
+    for name, why in damaged.items():
+        st.warning(f"The reference {plain(name)} is damaged: {plain(why)}", icon=":material/broken_image:")
+        if visitor().admin and st.button(f"Delete {plain(name)}", icon=":material/delete:", key=f"delete-{name}"):
+            library.delete(name, by=visitor())
+            st.rerun()
     if chosen:
         show_card(chosen)
         owner = f" by {plain(chosen.owner)}" if chosen.owner else ""

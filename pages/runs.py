@@ -4,7 +4,7 @@ import streamlit as st
 
 from labeltransfer.runs.queue.observed import observed_status
 from pages.runs_parts.disk_space import keep_button, space
-from pages.runs_parts.runs_table import listing, shipped_demo
+from pages.runs_parts.runs_table import damage_words, listing, shipped_demo
 from pages.shared.frame import catching, go, guard, has_stage, open_run, page_header
 from pages.shared.start import confirm_cancel, confirm_delete
 from pages.shared.visible_runs import changeable, visible_runs, whose_to_change
@@ -38,6 +38,8 @@ with catching():
         keep_button(chosen)
         if not chosen:
             st.caption("Choose a run in the table's first column.")
+        elif one and (words := damage_words(one)):
+            st.caption(plain(words))
         elif foreign := next((run for run in chosen if run.id != "demo" and not changeable(run)), None):
             st.caption(plain(whose_to_change(foreign)))
         elif len(chosen) > 1:

@@ -8,6 +8,7 @@ from labeltransfer.errors import SettingsError
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.space import cleaning
 from labeltransfer.runs.space.cleaning import Kind, Plan
+from labeltransfer.storage.records import printable
 from labeltransfer.units import parse_age, parse_size, size
 
 HEADINGS: dict[Kind, str] = {
@@ -66,7 +67,7 @@ def print_plan(plan: Plan) -> None:
             print(f"{heading}: {len(items)}, {size(sum(item.n_bytes for item in items))}")
         for item in items:
             about = "" if item.about == item.path.name else item.about
-            print(f"  {size(item.n_bytes):>9}  {item.path.name}  {about}".rstrip())
+            print(printable(f"  {size(item.n_bytes):>9}  {item.path.name}  {about}".rstrip()))
     print(f"{size(plan.n_bytes)} in all." if plan.items else "There is nothing to clean.")
 
 

@@ -79,7 +79,10 @@ def _list(options: argparse.Namespace) -> None:
     cards = library.cards()
     for card in cards:
         _show(card)
-    if not cards:
+    damaged = library.damaged()
+    for name, why in damaged.items():
+        print(f"{name}  damaged: {why}")
+    if not cards and not damaged:
         print("No reference is published: 'train-reference' trains and publishes one.")
 
 

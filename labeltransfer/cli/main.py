@@ -1,6 +1,7 @@
 """The command line: the same core, stages and artefacts as the app, without it."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or what the command says of itself; 2 for a user's error (one sentence on stderr), 130 if it
         was cancelled.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no text; stderr takes it already
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int | None] = options.command

@@ -10,6 +10,9 @@ from typing import Any
 
 from labeltransfer.errors import RunError
 
+SAME_SETTINGS = "start a run with the same settings from Train"
+"""The way out where an artefact is damaged."""
+
 
 def move_into_place(part: Path, target: Path) -> None:
     """Give a complete file of the same folder or disk its name; after a crash its content is there, or the old one."""
@@ -80,6 +83,6 @@ def reading(path: Path) -> Iterator[None]:
 def damage_words(path: Path, why: str) -> str:
     """That a file of a run is damaged, where it is, and the way out."""
     return (
-        f"{path.name} of this run cannot be read from the disk ({why}): start a run with the same settings from Train. "
-        f"It makes the damaged parts again, keeps the rest, and repairs this run as well. The file is {path}."
+        f"{path.name} of this run cannot be read from the disk ({why}): {SAME_SETTINGS}. It makes the damaged parts "
+        f"again, keeps the rest, and repairs this run as well. The file is {path}."
     )

@@ -9,10 +9,14 @@ from typing import Any, Generic, TypeVar
 
 from filelock import FileLock
 
-from labeltransfer.errors import LabelTransferError, RunError
+from labeltransfer.errors import DamagedError, LabelTransferError, RunError
 from labeltransfer.storage import files
+from labeltransfer.storage.records import is_there, read_json_content
 
 T = TypeVar("T")
+
+MOST_BYTES = 1 << 29
+"""Bytes of such a file: an edit lists its cells, of which there may be millions."""
 
 PATIENCE = 10.0
 """Seconds to wait for another person's change to be written."""
@@ -27,8 +31,8 @@ class Ledger(Generic[T]):
     path
         Where it is; there is no file before the first change.
     from_json
-        Makes the value out of what the file holds; raises ValueError, TypeError, KeyError or AttributeError where that
-        is something else. It is also given ``empty``.
+        Makes the value out of what the file holds; raises ValueError, TypeError, LookupError or AttributeError where
+        that is something else. It is also given ``empty``.
     as_json
         The reverse.
     empty
@@ -48,17 +52,17 @@ class Ledger(Generic[T]):
 
         Raises
         ------
-        RunError
+        DamagedError
             The file is damaged.
         """
-        try:
-            return self.from_json(json.loads(self.path.read_text()))
-        except FileNotFoundError:
+        way_out = f"put a copy of it back, or delete it to {self.without}"
+        if not is_there(self.path):
             return self.from_json(self.empty)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, LabelTransferError) as error:
-            raise RunError(
-                f"{self.path} cannot be read ({error}): put a copy of it back, or delete it to {self.without}."
-            ) from error
+        found = read_json_content(self.path, n_most=MOST_BYTES, way_out=way_out)
+        try:
+            return self.from_json(found)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, LabelTransferError) as error:
+            raise DamagedError(self.path, str(error), way_out) from error
 
     @contextmanager
     def changing(self) -> Iterator[T]:

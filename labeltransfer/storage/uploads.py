@@ -147,8 +147,8 @@ def keep(received: ReceivedFile, name: str, owner: str = "") -> Path:
 
 def kept_folders(root: Path) -> list[Path]:
     """Folders of the kept uploads below the app's own folder ``root``, one for each content."""
-    with suppress(OSError):
-        return [folder for folder in (root / "uploads").iterdir() if folder.is_dir() and folder.name != INCOMING]
+    with suppress(OSError), os.scandir(root / "uploads") as entries:
+        return [Path(entry.path) for entry in entries if entry.is_dir() and entry.name != INCOMING]
     return []
 
 

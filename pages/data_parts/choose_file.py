@@ -100,7 +100,10 @@ def _demo(side: Side) -> dict[str, Any]:
 
 def _folder(side: Side, held: Draft) -> dict[str, Any] | None:
     where = data_dir()
-    names = _listed(where) if where else []
+    names, unusable = _listed(where) if where else ([], [])
+    if unusable:
+        shown = ", ".join(map(words.plain, unusable[:3])) + (" and others" if len(unusable) > 3 else "")
+        st.caption(f"{len(unusable)} more cannot be chosen until its name is changed to plain text: {shown}.")
     if not names:
         st.caption(
             f"No h5ad file in {words.plain(str(where))} yet."
@@ -122,7 +125,7 @@ def _folder(side: Side, held: Draft) -> dict[str, Any] | None:
 
 
 @st.cache_data(ttl=5, max_entries=2, show_spinner=False)
-def _listed(root: Path) -> list[str]:
+def _listed(root: Path) -> tuple[list[str], list[str]]:
     """Files of the data folder, looked up at most every five seconds: it may be large and far away."""
     return sources.folder_files()
 

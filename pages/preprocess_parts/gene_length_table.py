@@ -32,7 +32,7 @@ def choose_lengths(held: Draft) -> None:
     )
     path = kept if source == "kept" else None
     if source == "folder":
-        options = sources.folder_files(SUFFIXES)
+        options, _ = sources.folder_files(SUFFIXES)
         name = st.selectbox("Table", options, index=None, placeholder="Choose a file", key=held.key("lengths-file"))
         if not options:
             st.caption("There is no .txt, .tsv or .csv file in the data folder.")

@@ -10,6 +10,7 @@ from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.space import cleaning, disk, quotas
 from labeltransfer.runs.space.cleaning import Kind, Plan
+from labeltransfer.storage.records import printable
 from labeltransfer.units import AGES, SIZES, size
 from pages.shared.frame import catching, open_run
 from pages.shared.sign_in import visitor
@@ -139,7 +140,11 @@ def _show_done(done: Plan) -> None:
 def _show(plan: Plan) -> None:
     """What goes, the largest first."""
     rows = [
-        {"What": KINDS[item.kind], "Name": item.about if item.kind == "run" else item.path.name, "Frees": item.n_bytes}
+        {
+            "What": KINDS[item.kind],
+            "Name": printable(item.about if item.kind == "run" else item.path.name),
+            "Frees": item.n_bytes,
+        }
         for item in sorted(plan.items, key=lambda item: -item.n_bytes)
     ]
     table = pd.DataFrame(rows)

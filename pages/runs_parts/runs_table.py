@@ -9,10 +9,11 @@ import streamlit as st
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.runs.queue.observed import observed_status
-from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.damage import damage
+from labeltransfer.runs.records.run import UNKNOWN_OWNER, Run, Status
+from labeltransfer.runs.records.scores import read_scores
 from labeltransfer.runs.records.store import find_run
 from labeltransfer.runs.worker.stages import STAGE_TITLES
-from labeltransfer.storage.files import read_json
 from pages.shared import words
 from pages.shared.queue_words import Place, places
 from pages.shared.sign_in import sign_in_is_on
@@ -61,7 +62,7 @@ def runs_table(runs: list[Run], places: Mapping[str, Place], *, owners: bool) ->
 
 
 def _row(run: Run, place: Place | None) -> dict[str, str]:
-    status = observed_status(run)
+    status, bad = observed_status(run), damage(run)
     cells, accuracy = _result(run)
     name, kind = run.id, ""
     with suppress(LabelTransferError):
@@ -70,8 +71,8 @@ def _row(run: Run, place: Place | None) -> dict[str, str]:
     at = _at(status) if status.state == "running" else place.words() if place and status.state == "queued" else ""
     return {
         "Name": f"{name} (comes with the app)" if run.id == "demo" else f"{name} (kept)" if run.kept else name,
-        "State": status.state + (f": {at}" if at else ""),
-        "Owner": run.owner or "everyone",
+        "State": f"damaged: {', '.join(bad)}" if bad else status.state + (f": {at}" if at else ""),
+        "Owner": {"": "everyone", UNKNOWN_OWNER: "unknown"}.get(run.owner, run.owner),
         "Created": words.when(status.created),
         "Duration": _lasted(status),
         "Cells": cells or kind,
@@ -94,11 +95,22 @@ def _lasted(status: Status) -> str:
 
 def _result(run: Run) -> tuple[str, str]:
     """Cells of both sides, and accuracy with its denominator, where the run has them."""
-    with suppress(LabelTransferError, OSError, ValueError, KeyError, TypeError):
-        scores = read_json(run.artefacts.metrics)
-        query = scores["query"]
-        cells = f"{scores['reference']['n_cells']:,} → {query['n_cells']:,}"
-        if query["accuracy"] is None:
+    with suppress(LabelTransferError):
+        scores = read_scores(run)
+        cells = f"{scores.reference.n_cells:,} → {scores.query.n_cells:,}"
+        if scores.query.accuracy is None:
             return cells, "no labels to compare"
-        return cells, f"{query['accuracy']:.1%} of {query['n_scored']:,}"
+        return cells, f"{scores.query.accuracy:.1%} of {scores.query.n_scored:,}"
     return "", ""
+
+
+def damage_words(run: Run) -> str:
+    """What is wrong with a damaged run and what to do, in a sentence or two; empty for any other."""
+    bad = damage(run)
+    if not bad:
+        return ""
+    reasons = "; ".join(f"{name} ({why})" for name, why in bad.items())
+    return (
+        f"Damaged on disk: {reasons}. Delete the run, or put a copy of what is damaged back into {run.folder}. Until "
+        "then cleaning keeps what the run may need; no other run is touched."
+    )

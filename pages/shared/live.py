@@ -10,13 +10,13 @@ from labeltransfer.errors import LabelTransferError
 from labeltransfer.results.figures.charts import loss_chart
 from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.scores import read_scores
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.records.timing import remade_stages, remaining_seconds, training_history
 from labeltransfer.runs.worker.pipeline import stages_of
 from labeltransfer.runs.worker.stages import stage_titles
-from labeltransfer.storage.files import read_json
 from pages.shared import words
-from pages.shared.frame import drawn_status
+from pages.shared.frame import catching, drawn_status
 from pages.shared.queue_words import places
 from pages.shared.visible_runs import names_of
 
@@ -35,7 +35,8 @@ def watch(run: Run) -> None:
         status = observed_status(run)
         if status.state != before.state:  # the steps on top and the context line say it too
             st.rerun(scope="app")
-        show(run, status)
+        with catching():
+            show(run, status)
 
     look()
 
@@ -158,23 +159,23 @@ def _machine(status: Status) -> None:
 
 def _result(run: Run) -> None:
     """Accuracy, where the query has labels to compare with."""
-    with suppress(LabelTransferError, OSError, ValueError, KeyError, TypeError):
-        query = read_json(run.artefacts.metrics)["query"]
-        if query["accuracy"] is None:
-            st.caption(f"{query['n_cells']:,} query cells have a predicted label; none has one to compare with.")
+    with suppress(LabelTransferError):
+        query = read_scores(run).query
+        if query.accuracy is None or query.macro_f1 is None:
+            st.caption(f"{query.n_cells:,} query cells have a predicted label; none has one to compare with.")
             return
-        scored = f"{query['n_scored']:,} scored cells of {query['n_cells']:,} in the query"
+        scored = f"{query.n_scored:,} scored cells of {query.n_cells:,} in the query"
         with st.container(horizontal=True):
             st.metric(
                 "Accuracy",
-                f"{query['accuracy']:.1%}",
-                help=f"{query['n_correct']:,} correct of {scored}: those whose observed label the reference has.",
+                f"{query.accuracy:.1%}",
+                help=f"{query.n_correct:,} correct of {scored}: those whose observed label the reference has.",
                 width="content",
             )
             st.metric(
                 "Macro-F1",
-                f"{query['macro_f1']:.3f}",
-                help=f"Mean of the F1 scores of {query['n_labels']} labels, over {scored}.",
+                f"{query.macro_f1:.3f}",
+                help=f"Mean of the F1 scores of {query.n_labels} labels, over {scored}.",
                 width="content",
             )
         st.caption(f"Over {scored}.")

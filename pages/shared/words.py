@@ -1,13 +1,13 @@
 """How runs, files and numbers are called on the pages."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
-from labeltransfer.errors import LabelTransferError
+from labeltransfer.errors import DamagedError, LabelTransferError
 from labeltransfer.params import Side
 from labeltransfer.runs.records.run import Run, State
+from labeltransfer.storage.records import printable, read_json_content
 from labeltransfer.units import duration as duration
 from labeltransfer.units import size as size
 
@@ -22,6 +22,7 @@ STATE_BADGES: dict[State, str] = {
 
 def plain(text: str) -> str:
     """Text from a file unchanged: none of it is read as Markdown."""
+    text = "\n".join(map(printable, text.split("\n")))  # a name that is no UTF-8 would end the page
     return "".join("\\" + c if c in "\\`*_[]<$:~|" else c for c in text)
 
 
@@ -51,13 +52,13 @@ def side_words(settings: dict[str, Any], side: Side, counted: dict[str, Any] | N
 def read_counts(summary: Path) -> dict[str, Any]:
     """``summary.json`` of a prepared artefact, with the number of labels of each side; empty where it is unreadable."""
     try:
-        counts = json.loads(summary.read_text())
+        counts = read_json_content(summary) or {}
         return counts | {
             side: counts[side] | {"n_labels": len(counts[side]["labels"])}
             for side in ("reference", "query")
             if side in counts
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except (DamagedError, KeyError, TypeError):
         return {}
 
 

@@ -7,30 +7,36 @@ from pathlib import Path
 from labeltransfer.errors import InputError
 from labeltransfer.formats import SUFFIXES
 from labeltransfer.storage.home import data_dir, home
+from labeltransfer.storage.records import printable
 
 LISTED_FILES = 2000
 
 
-def folder_files(suffixes: Iterable[str] = SUFFIXES) -> list[str]:
-    """Files of the data folder and its subfolders, as names relative to it; at most ``LISTED_FILES``.
+def folder_files(suffixes: Iterable[str] = SUFFIXES) -> tuple[list[str], list[str]]:
+    """Files of the data folder and its subfolders, as names relative to it, and those that no run can name.
 
-    Hidden ones are left out, and so is what a link leads to outside the folder.
+    At most ``LISTED_FILES``. Hidden ones are left out, and so is what a link leads to outside the folder, or may not be
+    looked at. No run can name a file whose name is no UTF-8, or holds control characters: it is given as it can be
+    shown.
     """
     root = data_dir()
     if root is None or not root.is_dir():
-        return []
+        return [], []
     found: list[str] = []
+    unusable: list[str] = []
     endings = tuple(suffixes)
     for folder, folders, files in os.walk(root):  # does not follow links to folders
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(files):
             path = Path(folder) / name
             listed = name.endswith(endings) and not name.startswith(".")
-            if listed and path.is_file() and path.resolve().is_relative_to(root):
-                found.append(path.relative_to(root).as_posix())
+            if listed and os.path.isfile(path) and Path(os.path.realpath(path)).is_relative_to(root):
+                relative = path.relative_to(root).as_posix()
+                shown = printable(relative)
+                (found if shown == relative else unusable).append(shown)
                 if len(found) == LISTED_FILES:
-                    return found
-    return found
+                    return found, unusable
+    return found, unusable
 
 
 def folder_file(name: str) -> Path:
@@ -44,10 +50,10 @@ def folder_file(name: str) -> Path:
     root = data_dir()
     if root is None:
         raise InputError("This server has no data folder: set LABELTRANSFER_DATA_DIR and start the app again.")
-    path = (root / name).resolve()
+    path = Path(os.path.realpath(root / name))
     if not path.is_relative_to(root):
         raise InputError(f"'{name}' lies outside the data folder: choose a file of the list.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"'{name}' is not in the data folder (any more): choose another file.")
     return path
 

@@ -1,5 +1,6 @@
 """Pages of a run whose files are damaged, or whose home cannot be used."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -9,11 +10,16 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from labeltransfer import config
+from labeltransfer.cli.main import main
+from labeltransfer.params import RunParams, run_params
 from labeltransfer.runs.records import checksums
-from labeltransfer.runs.records.run import Run
-from labeltransfer.runs.records.store import SHIPPED, Store
+from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.store import SHIPPED, Store, default_store
 from labeltransfer.storage import files
 from tests.support import ROOT
+from tests.support.damages import damages, spoil
+from tests.support.pages import app, said
 
 
 def cut(path: Path) -> None:
@@ -28,6 +34,11 @@ def shown(lt_home: Path) -> Iterator[Run]:
     yield Store(lt_home).runs()[0]
     st.cache_data.clear()
     st.cache_resource.clear()
+
+
+@pytest.fixture
+def params() -> RunParams:
+    return run_params({"reference": {"path": "r.h5ad"}, "query": {"path": "q.h5ad"}})
 
 
 def page(name: str, run: Run) -> AppTest:
@@ -76,3 +87,68 @@ def test_a_page_says_what_was_made_again(shown: Run) -> None:
     at = page("train", shown)
     assert not at.exception
     assert any("was damaged on disk and made again" in text.value for text in at.markdown)
+
+
+def test_the_runs_page_names_every_damaged_run_and_deletes_it(shown: Run, params: RunParams) -> None:
+    store = default_store()
+    bad = {}
+    for about, file, how in damages():
+        run = store.create(params)
+        (run.folder / "stages.json").write_text("{}")
+        run.write_status(Status(state="done", created=time.time()))
+        spoil(run, file, how)
+        bad[run.id] = file, about
+    at = app("runs")
+    assert not at.exception
+    (table,) = at.dataframe
+    states = table.value["State"].tolist()
+    for run_id, state in zip([run.id for run in [*[shown], *store.runs()]], states, strict=True):
+        assert run_id not in bad or state == f"damaged: {bad[run_id][0]}", bad[run_id][1]
+    assert "done" in states
+
+
+@pytest.mark.parametrize("file", ["params.json", "status.json", "stages.json", "events.jsonl"])
+@pytest.mark.parametrize("where", ["train", "explore", "compare", "export", "preprocess", "data"])
+def test_a_damaged_run_that_is_open_ends_no_page(shown: Run, file: str, where: str) -> None:
+    (shown.folder / file).unlink(missing_ok=True)
+    (shown.folder / file).mkdir()
+    at = page(where, shown)
+    assert not at.exception
+
+
+def test_a_file_name_that_is_no_text_ends_no_page(
+    no_caches: None, tmp_path: Path, demo_pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    for name in (b"caf\xe9.h5ad", b"two\nlines.h5ad"):
+        shutil.copy(demo_pair / "query.h5ad", os.fsencode(folder) + b"/" + name)
+    shutil.copy(demo_pair / "query.h5ad", folder / "good.h5ad")
+    (folder / "loop.h5ad").symlink_to(folder / "loop.h5ad")
+    monkeypatch.setenv("LABELTRANSFER_DATA_DIR", str(folder))
+    config.reread()
+    at = app()
+    at.get("button_group")[0].set_value("folder").run()
+    assert not at.exception
+    box = next(box for box in at.selectbox if box.label == "File")
+    assert box.options == ["good.h5ad"]
+    assert "cafxe9.h5ad" in said(at) and "twonlines.h5ad" in said(at)  # written out, backslashes apart
+
+
+def test_names_that_are_no_text_are_cleaned_like_any_other(
+    no_caches: None, shown: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = Path(os.fsdecode(os.fsencode(shown.root / "stages") + b"/prepare-\xff"))
+    strange.mkdir()
+    at = AppTest.from_function(_plan)
+    at.run()
+    assert not at.exception
+    assert r"prepare-\xff" in at.dataframe[0].value["Name"].tolist()
+    assert main(["clean", "--dry-run"]) == 0
+    assert r"prepare-\xff" in capsys.readouterr().out
+
+
+def _plan() -> None:
+    from pages.runs_parts.disk_space import cleaning_form
+
+    cleaning_form()

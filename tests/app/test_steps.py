@@ -373,7 +373,7 @@ def test_the_data_folder_lists_its_own_files_alone(tmp_path: Path, monkeypatch: 
     (root / "folder").symlink_to(outside)
     (root / "broken.h5ad").symlink_to(root / "gone.h5ad")
     monkeypatch.setenv("LABELTRANSFER_DATA_DIR", str(root))
-    assert sources.folder_files() == ["a.h5ad", "deep/er/b.h5ad"]
+    assert sources.folder_files() == (["a.h5ad", "deep/er/b.h5ad"], [])
     assert sources.folder_file("deep/er/b.h5ad") == root / "deep" / "er" / "b.h5ad"
     for name in (
         "../outside/secret.h5ad",

@@ -6,7 +6,7 @@ into it. Models are loaded through ``torch.load``, which runs what it reads: so 
 file is given out only while it is the one that was published, below this folder and no link.
 """
 
-import json
+import os
 import re
 import secrets
 import shutil
@@ -14,7 +14,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from labeltransfer.errors import LabelTransferError, RunError
+from pydantic import TypeAdapter
+from pydantic_core import from_json
+
+from labeltransfer.errors import DamagedError, LabelTransferError, RunError
 from labeltransfer.params import MappingParams, RunParams
 from labeltransfer.runs.library.reference_card import Card, make_card
 from labeltransfer.runs.records.access import Person
@@ -22,12 +25,15 @@ from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store, sync
 from labeltransfer.storage import files
 from labeltransfer.storage.digests import digest, file_digest
+from labeltransfer.storage.records import faults, is_there, read_content
 
 STAGES = ("prepare", "transfer")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 CARD = "card.json"
 ANYBODY = Person()
 """Where nobody is asked to sign in, and on the command line."""
+
+_CARD = TypeAdapter(Card)
 
 MOST_WORDS = 2000
 """Characters of a description."""
@@ -46,13 +52,28 @@ class Library:
     def cards(self) -> list[Card]:
         """Every reference whose card can be read, newest first."""
         found = []
-        for path in self.folder.iterdir() if self.folder.is_dir() else []:
-            if NAME.fullmatch(path.name):
-                try:
-                    found.append(self.card(path.name))
-                except LabelTransferError:
-                    continue
+        for name in self._names():
+            try:
+                found.append(self.card(name))
+            except LabelTransferError:
+                continue
         return sorted(found, key=lambda card: -card.published)
+
+    def damaged(self) -> dict[str, str]:
+        """Why the cards of the others cannot be read, by name; an admin can delete or replace these."""
+        found = {}
+        for name in self._names():
+            try:
+                self.card(name)
+            except LabelTransferError as error:
+                found[name] = str(error)
+        return found
+
+    def _names(self) -> list[str]:
+        """Names that something is published under, as far as the folder can be read."""
+        with suppress(OSError):
+            return sorted(name for name in os.listdir(self.folder) if NAME.fullmatch(name))
+        return []
 
     def card(self, name: str) -> Card:
         """What is published under a name.
@@ -63,15 +84,18 @@ class Library:
             Nothing is, or its card is damaged.
         """
         path = self._inside(name, CARD)
-        try:
-            text = path.read_bytes()
-            return Card(**(json.loads(text) | {"name": name, "digest": digest(text)}))
-        except FileNotFoundError:
-            known = ", ".join(card.name for card in self.cards()) if self.folder.is_dir() else ""
+        way_out = "publish it again, or delete it"
+        text = read_content(path, way_out=way_out)
+        if text is None and not is_there(path.parent):
+            known = ", ".join(card.name for card in self.cards())
             there = f"There are: {known}." if known else "None is published yet."
-            raise RunError(f"No reference is published as '{name}'. {there}") from None
-        except (OSError, ValueError, TypeError) as error:
-            raise RunError(f"The card of the reference '{name}' is damaged: publish it again.") from error
+            raise RunError(f"No reference is published as '{name}'. {there}")
+        if text is None:
+            raise DamagedError(path, "the card is gone", way_out)
+        try:
+            return _CARD.validate_python({**from_json(text), "name": name, "digest": digest(text)})
+        except (ValueError, TypeError) as error:
+            raise DamagedError(path, faults(error), way_out) from error
 
     def file(self, mapping: MappingParams, name: str) -> Path:
         """Path of a file of the reference that a run is mapped onto, such as ``transfer/model/model.pt``.
@@ -161,7 +185,11 @@ class Library:
 
     def n_bytes(self, name: str) -> int:
         """Space that a reference takes on disk."""
-        return sum(path.stat().st_size for path in self._inside(name, "").rglob("*") if path.is_file())
+        total = 0
+        for path in self._inside(name, "").rglob("*"):
+            with suppress(OSError):
+                total += path.stat().st_size if path.is_file() else 0
+        return total
 
     def delete(self, name: str, *, by: Person = ANYBODY, digest: str | None = None) -> None:
         """Delete a reference; results of runs that were mapped onto it stay.
@@ -225,7 +253,7 @@ class Library:
                 "the first one a letter or a digit."
             )
         path = self.folder / name / file
-        if path.resolve() != self.folder.resolve() / name / file:
+        if os.path.realpath(path) != os.path.join(os.path.realpath(self.folder), name, file).rstrip(os.sep):
             raise RunError(f"The reference '{name}' holds a link, which is not followed: publish it again.")
         return path
 

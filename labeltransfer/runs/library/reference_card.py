@@ -3,16 +3,26 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+from pydantic import AfterValidator
 
 from labeltransfer.data.prepare.prepared import read_columns, read_genes
 from labeltransfer.params import MappingParams, RunParams, run_params
 from labeltransfer.results.trust.consensus import held_out_report
-from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.run import Count, Run
 from labeltransfer.storage import files
+from labeltransfer.storage.records import Seconds
+
+
+def _judged(scores: dict[str, Any]) -> dict[str, Any]:
+    """Refuse scores that do not say of how many cells how many were right."""
+    n_cells, accuracy = scores.get("n_cells"), scores.get("accuracy")
+    if not isinstance(n_cells, int) or (n_cells and not (isinstance(accuracy, float) and 0 <= accuracy <= 1)):
+        raise ValueError("they do not say how many held-out cells were right")
+    return scores
 
 
 @dataclass(frozen=True)
@@ -27,16 +37,16 @@ class Card:
     name: str
     description: str
     owner: str
-    published: float
+    published: Seconds
     run_id: str
     file: str
     technology: str
-    n_cells: int
-    n_genes: int
+    n_cells: Count
+    n_genes: Count
     labels: dict[str, int]
     batches: dict[str, int]
     genes: list[str]
-    scores: dict[str, Any]
+    scores: Annotated[dict[str, Any], AfterValidator(_judged)]
     settings: dict[str, Any]
     versions: dict[str, str]
     checksums: dict[str, str]

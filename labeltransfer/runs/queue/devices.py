@@ -19,7 +19,7 @@ import pynvml
 from filelock import Timeout
 
 from labeltransfer.config import config
-from labeltransfer.errors import SettingsError
+from labeltransfer.errors import LabelTransferError
 from labeltransfer.runs.queue.order import waiting_runs
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
@@ -80,7 +80,7 @@ def devices(wanted: str = "auto") -> tuple[Device, ...]:
 
 def devices_of(run: Run) -> tuple[Device, ...]:
     """Devices that a run may use; none where its settings are damaged, which its worker will say."""
-    with suppress(SettingsError):
+    with suppress(LabelTransferError):
         return devices(run.params.device)
     return ()
 

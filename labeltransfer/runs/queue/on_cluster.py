@@ -10,10 +10,13 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
-from labeltransfer.errors import RunError
+from pydantic import TypeAdapter
+
+from labeltransfer.errors import DamagedError
 from labeltransfer.runs.queue.ray_jobs import OVER, Answer, ray_cluster
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.storage import files
+from labeltransfer.storage.records import Seconds, read_record
 
 LIFE = 30.0
 """Seconds for which a sign of life shows that a worker lives."""
@@ -36,10 +39,13 @@ class JobFile:
 
     address: str
     id: str
-    submitted: float  # seconds since the epoch, this machine's clock
+    submitted: Seconds  # seconds since the epoch, this machine's clock
 
     def write(self, run: Run) -> None:
         files.write_json(run.folder / "job.json", asdict(self))
+
+
+_JOB = TypeAdapter(JobFile)
 
 
 def observe(run: Run) -> Status:
@@ -49,9 +55,12 @@ def observe(run: Run) -> Status:
     last words, which may take seconds to be seen through a network's file system. A job that nobody wants is stopped.
     """
     try:
-        job = JobFile(**files.read_json(run.folder / "job.json"))
-    except (RunError, TypeError):
-        return replace(run.written_status(), state="failed", error=f"job.json of this run is damaged. {AGAIN}")
+        job = read_record(run.folder / "job.json", _JOB)
+    except DamagedError as error:
+        why = f"job.json of this run is damaged ({error.why}). {AGAIN}"
+        return replace(run.written_status(), state="failed", error=why)
+    if job is None:  # it went between two looks: the run was deleted
+        return run.written_status()
     cluster = ray_cluster(job.address)
     answer = cluster.ask(job.id)
     status = run.written_status()  # read after the question: a worker that ends writes first

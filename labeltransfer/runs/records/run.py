@@ -12,28 +12,55 @@ JSON is replaced atomically, and a worker holds ``worker.lock`` for as long as i
 whatever the worker dies of. ``job.json`` names the job that a run on a cluster became; there the lock says nothing.
 """
 
+import calendar
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from filelock import FileLock
+from pydantic import BeforeValidator, Field, TypeAdapter
 
-from labeltransfer.errors import RunError
-from labeltransfer.params import RunParams, read_params
+from labeltransfer.errors import DamagedError, RunError, SettingsError
+from labeltransfer.params import RunParams, run_params
+from labeltransfer.runs.records import events
 from labeltransfer.runs.records.artefacts import Artefacts
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.storage import files
 from labeltransfer.storage.home import no_room
 from labeltransfer.storage.locks import is_held
+from labeltransfer.storage.records import (
+    Name,
+    Seconds,
+    is_there,
+    printable,
+    read_content,
+    read_json_content,
+    read_record,
+    read_tail,
+)
 
+T = TypeVar("T")
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 STARTUP_GRACE = 180.0
 """Seconds that a new worker has to take its lock; a queued run without a worker after that has failed."""
+
+MOST_NAME = 10_000
+"""Bytes of the name of an owner."""
+
+UNKNOWN_OWNER = "?"
+"""Who owns a run whose ``owner.txt`` is damaged: somebody, so that it is not everybody's."""
+
+UNWRITTEN = ("notice", "damaged")
+"""Fields of a status that are not in its file."""
+
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -42,18 +69,19 @@ class Status:
 
     state: State = "queued"
     stage: str = ""
-    epoch: int = 0
-    n_epochs: int = 0
-    fraction: float = 0.0  # share of the present stage that is done, where it is known
+    epoch: Count = 0
+    n_epochs: Count = 0
+    fraction: Amount = 0.0  # share of the present stage that is done, where it is known
     message: str = ""
     error: str = ""
     device: str = ""
-    created: float = 0.0
-    started: float = 0.0
-    finished: float = 0.0
-    heartbeat: float = 0.0
-    resources: dict[str, float] = field(default_factory=dict)
+    created: Seconds = 0.0
+    started: Seconds = 0.0
+    finished: Seconds = 0.0
+    heartbeat: Seconds = 0.0
+    resources: dict[str, Amount] = field(default_factory=dict)
     notice: str = ""  # what is known besides the file, in words; never written
+    damaged: bool = False  # whether the file could not be read; never written
 
     @property
     def over(self) -> bool:
@@ -69,7 +97,7 @@ class Run:
 
     @property
     def id(self) -> str:
-        return self.folder.name
+        return printable(self.folder.name)
 
     @property
     def root(self) -> Path:
@@ -78,24 +106,23 @@ class Run:
 
     @cached_property
     def params(self) -> RunParams:
-        """What was asked; raises SettingsError where the file is damaged."""
-        path = self.folder / "params.json"
-        return _params_at(path, *_stamp(path))
+        """What was asked; raises DamagedError where the file is damaged."""
+        return _params_at(self.folder / "params.json")
 
     @cached_property
     def owner(self) -> str:
         """Name of who started it; empty where nobody had signed in."""
-        try:
-            return (self.folder / "owner.txt").read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-        except OSError:  # it has an owner, unknown here: for an admin to fix
-            return "?"
+        with suppress(DamagedError, UnicodeDecodeError):
+            found = read_content(self.folder / "owner.txt", n_most=MOST_NAME)
+            if found is None:
+                return ""
+            return found.decode().strip() or UNKNOWN_OWNER  # none is written where nobody had signed in
+        return UNKNOWN_OWNER
 
     @property
     def on_cluster(self) -> bool:
         """Whether the run was handed to a cluster."""
-        return (self.folder / "job.json").exists()
+        return is_there(self.folder / "job.json")
 
     def status(self) -> Status:
         """What the run is doing, as far as this machine knows: a run whose worker here is gone shows as failed.
@@ -104,6 +131,8 @@ class Run:
         is observed by :func:`labeltransfer.runs.queue.observed.observed_status`.
         """
         status = self.written_status()
+        if status.damaged and self.has_worker():
+            return replace(status, state="running", error="", notice="status.json is damaged: its worker replaces it.")
         if status.over or self.on_cluster or self.has_worker():
             return status
         had_worker = bool(status.heartbeat)  # read before the look at the lock: this one is gone, not on its way
@@ -121,17 +150,22 @@ class Run:
 
     def written_status(self) -> Status:
         """What ``status.json`` says, whether or not the worker still lives."""
-        path = self.folder / "status.json"
         try:
-            return _status_at(path, *_stamp(path))
-        except FileNotFoundError:
-            return Status(created=_created(self.id))
-        except (OSError, ValueError, TypeError):
-            reason = "status.json of this run is damaged. Start the run again: finished stages are kept."
-            return Status(state="failed", error=reason, created=_created(self.id))
+            return self.read_status()
+        except DamagedError as error:
+            reason = (
+                f"status.json of this run is damaged ({error.why}): delete the run. Started again, it finds what was "
+                "finished."
+            )
+            return Status(state="failed", error=reason, created=_created(self.folder), damaged=True)
+
+    def read_status(self) -> Status:
+        """As :meth:`written_status`; raises DamagedError where the file is damaged."""
+        return _status_at(self.folder / "status.json") or Status(created=_created(self.folder))
 
     def write_status(self, status: Status) -> None:
-        files.write_json(self.folder / "status.json", asdict(status))
+        written = {name: value for name, value in asdict(status).items() if name not in UNWRITTEN}
+        files.write_json(self.folder / "status.json", written)
 
     def worker_lock(self) -> FileLock:
         return FileLock(self.folder / "worker.lock")
@@ -147,20 +181,13 @@ class Run:
             file.write(line + "\n")
 
     def events(self, event: str | None = None) -> list[dict[str, Any]]:
-        """Events so far, oldest first: ``start``, ``epoch``, ``end`` and ``message``; of one kind if named."""
-        found = []
-        with suppress(FileNotFoundError):
-            for line in (self.folder / "events.jsonl").read_text().splitlines():
-                with suppress(ValueError):  # the last line of a crashed worker may be cut
-                    found.append(json.loads(line))
-        return [e for e in found if event is None or e.get("event") == event]
+        """Events so far, oldest first, see :mod:`.events`; of one kind if named. Damaged ones are left out."""
+        found = events.read_events(self.folder / "events.jsonl")
+        return [e for e in found if event is None or e["event"] == event]
 
     def log_tail(self, n_lines: int = 30) -> str:
-        """The last lines that the worker printed."""
-        try:
-            return "\n".join((self.folder / "log.txt").read_text(errors="replace").splitlines()[-n_lines:])
-        except FileNotFoundError:
-            return ""
+        """The last lines that the worker printed; none where the log cannot be read."""
+        return "\n".join(read_tail(self.folder / "log.txt").splitlines()[-n_lines:])
 
     def request_cancel(self) -> None:
         """Ask the worker to stop; it looks at each batch."""
@@ -171,8 +198,8 @@ class Run:
 
     @property
     def kept(self) -> bool:
-        """Whether somebody asked that cleaning leaves this run."""
-        return (self.folder / "keep").exists()
+        """Whether somebody asked that cleaning leaves this run; True where that cannot be known."""
+        return is_there(self.folder / "keep")
 
     def keep(self, wanted: bool) -> None:
         """Have cleaning leave this run, or take that back."""
@@ -182,16 +209,17 @@ class Run:
             (self.folder / "keep").unlink(missing_ok=True)
 
     def stage_keys(self) -> dict[str, str]:
-        """Key by stage name, of the stages that this run has reached; the last one may still be running."""
-        try:
-            return json.loads((self.folder / "stages.json").read_text())
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise RunError(f"stages.json of run {self.id} is damaged: start the run again.") from error
+        """Key by stage name, of the stages that this run has reached; the last one may still be running.
+
+        Raises
+        ------
+        DamagedError
+            The file is damaged.
+        """
+        return dict(_stage_keys_at(self.folder / "stages.json") or {})
 
     def artefact_names(self) -> set[str]:
-        """Folder names of the artefacts that this run refers to; raises RunError where that is unknown."""
+        """Folder names of the artefacts that this run refers to; raises DamagedError where that is unknown."""
         return {f"{stage}-{key}" for stage, key in self.stage_keys().items()}
 
     def artefact(self, stage: str, name: str = "") -> Path:
@@ -204,7 +232,7 @@ class Run:
         """
         key = self.stage_keys().get(stage)
         path = self.root / "stages" / f"{stage}-{key}" / name if key else None
-        if path is None or not path.exists():
+        if path is None or not is_there(path):
             raise RunError(f"Run {self.id} has no finished stage '{stage}': start it again to make it.")
         return path
 
@@ -219,30 +247,70 @@ class Run:
         return Artefacts(lambda stage, name: require_whole(self.artefact(stage, name)))
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """Tells one state of a file that is replaced as a whole from the next, far quicker than reading it."""
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Tells one state of a file from the next, far quicker than reading it; empty where there is none or none is seen.
+
+    What is said of a file with an empty stamp is not to be kept: it may be there the next instant.
+    """
     try:
         facts = path.stat()
     except OSError:
-        return 0, 0, 0
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+        return ()
+    return facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
+
+
+def by_stamp(read: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Keep what is read from a file for as long as the file stays the same."""
+
+    @lru_cache(maxsize=1 << 16)
+    def kept(stamp: tuple[int, ...], path: Path) -> T:
+        return read(path)
+
+    @wraps(read)
+    def read_once(path: Path) -> T:
+        stamp = stamp_of(path)
+        return kept(stamp, path) if stamp else read(path)
+
+    return read_once
 
 
 # Pages look at every run of the home again and again, and hardly any of them has changed.
 
 
-@lru_cache(maxsize=4096)
-def _params_at(path: Path, *stamp: int) -> RunParams:
-    return read_params(path)
+@by_stamp
+def _params_at(path: Path) -> RunParams:
+    found = read_json_content(path)
+    try:
+        return run_params(found)
+    except SettingsError as error:
+        raise DamagedError(path, str(error).removesuffix("."), "delete the run on the Runs page") from error
 
 
-@lru_cache(maxsize=4096)
-def _status_at(path: Path, *stamp: int) -> Status:
-    return Status(**json.loads(path.read_text()))
+@by_stamp
+def _status_at(path: Path) -> Status | None:
+    return read_record(path, _STATUS)
 
 
-def _created(run_id: str) -> float:
-    """Time of creation by the id, for a run whose status is lost."""
+@by_stamp
+def _stage_keys_at(path: Path) -> dict[str, str] | None:
+    return read_record(path, _STAGE_KEYS)
+
+
+def _with_its_time(found: Any) -> Any:
+    """Refuse a status without the time of its run, by which the queue and the cleaning go."""
+    if isinstance(found, dict) and "created" not in found:
+        raise ValueError("created is missing")
+    return found
+
+
+_STATUS: TypeAdapter[Status] = TypeAdapter(Annotated[Status, BeforeValidator(_with_its_time)])
+_STAGE_KEYS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[Name, Name])
+
+
+def _created(folder: Path) -> float:
+    """Time of creation by the id, for a run whose status is lost; else that of its folder, else now."""
     with suppress(ValueError):
-        return time.mktime(time.strptime(run_id[:15], "%Y%m%d-%H%M%S")) - time.timezone
-    return 0.0
+        return max(0.0, float(calendar.timegm(time.strptime(folder.name[:15], "%Y%m%d-%H%M%S"))))
+    with suppress(OSError):
+        return folder.lstat().st_mtime
+    return time.time()

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from labeltransfer.errors import RunError
+from labeltransfer.errors import DamagedError, RunError
 from labeltransfer.params import RunParams
 from labeltransfer.runs.records import checksums
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.storage import files
 from labeltransfer.storage.home import home, no_room
+from labeltransfer.storage.records import is_there
 
 SHIPPED = Path(__file__).parents[2] / "data" / "demo" / "shipped"
 """The finished demo run that comes with the app, in the same layout, read-only."""
@@ -80,12 +81,21 @@ class Store:
         return run
 
     def runs(self) -> list[Run]:
-        """Every run, newest first."""
+        """Every run, newest first; those that are damaged as well, see :mod:`.damage`.
+
+        Raises
+        ------
+        DamagedError
+            The folder of the runs cannot be read: which there are is unknown.
+        """
         folder = self.root / "runs"
-        if not folder.is_dir():
-            return []
-        names = sorted((p.name for p in folder.iterdir() if (p / "params.json").exists()), reverse=True)
-        return [Run(folder / name) for name in names]
+        try:
+            names = sorted(os.listdir(folder), reverse=True)
+        except OSError as error:
+            if not is_there(folder):
+                return []
+            raise DamagedError(folder, error.strerror or str(error), "give it back to the app's user") from error
+        return [Run(folder / name) for name in names if is_there(folder / name / "params.json")]
 
     def run(self, run_id: str) -> Run:
         """Find a run by its id.
@@ -98,7 +108,7 @@ class Store:
         # Ids come out of addresses: nothing but a short, plain name may reach the file system.
         if 0 < len(run_id) <= MAX_ID and set(run_id) <= set("abcdefghijklmnopqrstuvwxyz0123456789-"):
             run = Run(self.root / "runs" / run_id)
-            if (run.folder / "params.json").exists():
+            if is_there(run.folder / "params.json"):
                 return run
         raise RunError(NO_SUCH_RUN)
 
@@ -109,7 +119,7 @@ class Store:
             aside = [_set_aside(folder) for folder in unwanted]
         for folder in aside:
             shutil.rmtree(folder, ignore_errors=True)
-        return {folder.name for folder in unwanted if not folder.exists()}
+        return {folder.name for folder in unwanted if not is_there(folder)}
 
     def garbage(self) -> list[Path]:
         """Stage folders that no run refers to, and half-built ones of dead workers, as of now."""
@@ -120,7 +130,7 @@ class Store:
         except RunError:  # some run's references are damaged: what it needs is unknown, so all is kept
             kept = None
         unwanted = []
-        for folder in self.stages.iterdir() if self.stages.is_dir() else []:
+        for folder in self._stage_folders():
             if folder.name.startswith("."):  # half-built
                 wanted = folder.name.rpartition("~")[2] in alive
             else:
@@ -128,6 +138,12 @@ class Store:
             if not wanted:
                 unwanted.append(folder)
         return unwanted
+
+    def _stage_folders(self) -> list[Path]:
+        """What is in the folder of the stages; nothing where it cannot be read."""
+        with suppress(OSError):
+            return sorted(self.stages.iterdir())
+        return []
 
     def stage_folder(self, stage: str, key: str) -> Path:
         return self.stages / f"{stage}-{key}"

@@ -4,9 +4,26 @@ from contextlib import suppress
 from statistics import median
 from typing import Any
 
-from labeltransfer.errors import RunError
+from pydantic import BaseModel, TypeAdapter
+
+from labeltransfer.errors import DamagedError, RunError
 from labeltransfer.runs.records.run import Run, Status
-from labeltransfer.storage.files import read_json
+from labeltransfer.storage.files import SAME_SETTINGS, read_json
+from labeltransfer.storage.records import Seconds, read_record
+
+
+class _MadeAnew(BaseModel):
+    time: Seconds
+
+
+class _Made(BaseModel):
+    """What ``stage.json`` says of the time."""
+
+    seconds: Seconds
+    made_anew: _MadeAnew | None = None
+
+
+_MADE = TypeAdapter(_Made)
 
 
 def remaining_seconds(run: Run, status: Status) -> float | None:
@@ -29,17 +46,29 @@ def training_history(run: Run) -> list[dict[str, Any]]:
 
 def stage_seconds(run: Run) -> dict[str, float]:
     """Seconds that the making of each of a run's artefacts took, whichever run made it."""
-    return {stage: read_json(run.artefacts.made(stage))["seconds"] for stage in run.stage_keys()}
+    return {stage: _made(run, stage).seconds for stage in run.stage_keys()}
 
 
 def remade_stages(run: Run) -> dict[str, float]:
     """When artefacts of a run were made anew, by whichever run, since they were damaged on disk; by stage."""
     created, found = run.written_status().created, {}
-    for stage in run.stage_keys():
-        with suppress(RunError, AttributeError, TypeError, KeyError):  # a damaged one says nothing
-            anew = read_json(run.artefacts.made(stage)).get("made_anew")
-            if anew and anew["time"] >= created:  # what an earlier run repaired does not concern this one
-                found[stage] = float(anew["time"])
+    keys: dict[str, str] = {}
+    with suppress(DamagedError):
+        keys = run.stage_keys()
+    for stage in keys:
+        with suppress(RunError):  # a damaged one says nothing
+            anew = _made(run, stage).made_anew
+            if anew and anew.time >= created:  # what an earlier run repaired does not concern this one
+                found[stage] = anew.time
+    return found
+
+
+def _made(run: Run, stage: str) -> _Made:
+    """How a stage of a run was made; raises RunError where that is unknown."""
+    path = run.artefacts.made(stage)
+    found = read_record(path, _MADE, way_out=SAME_SETTINGS)
+    if found is None:
+        raise RunError(f"Run {run.id} has no finished stage '{stage}': start it again to make it.")
     return found
 
 

@@ -24,6 +24,7 @@ from labeltransfer.runs.space import disk, removal
 from labeltransfer.runs.space.needed_inputs import composed_inputs, file_name, inputs_of_runs
 from labeltransfer.storage import download, uploads
 from labeltransfer.storage.locks import is_held
+from labeltransfer.storage.records import is_there
 
 Kind = Literal["leftover", "artefact", "run", "input"]
 
@@ -136,12 +137,12 @@ def clean(store: Store, wanted: Plan, *, person: Person | None = None) -> Plan:
                 continue
             aside.append((item, moved))
             if item.kind == "run":
-                now.forget(item.path.name)
+                now.forget(Run(item.path).id)
     removal.sweep(store.root)
     removed = store.collect_garbage()  # it knows what is needed in that instant
     gone: list[Item] = []
     for item, moved in aside:
-        if moved.exists():
+        if is_there(moved):
             stays.append(Stay(item, f"its files could not be deleted: they are in {moved}"))
             continue
         needed = sum(disk.artefact_bytes(path) for path in item.artefacts)  # those that are still there
@@ -152,7 +153,7 @@ def clean(store: Store, wanted: Plan, *, person: Person | None = None) -> Plan:
         if item.path.name in removed:
             gone.append(item)
         else:
-            stays.append(Stay(item, "a run needs it by now" if item.path.exists() else GONE))
+            stays.append(Stay(item, "a run needs it by now" if is_there(item.path) else GONE))
     order = {item.path: place for place, item in enumerate(wanted.items)}
     return Plan(tuple(sorted(gone, key=lambda item: order[item.path])), tuple(stays))
 
@@ -205,7 +206,7 @@ def _leftovers(store: Store, now: float) -> Iterator[Item]:
     """Runs that were never complete, uploads that no page has taken, and what an interrupted removal has left."""
     for path in (*disk.entries(store.root / "runs"), *disk.entries(store.root / "uploads" / uploads.INCOMING)):
         touched = disk.last_touched(path)
-        if not (path / "params.json").exists() and now - touched > RESTS:
+        if not is_there(path / "params.json") and now - touched > RESTS:
             yield Item("leftover", path, disk.bytes_of(path), "begun and never finished", touched)
     for path in disk.entries(removal.folder(store.root)):
         yield Item("leftover", path, disk.bytes_of(path), "half removed")
@@ -251,7 +252,7 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
     while heap:
         last, _, item = heapq.heappop(heap)
         if item.kind == "run":
-            run_id = item.path.name
+            run_id = Run(item.path).id
             names = artefacts[run_id] if artefacts is not None else set()
             users.subtract(names)
             own = tuple(store.stages / name for name in sorted(names) if not users[name])
@@ -300,7 +301,7 @@ class _Now:
 
     def why_it_stays(self, item: Item) -> str:
         """Why an item may no longer go; empty where it may."""
-        if not item.path.exists():
+        if not is_there(item.path):
             return GONE
         if item.path.parent == removal.folder(self.store.root):
             return ""  # on its way out already
@@ -318,7 +319,7 @@ class _Now:
         return max(disk.last_touched(item.path), self.composed.get(item.path, 0.0) if item.kind == "input" else 0.0)
 
     def _run_stays(self, run: Run) -> str:
-        if not (run.folder / "params.json").exists():
+        if not is_there(run.folder / "params.json"):
             return GONE
         if not observed_status(run).over:
             return "it is running or waiting"
@@ -341,7 +342,7 @@ class _Now:
 
 
 def _leftover_stays(path: Path) -> str:
-    return "it is a run by now" if (path / "params.json").exists() else ""
+    return "it is a run by now" if is_there(path / "params.json") else ""
 
 
 def _download_lock(path: Path) -> Path:

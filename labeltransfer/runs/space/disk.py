@@ -95,7 +95,9 @@ def last_touched(path: Path) -> float:
     """
     try:
         if path.is_dir():
-            return max(entry.stat().st_mtime for entry in (path, *path.iterdir()))
+            return max(
+                entry.lstat().st_mtime for entry in (path, *path.iterdir())
+            )  # of a link, not of what it leads to
         facts = path.stat()
         return max(facts.st_mtime, facts.st_atime)
     except OSError:

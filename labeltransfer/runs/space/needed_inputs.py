@@ -22,7 +22,7 @@ def named_in(store: Store, settings: Any) -> Iterator[Path]:
     folders = [(store.root / name, (store.root / name).resolve()) for name in ("uploads", "downloads")]
     for text in _texts(settings):
         for folder, place in folders if os.path.isabs(text) else ():
-            path = Path(text).resolve()
+            path = Path(os.path.realpath(text.replace("\0", "")))  # whatever a file of settings holds
             if path != place and path.is_relative_to(place):
                 yield folder / path.relative_to(place).parts[0]
 

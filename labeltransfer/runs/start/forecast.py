@@ -72,7 +72,7 @@ def stages_expected(params: RunParams, finished: Iterable[Run]) -> dict[str, flo
     for run in finished:
         if len(same) == N_LIKE:
             break
-        with suppress(LabelTransferError, OSError, KeyError, TypeError):
+        with suppress(LabelTransferError, OSError, ValueError, ArithmeticError):  # of damaged settings, or lost files
             pace, key = _kind(run.folder)
             if pace != wanted_pace:
                 continue
@@ -93,7 +93,10 @@ def _whole(run: Run, finished: Iterable[Run]) -> float:
 
 def _remaining(run: Run, status: Status, finished: Iterable[Run]) -> float:
     """Seconds that a running run still takes; infinite where nothing is known."""
-    expected = stages_expected(run.params, finished)
+    try:
+        expected = stages_expected(run.params, finished)
+    except LabelTransferError:  # its settings are damaged since it began
+        return math.inf
     began = {event["stage"]: float(event["time"]) for event in run.events("start")}
     ended = {event["stage"] for event in run.events("end")}
     left = 0.0
@@ -111,7 +114,7 @@ def _remaining(run: Run, status: Status, finished: Iterable[Run]) -> float:
 def _to_make(run: Run) -> list[str]:
     """Stages of a run whose artefact is not there yet."""
     store = Store(run.root)
-    with suppress(LabelTransferError):  # without its files it will fail at once
+    with suppress(LabelTransferError, ValueError):  # without its files it will fail at once
         keys = stage_keys(run.params)
         return [stage for stage in stages_of(run.params) if not store.has_stage(stage, keys[stage])]
     return []

@@ -1,6 +1,8 @@
 """The command line: two files in, labels out; errors in one sentence."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from labeltransfer.data.demo.simulate import LENGTHS, QUERY, REFERENCE
 from labeltransfer.params import IntegrateParams, RunParams
 from labeltransfer.presets import PRESETS
 from labeltransfer.runs.records.store import default_store
+from tests.support import ROOT
 from tests.support.waiting import wait_for
 
 SETTINGS = {
@@ -201,3 +204,13 @@ def test_settings_of_a_run_that_only_prepared_still_give_predictions(demo_pair: 
     settings = demo_pair / "settings.json"
     settings.write_text(json.dumps(SETTINGS | {"last_stage": "prepare"}))
     assert params_from_options(parser().parse_args(arguments)).last_stage == "evaluate"
+
+
+def test_inspect_reports_on_a_file_whose_name_is_no_text(demo_pair: Path, tmp_path: Path) -> None:
+    strange = os.fsencode(tmp_path) + b"/caf\xe9.h5ad"
+    shutil.copy(demo_pair / "query.h5ad", strange)
+    command = [sys.executable, "-m", "labeltransfer", "inspect", strange]
+    done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, b"") and b"cells" in done.stdout
+    missing = subprocess.run([*command[:-1], strange + b"x"], capture_output=True, check=False, cwd=ROOT)
+    assert missing.returncode == 2 and b"Traceback" not in missing.stderr

@@ -258,7 +258,7 @@ def test_a_reference_that_a_waiting_run_needs_is_not_deleted(store: Store) -> No
 def published(store: Store, description: str) -> str:
     """Put a reference in place by hand, as publishing does; returns its digest."""
     card = {"description": description, "owner": "ada", "published": time.time(), "n_cells": 1, "n_genes": 1}
-    card |= {"file": "r.h5ad", "technology": "10x", "labels": {}, "batches": {}, "genes": [], "scores": {}}
+    card |= {"file": "r.h5ad", "technology": "10x", "labels": {}, "batches": {}, "genes": [], "scores": {"n_cells": 0}}
     card |= {"run_id": "x", "settings": {}, "versions": {}, "checksums": {}}
     folder = store.root / "references" / "atlas"
     folder.mkdir(parents=True, exist_ok=True)

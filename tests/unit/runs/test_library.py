@@ -1,6 +1,7 @@
 """The library of references: what is published, who may change it, and that nothing else is ever handed out."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,39 @@ def test_a_card_is_json_that_names_every_file(published: Card, reference_run: Ru
     card = json.loads((folder / CARD).read_text())
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert set(card["checksums"]) == files - {CARD}
+
+
+CARD_DAMAGES = {
+    "null": b"null",
+    "cut": b'{"name": "marrow"',
+    "deep": b"[" * 200_000,
+    "no utf-8": b'{"description": "\xff"}',
+    "no time": b'{"published": null}',
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("about", [*CARD_DAMAGES, "a wrong field", "a folder", "a link to nothing", "gone"])
+def test_a_damaged_card_hides_no_other_and_is_named_and_deletable(
+    library: Library, published: Card, reference_run: Run, about: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(reference_run.root / "references" / "marrow", library.folder / "good")
+    shutil.copytree(library.folder / "good", library.folder / "bad")
+    card = library.folder / "bad" / CARD
+    content = json.loads(card.read_text())
+    card.unlink()
+    if about in CARD_DAMAGES:
+        card.write_bytes(CARD_DAMAGES[about])
+    elif about == "a wrong field":
+        card.write_text(json.dumps(content | {"scores": {"n_cells": 3}}))
+    elif about == "a folder":
+        card.mkdir()
+    elif about == "a link to nothing":
+        card.symlink_to("nowhere")
+    assert [found.name for found in library.cards()] == ["good"]
+    assert set(library.damaged()) == {"bad"}
+    assert main(["references"]) == 0 and "bad  damaged" in capsys.readouterr().out
+    with pytest.raises(RunError):
+        library.delete("bad", by=Person("ada", admin=False))
+    assert main(["references", "--delete", "bad"]) == 0
+    assert not library.damaged()

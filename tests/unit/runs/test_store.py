@@ -209,7 +209,7 @@ def test_what_has_not_changed_is_parsed_once_for_all_who_look(
 ) -> None:
     run = store.create(params)
     parsed: list[Path] = []
-    monkeypatch.setattr(run_module, "read_params", lambda path: parsed.append(path) or params)
+    monkeypatch.setattr(run_module, "read_json_content", lambda path: parsed.append(path) or params.model_dump())
     assert [found.params for found in (*store.runs(), *store.runs(), *store.runs())] == [params] * 3
     assert len(parsed) == 1
     run.write_status(Status(state="done", created=1.0))
