@@ -95,6 +95,7 @@ def read(path: PathLike) -> "ad.AnnData":
     path = Path(path)
     with h5ad_file.open_h5ad(path) as file:
         if not h5ad_file.has_former_layout(file):
+            h5ad_file.check_every_chunk(file)
             with h5ad_file.reading(path.name, "the whole file"):
                 return ad.read_h5ad(path)
         places = h5ad_file.count_places(file)

@@ -18,7 +18,7 @@ from labeltransfer.processes import module_environment
 PATIENCE = 60.0
 """Seconds for a first look, imports included; a sound file of 200 MB takes two."""
 
-MEMORY = 4 * 2**30
+MEMORY = 2**30
 """Bytes that the look may take besides ten times the size of the file, but never more than half of the machine's."""
 
 

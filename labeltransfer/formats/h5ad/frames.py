@@ -38,7 +38,8 @@ def read_frame(file: h5py.File, where: str, name: str) -> pd.DataFrame:
     table = _read_compound(file, item) if isinstance(item, h5py.Dataset) else read_elem(item)
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"{where} is a {type(table).__name__}")
-    table.index = pd.Index(_decode(table.index.to_numpy()).astype(str), dtype=object, name=None)
+    # Not as an array of NumPy's own texts, each of which takes as much room as the longest.
+    table.index = pd.Index([str(value) for value in _decode(table.index.to_numpy())], dtype=object, name=None)
     _require_whole(table.index, f"the names of {where}", name)
     table.columns = table.columns.astype(str)
     if not table.columns.is_unique:
@@ -90,7 +91,8 @@ def _read_compound(file: h5py.File, dataset: h5py.Dataset) -> pd.DataFrame:
             raise TypeError(f"{names.name} is no list")
         if names is not None and values.dtype.kind in "iu":
             categories = pd.Index(_decode(np.atleast_1d(names[()])))
-            columns[field] = pd.Categorical.from_codes(values.astype(int).tolist(), categories=categories)
+            codes = values.astype(values.dtype.newbyteorder("="), copy=False)
+            columns[field] = pd.Categorical.from_codes(codes, categories=categories)
         else:
             columns[field] = values
     table = pd.DataFrame({name: column for name, column in columns.items() if name != index})
@@ -101,7 +103,8 @@ def _read_compound(file: h5py.File, dataset: h5py.Dataset) -> pd.DataFrame:
 def _decode(values: np.ndarray) -> np.ndarray:
     """Text instead of bytes; other values as they are."""
     if values.dtype.kind == "S":
-        return np.char.decode(values, "utf-8").astype(object)
+        found, places = np.unique(values, return_inverse=True)  # each text once in memory, however often it occurs
+        return np.array([text.decode("utf-8") for text in found.tolist()], dtype=object)[places].reshape(values.shape)
     if values.dtype.kind == "O":
         return np.array([v.decode("utf-8") if isinstance(v, bytes) else v for v in values], dtype=object)
     return values

@@ -4,8 +4,8 @@ Both layouts are read: the current one, and that of before anndata 0.7 (``obs`` 
 in ``uns``, sparse matrices with ``h5sparse`` attributes), in which some published atlases still are.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from labeltransfer.errors import InputError, LabelTransferError
-from labeltransfer.formats.h5ad import frames, layouts, matrices
+from labeltransfer.formats.h5ad import chunks, frames, layouts, matrices
 from labeltransfer.formats.h5ad.frames import AGAIN
 from labeltransfer.formats.h5ad.safety import check_structure
 
@@ -60,10 +60,39 @@ def open_stored(source: Path | Any, name: str, n_bytes: int, *, remote: bool = F
     """
     file = _open(source, name)
     with file:
-        with reading(name, "its structure"):
-            check_structure(file, name, n_bytes, remote=remote)
+        with reading(name, "its structure"), _bytes_of(source) as read_at:
+            check_structure(file, name, n_bytes, read_at, remote=remote)
             _check_contents(file, name)
         yield file
+
+
+@contextmanager
+def _bytes_of(source: Path | Any) -> Iterator[Callable[[int, int], bytes]]:
+    """Give a function that returns so many bytes of a file from a place on, as they are stored."""
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream:
+
+        def read_at(place: int, n_bytes: int) -> bytes:
+            stream.seek(place)
+            return stream.read(n_bytes)
+
+        yield read_at
+
+
+def check_every_chunk(file: h5py.File) -> None:
+    """Look at all that is stored in a file from ``open_h5ad``, before another library reads it whole.
+
+    Raises
+    ------
+    InputError
+        A part of it unpacks to more than it declares.
+    """
+
+    def check(where: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            chunks.check_all(item.id, where, _name(file))
+
+    with reading(_name(file), "the whole file"):
+        file.visititems(check)
 
 
 def has_former_layout(file: h5py.File) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from labeltransfer.errors import InputError
+from labeltransfer.formats.h5ad.chunks import check_rows
 from labeltransfer.formats.h5ad.layouts import layout_of, matrix_shape
 from labeltransfer.storage import sparse
 
@@ -115,6 +116,8 @@ def some_values(item: h5py.Group | h5py.Dataset, n_reads: int = 10) -> np.ndarra
     flat = item["data"] if isinstance(item, h5py.Group) else item
     step = MAX_GAP if isinstance(item, h5py.Group) else max(1, MAX_GAP // max(1, flat.shape[1]))
     starts = np.unique(np.linspace(0, max(0, flat.shape[0] - step), n_reads).astype(int))
+    for start in starts:
+        check_rows(flat, int(start), int(start) + step)
     return np.concatenate([np.asarray(flat[s : s + step], float).ravel() for s in starts])
 
 
@@ -145,6 +148,7 @@ def offsets(group: h5py.Group, n_major: int) -> np.ndarray:
     """``indptr`` of a sparse matrix as int64, checked: scipy would follow a wrong one out of its memory."""
     if group["indptr"].shape != (n_major + 1,) or group["data"].shape != group["indices"].shape:
         raise _contradiction(group)
+    check_rows(group["indptr"], 0, n_major + 1)
     indptr = group["indptr"][:].astype(np.int64)
     if indptr[0] != 0 or indptr[-1] != len(group["data"]) or (np.diff(indptr) < 0).any():
         raise _contradiction(group)
@@ -156,9 +160,11 @@ def _read_slice(
 ) -> tuple[np.ndarray, np.ndarray]:
     if ahead is not None:
         ahead(group["indices"], start, stop)
+    check_rows(group["indices"], start, stop)
     indices = group["indices"][start:stop]
     if ahead is not None:
         ahead(group["data"], start, stop)
+    check_rows(group["data"], start, stop)
     data = group["data"][start:stop]
     if len(indices) and (indices.min() < 0 or indices.max() >= n_minor):
         raise _contradiction(group)
@@ -230,6 +236,7 @@ def _rows_of_dense(
     for first, stop in merge_runs(wanted * n_genes, (wanted + 1) * n_genes, max_gap):
         if ahead is not None:
             ahead(dataset, int(wanted[first]), int(wanted[stop - 1]) + 1)
+        check_rows(dataset, int(wanted[first]), int(wanted[stop - 1]) + 1)
         block = dataset[wanted[first] : wanted[stop - 1] + 1][wanted[first:stop] - wanted[first]]
         parts.append(sp.csr_matrix(block.astype(np.float32)))
     return sp.vstack(parts, format="csr")

@@ -2,14 +2,18 @@
 
 An h5ad file comes from anywhere. HDF5 lets it point at other files of the machine that opens it (external links,
 external storage, virtual datasets), link a group into itself, and declare arrays that fill the memory when read.
-Everything here looks at links, storage layouts and declared sizes alone: no value is read before the file has passed.
+Everything here looks at links, storage layouts, declared sizes and lengths of texts alone: no value is read before the
+file has passed. Of matrices, whose chunks may be many, each is looked at before it is read, see ``chunks.check_rows``.
 """
 
+import math
+import re
+
 import h5py
-import numpy as np
 from h5py import h5d, h5g, h5l, h5o, h5p, h5s, h5t, h5z
 
 from labeltransfer.errors import InputError
+from labeltransfer.formats.h5ad import chunks, texts
 
 MAX_OBJECTS = 100_000
 """Groups and datasets in one file; real files have some dozens."""
@@ -29,23 +33,28 @@ MAX_EXPANSION = 200
 SLACK = 64 * 2**20
 """Bytes that may always be declared, so that tiny and highly compressible files pass."""
 
-MAX_TABLE = 256 * 2**20
+MAX_TABLE = SLACK
 """Bytes beyond four times the file size that obs, var and uns may declare: they are read whole."""
+
+MAX_COLUMNS = 10_000
+"""Columns of obs or var; real files have some dozens."""
 
 BYTES_PER_STRING = 24
 """Bytes of the file that a text of one character takes at least (its header and padding), whatever the compression."""
 
-MAX_EMPTY_STRINGS = 10_000_000
-"""Texts beyond those that the file has room for: empty ones take no room, but some memory."""
+SPARE_VALUES = 4_000_000
+"""Values of a table, empty texts among them, beyond one for each byte of the file: each takes some memory once it is
+read."""
 
-_PACKERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_LZF, h5z.FILTER_SZIP, h5z.FILTER_NBIT, h5z.FILTER_SCALEOFFSET})
+_PACKERS = frozenset({h5z.FILTER_DEFLATE, h5z.FILTER_LZF, h5z.FILTER_NBIT, h5z.FILTER_SCALEOFFSET})
 _FILTERS = _PACKERS | {h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 
 _TABLES = ("obs/", "var/", "raw/var/", "raw.var/")
+_FORMER_CATEGORIES = re.compile("uns/[^/]+_categories")
 _MATRICES = ("X", "layers", "raw/X", "raw.X", "obsm", "varm", "obsp", "varp")
 
 
-def check_structure(file: h5py.File, name: str, n_bytes: int, *, remote: bool = False) -> None:
+def check_structure(file: h5py.File, name: str, n_bytes: int, read_at: texts.ReadAt, *, remote: bool = False) -> None:
     """Walk a file that was just opened, before anything else reads it.
 
     Parameters
@@ -56,21 +65,26 @@ def check_structure(file: h5py.File, name: str, n_bytes: int, *, remote: bool = 
         Its name in messages.
     n_bytes
         Its size.
+    read_at
+        Returns some of its bytes, as they are.
     remote
-        It lies on a server. How much is stored of a matrix or of anything in uns, which takes a walk through an index
-        that is spread over the whole file, is then not looked up; the size of the file bounds what they may declare.
+        It lies on a server. How much is stored of a matrix or of what is not read of uns, which takes a walk through an
+        index that is spread over the whole file, is then not looked up; the size of the file bounds what they may
+        declare.
 
     Raises
     ------
     InputError
         The file holds external or soft links, external storage, virtual datasets, groups that are linked twice (so
-        that following them may never end), or declares far more data than it has.
+        that following them may never end), or declares far more data, columns or text than it has.
     """
     seen = {h5o.get_info(file.id).addr}
     waiting: list[tuple[str, h5g.GroupID, int]] = [("", file.id, 0)]
-    stored = declared = tables = strings = 0
+    stored = declared = tables = values = n_texts = text_bytes = 0
     while waiting:
         prefix, group, depth = waiting.pop()
+        if prefix in _TABLES:
+            _check_columns(len(group), prefix[:-1], name)
         for link in group:
             where = prefix + _text(link, name)
             address = _check_link(group, link, where, name)
@@ -80,26 +94,60 @@ def check_structure(file: h5py.File, name: str, n_bytes: int, *, remote: bool = 
                     raise InputError(f"{name}: its group {where} is linked in a circle or nested too deep. {_REWRITE}")
                 waiting.append((where + "/", item, depth + 1))
             elif isinstance(item, h5d.DatasetID) and address not in seen:
-                trusted = n_bytes if remote and not f"{where}/".startswith(_TABLES) else None
-                n_stored, n_declared = _check_dataset(item, where, name, trusted)
+                is_table = f"{where}/".startswith(_TABLES) or bool(_FORMER_CATEGORIES.fullmatch(where))
+                trusted = n_bytes if remote and not is_table else None
+                n_stored, n_declared = _check_dataset(item, where, name, n_bytes, trusted)
                 stored, declared = stored + n_stored, declared + n_declared
                 if not where.startswith(_MATRICES):
                     tables += n_declared
-                shape = item.get_space().shape  # None where nothing is stored, as for a raw that is not there
-                strings += 0 if shape is None else _n_texts(item.get_type()) * int(np.prod(shape, dtype=object))
+                if trusted is None:
+                    found = _check_values(item, where, name, n_bytes, read_at, is_table=is_table)
+                    values, n_texts, text_bytes = values + found[0], n_texts + found[1], text_bytes + found[2]
+                    _check_texts(name, n_bytes, values, n_texts, text_bytes)
             seen.add(address)
             if len(seen) > MAX_OBJECTS:
                 raise InputError(f"{name}: it holds more than {MAX_OBJECTS:,} arrays and groups. {_REWRITE}")
     if stored > n_bytes:
         raise InputError(f"{name}: its arrays need {stored:,} bytes, but the file has {n_bytes:,}. {_DAMAGED}")
-    if strings > n_bytes // BYTES_PER_STRING + MAX_EMPTY_STRINGS:
-        raise InputError(f"{name}: it declares {strings:,} texts in a file of {n_bytes:,} bytes. {_DAMAGED}")
     if declared > MAX_EXPANSION * n_bytes + SLACK or tables > 4 * n_bytes + MAX_TABLE:
         raise InputError(f"{name}: it declares {declared:,} bytes of data in a file of {n_bytes:,}. {_DAMAGED}")
 
 
 _REWRITE = "Such files are not opened: load it where you trust it and save it anew with anndata's write_h5ad."
 _DAMAGED = "It is damaged or made to exhaust memory: get it again from its source."
+
+
+def _check_values(
+    item: h5d.DatasetID, where: str, name: str, n_bytes: int, read_at: texts.ReadAt, *, is_table: bool
+) -> tuple[int, int, int]:
+    """Values of a dataset that are texts or lists, how many of these are not empty, and the bytes of all."""
+    n_values = math.prod(item.get_space().shape or ())  # no shape where nothing is stored, as for an empty raw
+    if is_table and n_values > n_bytes + SPARE_VALUES:
+        raise InputError(f"{name}: {where} declares {n_values:,} values in a file of {n_bytes:,} bytes. {_DAMAGED}")
+    if not where.startswith(_MATRICES):
+        chunks.check_all(item, where, name)
+    found = texts.measure(item, read_at, where, name)
+    if is_table and found.longest > texts.MAX_TEXT:
+        raise InputError(
+            f"{name}: a text in {where} has {found.longest:,} bytes; at most {texts.MAX_TEXT:,} are read. {_REWRITE}"
+        )
+    return _n_strings(item.get_type()) * n_values, found.n, found.n_bytes
+
+
+def _check_texts(name: str, n_bytes: int, values: int, n_texts: int, text_bytes: int) -> None:
+    """Refuse more texts, empty or not, than a file has room for; each of them takes memory of its own."""
+    if values > n_bytes + SPARE_VALUES or n_texts > n_bytes // BYTES_PER_STRING:
+        raise InputError(f"{name}: it declares {values:,} texts in a file of {n_bytes:,} bytes. {_DAMAGED}")
+    if text_bytes > n_bytes:
+        raise InputError(f"{name}: it declares {text_bytes:,} bytes of text in a file of {n_bytes:,}. {_DAMAGED}")
+
+
+def _check_columns(n_columns: int, where: str, name: str) -> None:
+    if n_columns > MAX_COLUMNS:
+        raise InputError(
+            f"{name}: {where} has {n_columns:,} columns; at most {MAX_COLUMNS:,} are read. Keep those that you need, "
+            "and save the file anew with anndata's write_h5ad."
+        )
 
 
 def _text(link: bytes, name: str) -> str:
@@ -124,7 +172,7 @@ def _check_link(group: h5g.GroupID, link: bytes, where: str, name: str) -> int:
     raise InputError(f"{name}: {where} is {what.get(kind, 'a link of a foreign kind')}. {_REWRITE}")
 
 
-def _check_dataset(dataset: h5d.DatasetID, where: str, name: str, trusted: int | None) -> tuple[int, int]:
+def _check_dataset(dataset: h5d.DatasetID, where: str, name: str, n_bytes: int, trusted: int | None) -> tuple[int, int]:
     """Return the stored and the declared bytes of a dataset that keeps its values inside the file.
 
     With ``trusted``, the bytes that may be stored for it, what is stored is not looked up and counts as 0.
@@ -138,8 +186,11 @@ def _check_dataset(dataset: h5d.DatasetID, where: str, name: str, trusted: int |
     space = dataset.get_space()
     if space.get_simple_extent_type() != h5s.SIMPLE:
         return 0, 0
-    # Python's integers: a product of declared lengths may exceed 64 bits.
-    n_declared = int(np.prod([int(n) for n in space.shape], dtype=object)) * dataset.get_type().get_size()
+    kind = dataset.get_type()
+    chunks.check_declared(dataset, where, name, n_bytes)
+    if isinstance(kind, h5t.TypeCompoundID) and f"{where}/" in _TABLES:
+        _check_columns(kind.get_nmembers(), where, name)
+    n_declared = math.prod(space.shape) * chunks.stored_size(kind)
     n_stored = 0 if layout == h5d.COMPACT or trusted is not None else dataset.get_storage_size()
     factor = MAX_COMPRESSION if plan.get_nfilters() else 1
     most = n_stored if trusted is None else trusted
@@ -158,8 +209,10 @@ def _check_filters(plan: h5p.PropDCID, where: str, name: str) -> None:
         raise InputError(f"{name}: {where} is packed more than once. {_DAMAGED}")
 
 
-def _n_texts(kind: h5t.TypeID) -> int:
-    """Texts or lists of variable length in one value of a type: each becomes an object when it is read."""
+def _n_strings(kind: h5t.TypeID) -> int:
+    """Texts, or lists of variable length, in one value of a type: each becomes an object when it is read."""
     if isinstance(kind, h5t.TypeCompoundID):
-        return sum(_n_texts(kind.get_member_type(i)) for i in range(kind.get_nmembers()))
-    return int(isinstance(kind, h5t.TypeVlenID) or (isinstance(kind, h5t.TypeStringID) and kind.is_variable_str()))
+        return sum(_n_strings(kind.get_member_type(i)) for i in range(kind.get_nmembers()))
+    if isinstance(kind, h5t.TypeArrayID):
+        return _n_strings(kind.get_super()) * math.prod(kind.get_array_dims())
+    return int(isinstance(kind, h5t.TypeVlenID | h5t.TypeStringID))

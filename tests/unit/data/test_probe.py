@@ -52,5 +52,5 @@ def test_a_file_that_stands_for_more_text_than_memory_holds_is_refused(demo_pair
     content[at : at + 16 * n_cells] = content[at : at + 16] * n_cells  # every cell points at the one text
     crafted.write_bytes(content)
     probe(demo_pair / REFERENCE, memory=2**29)
-    with pytest.raises(InputError, match=r"does not fit into memory|cannot be read"):
+    with pytest.raises(InputError, match=r"declares [\d,]+ bytes of text"):
         probe(crafted, memory=2**29)
