@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def sign_in(secrets_files: Sequence[Path]) -> Iterator[Finding]:
         n_files += 1
         if os.name == "posix" and mode & 0o077:
             about = f"Others on this machine may read {path}, mode {stat.S_IMODE(mode):04o}."
-            yield Finding("Secrets", "to do", about, f"chmod 600 {path}", lambda path=path: _close(path))
+            yield Finding("Secrets", "to do", about, f"chmod 600 {path}", partial(_close, path))
     yield from _sign_in_of(found, where=shorten([p for p in secrets_files if p.exists()]) if n_files else "")
 
 
@@ -130,7 +131,7 @@ def packages() -> Iterator[Finding]:
 def _asked_for() -> tuple[SpecifierSet | None, list[Requirement]]:
     """What the installed package asks for, else what ``requirements.txt`` next to it pins, as in the container."""
     with suppress(importlib.metadata.PackageNotFoundError):
-        asked = importlib.metadata.metadata("labeltransfer").get("Requires-Python")
+        asked = importlib.metadata.metadata("labeltransfer")["Requires-Python"]
         wanted = map(Requirement, importlib.metadata.requires("labeltransfer") or [])
         return SpecifierSet(asked or ""), [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
     with suppress(OSError):
