@@ -10,6 +10,7 @@ from labeltransfer.cli.app import app_script
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.runs.health.doctor import examine
 from labeltransfer.runs.health.finding import Finding, fixed
+from labeltransfer.storage.records import printable
 from labeltransfer.units import counted
 
 TO_DO = 1
@@ -52,12 +53,6 @@ def print_finding(finding: Finding) -> None:
     print_wrapped(f"{finding.state:<5}  ", printable(f"{finding.what}: {finding.about}"))
     if finding.way_out:
         print_wrapped(f"{'':5}  → ", printable(finding.way_out))
-
-
-def printable(text: str) -> str:
-    """Text as a terminal takes it: a file's name may hold any byte, and must not steer the terminal."""
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def secrets_files() -> list[Path]:

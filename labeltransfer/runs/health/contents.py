@@ -6,18 +6,20 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import get_args
 
-from labeltransfer.errors import LabelTransferError, RunError
+from labeltransfer.errors import LabelTransferError
 from labeltransfer.runs.health.finding import Finding, at_most
-from labeltransfer.runs.library.library import CARD, NAME, Library
+from labeltransfer.runs.library.library import NAME, Library
 from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records import checksums
-from labeltransfer.runs.records.run import Run, State, Status
+from labeltransfer.runs.records.damage import damage
+from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
+from labeltransfer.runs.space import removal
 from labeltransfer.runs.space.cleaning import RESTS
 from labeltransfer.runs.space.disk import bytes_of, entries, last_touched
 from labeltransfer.storage.digests import file_digest
+from labeltransfer.storage.records import is_there, printable
 from labeltransfer.storage.uploads import INCOMING
 from labeltransfer.units import counted, shorten, size
 
@@ -29,51 +31,29 @@ DELETE = "Delete it on the Runs page, or start a run with the same settings: fin
 
 def runs(root: Path) -> Iterator[Finding]:
     """Runs that are damaged, by name."""
-    folders = [path for path in entries(root / "runs") if (path / "params.json").exists() or _holds_run(path)]
+    folders = [path for path in entries(root / "runs") if is_there(path / "params.json") or _holds_run(path)]
     found = [
-        Finding("Run", "to do", f"{path.name}: {shorten(faults, 3)}.", DELETE)
+        Finding("Run", "to do", f"{printable(path.name)}: {', '.join(faults[:3])}.", DELETE)
         for path in folders
-        if (faults := list(_damage(Run(path))))
+        if (faults := list(_faults(Run(path))))
     ]
     yield from at_most(found)
     yield Finding("Runs", "well", f"{len(folders) - len(found):,} of {counted(len(folders), 'run')} are whole.")
 
 
-def _damage(run: Run) -> Iterator[str]:
+def _faults(run: Run) -> Iterator[str]:
     """What is wrong with a run, in words."""
     if not os.access(run.folder, os.R_OK | os.W_OK | os.X_OK):
         yield "its folder may not be used by this user"
         return
-    readers: dict[str, Callable[[], object]] = {
-        "params.json": lambda: run.params,
-        "status.json": lambda: _require(_is_status(run.written_status())),
-        "stages.json": lambda: _require(all(isinstance(key, str) for pair in run.stage_keys().items() for key in pair)),
-        "artefacts": lambda: _require_artefacts(run),
-    }
-    for name, read in readers.items():
-        try:
-            read()
-        except RunError as error:
-            yield f"{name} ({error})" if name != "artefacts" else str(error)
-        except Exception:  # noqa: BLE001  whatever a damaged file makes a reader raise
-            yield f"{name} is damaged"
-
-
-def _require(good: bool) -> None:
-    if not good:
-        raise ValueError
-
-
-def _is_status(status: Status) -> bool:
-    return status.state in get_args(State) and not status.error.startswith("status.json")
-
-
-def _require_artefacts(run: Run) -> None:
-    """Raise RunError where a finished run has lost a result."""
-    if observed_status(run).state == "done":
+    if not is_there(run.folder / "params.json"):
+        yield "params.json is gone"
+    damaged = damage(run)
+    yield from (f"{name} ({why})" for name, why in damaged.items())
+    if "stages.json" not in damaged and observed_status(run).state == "done":
         gone = [name for name in sorted(run.artefact_names()) if not (run.root / "stages" / name).is_dir()]
         if gone:
-            raise RunError(f"its results {shorten(gone, 3)} are gone")
+            yield f"its results {shorten(gone, 3)} are gone"
 
 
 def stages(root: Path, *, thorough: bool) -> Iterator[Finding]:
@@ -105,8 +85,6 @@ def _wrong_reference(library: Library, name: str, *, thorough: bool) -> str:
         kept = library.card(name).checksums
     except LabelTransferError as error:
         return str(error).removesuffix(".")
-    except Exception:  # noqa: BLE001  whatever a damaged card makes its reader raise
-        return f"its {CARD} is damaged"
     folder = library.folder / name
     for file, digest in kept.items():
         path = folder / file
@@ -119,12 +97,13 @@ def leftovers(root: Path) -> Iterator[Finding]:
     """What broken work has left and nobody has touched for a day."""
     now = time.time()
     store = Store(root)
-    begun = [path for path in entries(root / "runs") if not (path / "params.json").exists()]
+    begun = [path for path in entries(root / "runs") if not is_there(path / "params.json")]
     kinds: dict[str, tuple[list[Path], str]] = {
         "uploads that no page took": (entries(root / "uploads" / INCOMING), ""),
         "runs that were never whole": ([path for path in begun if not _holds_run(path)], "runs"),
         "files that were never put in place": (list(_temporary(root)), ""),
         "half-built results": ([path for path in store.garbage() if path.name.startswith(".")], "stages"),
+        "half-removed runs, results and uploads": (entries(removal.folder(root)), ""),
         "half-published references": (
             [path for path in entries(root / "references") if "~" in path.name],
             "references",
@@ -169,7 +148,7 @@ def _remover(store: Store, what: str, paths: list[Path], lock: str) -> Callable[
 def _remove(what: str, paths: list[Path]) -> str:
     gone = 0
     for path in paths:
-        if time.time() - last_touched(path) > RESTS and not (path / "params.json").exists():
+        if time.time() - last_touched(path) > RESTS and not is_there(path / "params.json"):
             n_bytes = bytes_of(path)
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
             gone += n_bytes
