@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from labeltransfer import units
 from labeltransfer.errors import DownloadError, LabelTransferError
-from labeltransfer.storage import files
+from labeltransfer.storage import addresses, files
 
 CHUNK = 1 << 20
 """Most bytes read at once."""
@@ -101,6 +101,8 @@ def download(
             if not target.exists():
                 _fetch_part(url, target, n_bytes, report, is_cancelled, starts_with)
                 _finish(target, check)
+    except addresses.PrivateAddressError as error:
+        raise SourceError(f"{target.name} cannot be fetched from {url}. {error}") from error
     except requests.RequestException as error:  # a subclass of OSError, which must not be reported as a full disk
         raise SourceError(f"{target.name} cannot be fetched from {url} ({error}).") from error
     except OSError as error:
@@ -146,7 +148,7 @@ def _fetch_part(
     while True:
         _raise_if_cancelled(target, is_cancelled)
         try:
-            with _request_remaining(url, target) as response:
+            with addresses.session(url) as session, _request_remaining(session, url, target) as response:
                 answered = True
                 _receive(response, url, target, n_bytes, report, is_cancelled, starts_with)
             return
@@ -249,7 +251,7 @@ def _raise_if_cancelled(target: Path, is_cancelled: Callable[[], bool]) -> None:
         raise DownloadCancelled(f"The download of {target.name} was stopped at {kept}; start it again to go on.")
 
 
-def _request_remaining(url: str, target: Path) -> requests.Response:
+def _request_remaining(session: requests.Session, url: str, target: Path) -> requests.Response:
     """Ask for the rest of the file where the part is known to fit, else for the whole file.
 
     Raises
@@ -264,7 +266,7 @@ def _request_remaining(url: str, target: Path) -> requests.Response:
     if version and version.url == url and version.validator and size:
         headers |= {"Range": f"bytes={size}-", "If-Range": version.validator}
     try:
-        return requests.get(url, headers=headers, stream=True, timeout=TIMEOUTS)
+        return session.get(url, headers=headers, stream=True, timeout=TIMEOUTS)
     except (requests.exceptions.SSLError, requests.exceptions.ProxyError):
         raise
     except (requests.ConnectionError, requests.Timeout) as error:

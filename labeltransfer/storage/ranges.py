@@ -23,7 +23,7 @@ from fsspec.caching import BaseCache
 from fsspec.spec import AbstractBufferedFile
 from urllib3.exceptions import HTTPError
 
-from labeltransfer.storage import download
+from labeltransfer.storage import addresses, download
 from labeltransfer.storage.download import TIMEOUTS, DownloadCancelled, SourceError, TransientError, validator
 
 CONNECTIONS = 4
@@ -96,10 +96,7 @@ class RangeFile(AbstractBufferedFile):
         self._counting = threading.Lock()
         self.n_received = self.n_requests = 0
         self.validator, self.size = "", -1
-        self._session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._session = addresses.session(url, connections=CONNECTIONS)
         try:
             first = self._fetch_range(0, BlockCache.SIZE)
         except BaseException:
@@ -160,6 +157,8 @@ class RangeFile(AbstractBufferedFile):
                 n_bytes = self._check_response(response, start, end, redirected=redirected)
                 self._address = response.url
                 return self._receive(response, n_bytes)
+        except addresses.PrivateAddressError as error:
+            raise SourceError(f"{self.name} cannot be read from {self.url}. {error}") from error
         except (requests.exceptions.SSLError, requests.exceptions.ProxyError) as error:
             raise SourceError(f"{self.name} cannot be read from {self.url} ({error}).") from error
         except (requests.ConnectionError, requests.Timeout) as error:

@@ -259,7 +259,7 @@ def test_without_a_network_it_gives_up_after_a_few_tries(target: Path, monkeypat
         url = server.url
     tries: list[str] = []
     request = module._request_remaining
-    monkeypatch.setattr(module, "_request_remaining", lambda url, target: tries.append(url) or request(url, target))
+    monkeypatch.setattr(module, "_request_remaining", lambda *asked: tries.append(asked[1]) or request(*asked))
     with pytest.raises(SourceError, match="cannot be reached"):
         download(url, target)
     assert len(tries) == 1 + module.N_RETRIES_SILENT
