@@ -50,3 +50,7 @@ class DamagedError(RunError):
 
 class RunCancelled(LabelTransferError):
     """The user asked for the run to stop; finished stages are kept."""
+
+
+class Terminated(BaseException):
+    """The system, a scheduler or a person asked this process to end, by SIGTERM."""

@@ -1,7 +1,11 @@
-"""Separate processes of the app: start one and leave it running, the cores it may use, and end it quickly."""
+"""Separate processes of the app: start one and leave it running, the cores it may use, and end it quickly.
+
+How a process is known to others, and ended by them, is in :mod:`labeltransfer.storage.known_process`.
+"""
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,7 +48,7 @@ def module_environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
-def start_module(module: str, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
+def start_module(module: str, *arguments: str, log: Path, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Run ``python -m module`` in a new session, so that it outlives the browser tab, the page and the app.
 
     Not through multiprocessing: its children would run the app's own script again.
@@ -55,6 +59,8 @@ def start_module(module: str, *arguments: str, log: Path) -> subprocess.Popen[by
         Module of this package, found from any folder.
     log
         File that both of its outputs are appended to.
+    stdin
+        What it reads, as for ``subprocess.Popen``.
 
     Raises
     ------
@@ -64,12 +70,24 @@ def start_module(module: str, *arguments: str, log: Path) -> subprocess.Popen[by
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=module_environment(),
             start_new_session=True,
         )
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process as soon as its parent is gone, even where it is stopped; on Linux alone."""
+    with suppress(OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+PR_SET_PDEATHSIG = 1
+"""Linux's number for it, see prctl(2)."""
 
 
 @contextmanager

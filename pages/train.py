@@ -30,7 +30,7 @@ with catching():
                 st.page_link("pages/references.py", label="Publish the reference", icon=":material/publish:")
             if not status.over:
                 if run.cancel_requested():
-                    st.caption(":material/block: Cancelling: it stops within a batch or two.")
+                    st.caption(":material/block: Cancelling: it stops within a batch or two, or is ended.")
                 elif not changeable(run):
                     st.caption(plain(whose_to_change(run)))
                 elif st.button("Cancel", icon=":material/block:"):

@@ -3,15 +3,18 @@
 import argparse
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from labeltransfer.cli import app, clean, doctor, health, inputs, label, library, outputs
-from labeltransfer.errors import LabelTransferError, RunCancelled, SettingsError
+from labeltransfer.errors import LabelTransferError, RunCancelled, SettingsError, Terminated
 
 USER_ERROR = 2
 CANCELLED = 130
+TERMINATED = 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,11 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, or what the command says of itself; 2 for a user's error (one sentence on stderr), 130 if it
-        was cancelled.
+        The exit status: 0, or what the command says of itself; 2 for a user's error, 130 if it was cancelled, 143 after
+        SIGTERM, each with one sentence on stderr.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no text; stderr takes it already
         sys.stdout.reconfigure(errors="backslashreplace")
+    if threading.current_thread() is threading.main_thread():  # else no signal reaches it
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         options = parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int | None] = options.command
@@ -32,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunCancelled as error:
         print(error, file=sys.stderr)
         return CANCELLED
+    except Terminated as error:
+        print(error, file=sys.stderr)
+        return TERMINATED
     except LabelTransferError as error:
         print(error, file=sys.stderr)
         return USER_ERROR
@@ -44,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{where} cannot be written or read ({error.strerror}): choose another place.", file=sys.stderr)
         return USER_ERROR
     return 0
+
+
+def _terminate(*_: object) -> NoReturn:
+    """End the command; a run's own handler takes this one's place while the run is carried out."""
+    raise Terminated("Ended by the signal SIGTERM.")
 
 
 class Parser(argparse.ArgumentParser):

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.errors import LabelTransferError
+from labeltransfer.runs.queue.liveness import is_silent
 from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.damage import damage
 from labeltransfer.runs.records.run import UNKNOWN_OWNER, Run, Status
@@ -71,7 +72,7 @@ def _row(run: Run, place: Place | None) -> dict[str, str]:
     at = _at(status) if status.state == "running" else place.words() if place and status.state == "queued" else ""
     return {
         "Name": f"{name} (comes with the app)" if run.id == "demo" else f"{name} (kept)" if run.kept else name,
-        "State": f"damaged: {', '.join(bad)}" if bad else status.state + (f": {at}" if at else ""),
+        "State": f"damaged: {', '.join(bad)}" if bad else _state(run, status, at),
         "Owner": {"": "everyone", UNKNOWN_OWNER: "unknown"}.get(run.owner, run.owner),
         "Created": words.when(status.created),
         "Duration": _lasted(status),
@@ -79,6 +80,10 @@ def _row(run: Run, place: Place | None) -> dict[str, str]:
         "Accuracy": accuracy,
         "Device": status.device,
     }
+
+
+def _state(run: Run, status: Status, at: str) -> str:
+    return status.state + (f": {at}" if at else "") + (", no sign of life" if is_silent(run, status) else "")
 
 
 def _at(status: Status) -> str:

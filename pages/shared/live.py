@@ -43,8 +43,10 @@ def watch(run: Run) -> None:
 
 def show(run: Run, status: Status) -> None:
     """Show the present state of a run."""
-    if status.notice:
+    if status.notice and run.on_cluster:
         st.info(words.plain(status.notice), icon=":material/cloud:")
+    elif status.notice:
+        st.warning(words.plain(status.notice), icon=":material/hourglass_disabled:")
     elif status.state == "queued":
         _queued(run)
     if status.state == "failed":
@@ -54,7 +56,8 @@ def show(run: Run, status: Status) -> None:
             icon=":material/error:",
         )
     if status.state == "cancelled":
-        st.warning("Cancelled. Finished stages are kept and reused.", icon=":material/block:")
+        about = f"Cancelled. Finished stages are kept and reused. {words.plain(status.error)}"
+        st.warning(about.rstrip(), icon=":material/block:")
     left, right = st.columns([2, 3], gap="large")
     with left:
         st.markdown("  \n".join(_stage_lines(run, status)))

@@ -8,6 +8,7 @@ import streamlit as st
 
 from labeltransfer.params import RunParams
 from labeltransfer.runs.queue.devices import devices, devices_of
+from labeltransfer.runs.queue.dispatching import revive
 from labeltransfer.runs.queue.order import QueueEntry, entries, in_turn, waiting_runs
 from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.start.forecast import expected_starts
@@ -38,6 +39,7 @@ def places() -> dict[str, Place]:
 @st.cache_data(ttl=2, max_entries=4, show_spinner=False)  # many may watch, each of them every second
 def _places(root: Path, ids: tuple[str, ...]) -> dict[str, Place]:
     store = Store(root)
+    revive(store)
     line = waiting_runs(store)
     starts = expected_starts(store.runs(), line) if line else {}
     found = {}

@@ -7,6 +7,7 @@ import streamlit as st
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams
+from labeltransfer.runs.queue.liveness import cancel
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.space import quotas
@@ -62,12 +63,15 @@ def start_run(params: RunParams) -> NoReturn:
 @st.dialog("Cancel this run?", icon=":material/block:")
 def confirm_cancel(run: Run) -> None:
     """Ask, then ask the worker to stop."""
-    st.write(f"**{run_title(run)}** stops within a batch or two. Finished stages are kept; the running one is lost.")
+    st.write(
+        f"**{run_title(run)}** stops within a batch or two; if it hangs, its worker is ended after 20 seconds. "
+        "Finished stages are kept; the running one is lost."
+    )
     with st.container(horizontal=True):
         if st.button("Cancel the run", type="primary"):
             with catching():
                 require_change(run)
-                run.request_cancel()
+                cancel(run)
                 st.rerun()
         if st.button("Let it run"):
             st.rerun()

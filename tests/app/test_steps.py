@@ -203,6 +203,17 @@ def test_a_running_run_is_read_from_its_folder_alone(lt_home: Path, small_params
         assert len(at.get("vega_lite_chart")) == 1
 
 
+def test_a_silent_worker_is_said_on_its_page_and_in_the_table(lt_home: Path, small_params: RunParams) -> None:
+    run = keep(small_params, state="running", started=time.time(), heartbeat=time.time() - 40)
+    with run.worker_lock():
+        text = said(app("train", run=run.id))
+        assert "No sign of life for 4" in text and "keeps its device until it goes on or is cancelled" in text
+        assert "running: starting, no sign of life" in list(app("runs").dataframe[0].value["State"])
+        run.request_cancel()
+        text = said(app("train", run=run.id))
+        assert "Cancelling: no sign of life for 4" in text and "ended from outside" in text
+
+
 def test_a_run_starts_at_the_preset_fast_and_says_at_most_how_long(
     lt_home: Path, small_params: RunParams, started: list[Run]
 ) -> None:

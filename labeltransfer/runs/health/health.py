@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.runs.queue.observed import observed_status
-from labeltransfer.runs.queue.order import SILENCE
-from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.run import SILENCE, Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.storage.home import home, no_room
 from labeltransfer.units import counted, shorten

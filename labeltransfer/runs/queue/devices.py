@@ -20,9 +20,11 @@ from filelock import Timeout
 
 from labeltransfer.config import config
 from labeltransfer.errors import LabelTransferError
-from labeltransfer.runs.queue.order import waiting_runs
+from labeltransfer.runs.queue.line import Line
+from labeltransfer.runs.queue.order import turns
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
+from labeltransfer.storage.locks import lock_state
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,15 @@ def reset_peak_memory() -> bool:
     return True
 
 
+def free_devices(store: Store, choice: tuple[Device, ...]) -> int:
+    """How many of some devices no process holds."""
+    folder = store.root / "locks"
+    return sum(lock_state(folder / f"{device.lock_name}.lock") == "free" for device in choice)
+
+
 @contextmanager
-def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> Iterator[Device]:
-    """Wait until a device is free and it is this run's turn, see :mod:`.queue`; hold the device until the block ends.
+def device_turn(run: Run, *, check: Callable[[], None], called: bool = False, every: float = 0.1) -> Iterator[Device]:
+    """Wait until a device is free and it is this run's turn, see :mod:`.order`; hold the device until the block ends.
 
     The kernel frees the lock of a process that dies. On a cluster the turn has come already: it decides who runs where.
 
@@ -146,6 +154,8 @@ def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> I
         The run whose turn it shall be.
     check
         Called while waiting; raises to give up.
+    called
+        Whether the dispatcher has found that it is this run's turn; else it is found here.
     every
         Seconds between two looks.
     """
@@ -154,27 +164,29 @@ def device_turn(run: Run, *, check: Callable[[], None], every: float = 0.5) -> I
         yield devices("auto" if placed == "gpu" else "cpu")[0]
         return
     store = Store(run.root)
-    choice = devices(run.params.device)
+    choice, line = devices(run.params.device), Line(store)
     while True:
         check()
-        for device in choice:
-            lock = store.lock(device.lock_name)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            try:
-                # The queue is read only when a device is free, so that waiting costs next to nothing.
-                if _is_next(run, store, choice):
+        # The queue is read only when a device is free, so that waiting costs next to nothing, and before the device is
+        # held, so that reading it holds up nobody whose turn it is.
+        if free_devices(store, choice) and (called or _is_next(run, line, choice)):
+            for device in choice:
+                lock = store.lock(device.lock_name)
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    continue
+                try:
                     yield device
                     return
-            finally:
-                lock.release()
+                finally:
+                    lock.release()
         time.sleep(every)
 
 
-def _is_next(run: Run, store: Store, choice: tuple[Device, ...]) -> bool:
-    return next((other.id for other in waiting_runs(store) if devices_of(other) == choice), run.id) == run.id
+def _is_next(run: Run, line: Line, choice: tuple[Device, ...]) -> bool:
+    rivals = (entry.id for entry in turns(line.look()) if devices_of(line.run(entry.id)) == choice)
+    return next(rivals, run.id) == run.id
 
 
 def _processor() -> str:

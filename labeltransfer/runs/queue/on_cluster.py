@@ -13,13 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from pydantic import TypeAdapter
 
 from labeltransfer.errors import DamagedError
+from labeltransfer.runs.queue.liveness import AGAIN, LIFE
 from labeltransfer.runs.queue.ray_jobs import OVER, Answer, ray_cluster
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.storage import files
 from labeltransfer.storage.records import Seconds, read_record
-
-LIFE = 30.0
-"""Seconds for which a sign of life shows that a worker lives."""
 
 TAKING = 45.0
 """Seconds in which a job that was just submitted may still be unknown to its cluster."""
@@ -29,8 +27,6 @@ SILENCE = 60.0
 
 CANCEL_PATIENCE = 30.0
 """Seconds that a worker has to obey a cancel request before the cluster is asked to stop it."""
-
-AGAIN = "Start the run again: finished stages are kept."
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ def observe(run: Run) -> Status:
         return status
     if answer.state == "pending" and status.heartbeat:  # it has begun since the cluster was asked
         answer = replace(answer, state="running")
-    waited, now = _cancel_age(run), time.time()
+    waited, now = run.cancel_age(), time.time()
     if waited is not None and (answer.state == "pending" or (answer.state == "running" and waited > CANCEL_PATIENCE)):
         cluster.stop(job.id)
     silence, cancelled = cluster.unreachable, waited is not None
@@ -150,11 +146,3 @@ def _said(message: str) -> str:
     lines = [line for line in message.splitlines() if line.strip() and "job_manager.py" not in line]
     said = [line.strip() for line in lines if not line.startswith(own)]
     return f"It said: {said[-1][:300]}." if said else "It said nothing."
-
-
-def _cancel_age(run: Run) -> float | None:
-    """Seconds since somebody asked for the run to stop; None where nobody did."""
-    try:
-        return time.time() - (run.folder / "cancel").stat().st_mtime
-    except OSError:
-        return None

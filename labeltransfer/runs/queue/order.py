@@ -8,14 +8,11 @@ everybody else gets at most one turn before it.
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.run import SILENCE, Run, Status
 from labeltransfer.runs.records.store import Store
-
-SILENCE = 60.0
-"""Seconds without a sign of life after which a waiting run no longer keeps others from their turn."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,12 @@ class QueueEntry:
 
 
 def in_turn(entries: Iterable[QueueEntry]) -> list[QueueEntry]:
-    """The waiting ones of ``entries`` in the order in which they get a device, the next one first.
+    """The waiting ones of ``entries`` in the order in which they get a device, see :func:`turns`."""
+    return list(turns(entries))
+
+
+def turns(entries: Iterable[QueueEntry]) -> Iterator[QueueEntry]:
+    """Give the waiting ones of ``entries`` in the order in which they get a device, the next one first.
 
     Those at work and those that are over say who had how many turns, and when. Whatever waits is served in the order of
     its id within its owner, ids being made from the time.
@@ -53,15 +55,15 @@ def in_turn(entries: Iterable[QueueEntry]) -> list[QueueEntry]:
         first = waiting[owner][0]
         return n_running[owner], max(first.asked, last_turn[owner]), first.id
 
-    order: list[QueueEntry] = []
+    turn = latest
     while waiting:
         owner = min(waiting, key=urgency)
-        order.append(waiting[owner].popleft())
-        n_running[owner] += 1
-        last_turn[owner] = latest + len(order)  # a turn later than any before it
+        entry = waiting[owner].popleft()
+        turn += 1  # later than any before it
+        n_running[owner], last_turn[owner] = n_running[owner] + 1, turn
         if not waiting[owner]:
             del waiting[owner]
-    return order
+        yield entry
 
 
 def waiting_runs(store: Store) -> list[Run]:
@@ -72,20 +74,22 @@ def waiting_runs(store: Store) -> list[Run]:
 
 def entries(runs: Iterable[Run]) -> list[QueueEntry]:
     """Entries of runs on disk, without those that never had a turn and either are over or give no sign of life."""
-    found = []
-    for run in runs:
-        status = run.status()
-        if status.state == "running":
-            found.append(QueueEntry(run.id, run.owner, status.created, status.started or status.created, running=True))
-        elif status.over and status.started:
-            ended = status.finished or max(status.started, status.heartbeat)  # a killed worker wrote no end
-            found.append(QueueEntry(run.id, run.owner, status.created, ended))
-        elif status.state == "queued" and _gives_signs(status):
-            found.append(QueueEntry(run.id, run.owner, status.created))
-    return found
+    return [entry for run in runs if (entry := entry_of(run, run.status()))]
+
+
+def entry_of(run: Run, status: Status) -> QueueEntry | None:
+    """The entry of a run; None for one that never had a turn and either is over or gives no sign of life."""
+    if status.state == "running":
+        return QueueEntry(run.id, run.owner, status.created, status.started or status.created, running=True)
+    if status.over and status.started:
+        ended = status.finished or max(status.started, status.heartbeat)  # a killed worker wrote no end
+        return QueueEntry(run.id, run.owner, status.created, ended)
+    if status.state == "queued" and (_gives_signs(status) or (not status.heartbeat and run.in_queue)):
+        return QueueEntry(run.id, run.owner, status.created)
+    return None
 
 
 def _gives_signs(status: Status) -> bool:
-    """Whether a waiting run's worker lives, or may still be on its way."""
+    """Whether the process that a run waits in lives, or may still be on its way; in the queue a run needs none."""
     # Of a clock that was put back only the distance counts.
     return abs(time.time() - (status.heartbeat or status.created)) < SILENCE

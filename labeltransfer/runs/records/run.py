@@ -4,12 +4,14 @@ The run directory is the only contract between those who ask for a run, its work
 
     $LABELTRANSFER_HOME/
       runs/<run_id>/            params.json  status.json  stages.json  events.jsonl  log.txt  worker.lock  [owner.txt]
-                                [cancel]  [keep]  [job.json]
+                                [worker.json]  [cancel]  [keep]  [job.json]
+      queue/<run_id>            an empty file for each run that waits until the queue gives it a worker
       stages/<stage>-<key>/     a finished artefact, shared by every run that asked for the same
-      locks/                    one a device, one for the stages
+      locks/                    one a device, one for the stages, one for the queue's dispatcher
 
 JSON is replaced atomically, and a worker holds ``worker.lock`` for as long as it lives: the kernel frees it
-whatever the worker dies of. ``job.json`` names the job that a run on a cluster became; there the lock says nothing.
+whatever the worker dies of. ``worker.json`` says which process that is, so that it can be ended from outside.
+``job.json`` names the job that a run on a cluster became; there the lock says nothing.
 """
 
 import calendar
@@ -32,7 +34,8 @@ from labeltransfer.runs.records.artefacts import Artefacts
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.storage import files
 from labeltransfer.storage.home import no_room
-from labeltransfer.storage.locks import is_held
+from labeltransfer.storage.known_process import KnownProcess
+from labeltransfer.storage.locks import LockState, lock_state
 from labeltransfer.storage.records import (
     Name,
     Seconds,
@@ -48,7 +51,10 @@ T = TypeVar("T")
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 STARTUP_GRACE = 180.0
-"""Seconds that a new worker has to take its lock; a queued run without a worker after that has failed."""
+"""Seconds that a new worker has to take its lock; a run that is not in the queue and has none after that has failed."""
+
+SILENCE = 60.0
+"""Seconds without a sign of life after which a worker whose lock may not be read counts as gone."""
 
 MOST_NAME = 10_000
 """Bytes of the name of an owner."""
@@ -133,7 +139,12 @@ class Run:
         status = self.written_status()
         if status.damaged and self.has_worker():
             return replace(status, state="running", error="", notice="status.json is damaged: its worker replaces it.")
-        if status.over or self.on_cluster or self.has_worker():
+        if status.over or self.on_cluster:
+            return status
+        if not status.heartbeat and self.in_queue:  # no worker has it yet
+            return replace(status, state="cancelled") if self.cancel_requested() else status
+        lock = self.worker_lock_state()
+        if lock == "held":
             return status
         had_worker = bool(status.heartbeat)  # read before the look at the lock: this one is gone, not on its way
         # The worker may have begun or finished between the two looks.
@@ -143,9 +154,19 @@ class Run:
         if status.over or (status.state == "queued" and is_new and not had_worker):
             return status
         where = f" in stage {status.stage}" if status.stage else ""
-        reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
+        if lock == "unknown":
+            if abs(time.time() - status.heartbeat) < SILENCE or self._worker_is_there():
+                return status
+            reason = (
+                f"The worker has given no sign of life for more than {SILENCE:.0f} s{where}, and whether it still "
+                f"lives cannot be seen: {self.folder / 'worker.lock'} may not be read. "
+            )
+        else:
+            reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
         # A full disk takes the worker's last words as well: it can only be found by looking.
-        way_out = no_room(self.root) or "Start the run again: finished stages are kept."
+        way_out = no_room(self.root) or (
+            "Start the run again: finished stages are kept. Where memory ran out, take fewer cells (max_query_cells)."
+        )
         return replace(status, state="failed", error=reason + way_out)
 
     def written_status(self) -> Status:
@@ -170,9 +191,31 @@ class Run:
     def worker_lock(self) -> FileLock:
         return FileLock(self.folder / "worker.lock")
 
+    def worker_lock_state(self) -> LockState:
+        """Whether a living process holds this run's lock, as far as it may be read."""
+        return lock_state(self.folder / "worker.lock")
+
     def has_worker(self) -> bool:
-        """Whether a living process holds this run's lock."""
-        return is_held(self.folder / "worker.lock")
+        """Whether a living process is known to hold this run's lock."""
+        return self.worker_lock_state() == "held"
+
+    def worker_process(self) -> KnownProcess | None:
+        """The process that began with this run, whether or not it still is; None where that is not known."""
+        return KnownProcess.read(self.folder / "worker.json")
+
+    def _worker_is_there(self) -> bool:
+        known = self.worker_process()
+        return known is not None and known.process() is not None
+
+    @property
+    def place_in_queue(self) -> Path:
+        """The file that keeps this run in the queue until a worker has begun with it."""
+        return self.root / "queue" / self.id
+
+    @property
+    def in_queue(self) -> bool:
+        """Whether the queue is to give this run a worker; it may wait there for as long as it takes."""
+        return self.place_in_queue.exists()
 
     def append_event(self, event: str, **values: Any) -> None:
         """Append one line to ``events.jsonl``; a single write, so that lines never mix."""
@@ -190,11 +233,18 @@ class Run:
         return "\n".join(read_tail(self.folder / "log.txt").splitlines()[-n_lines:])
 
     def request_cancel(self) -> None:
-        """Ask the worker to stop; it looks at each batch."""
+        """Ask the worker to stop; it looks at each batch. See :func:`.liveness.cancel` for runs without a worker."""
         (self.folder / "cancel").touch()
 
     def cancel_requested(self) -> bool:
         return (self.folder / "cancel").exists()
+
+    def cancel_age(self) -> float | None:
+        """Seconds since somebody asked for the run to stop; None where nobody did."""
+        try:
+            return time.time() - (self.folder / "cancel").stat().st_mtime
+        except OSError:
+            return None
 
     @property
     def kept(self) -> bool:

@@ -23,7 +23,7 @@ from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.space import disk, removal
 from labeltransfer.runs.space.needed_inputs import composed_inputs, file_name, inputs_of_runs
 from labeltransfer.storage import download, uploads
-from labeltransfer.storage.locks import is_held
+from labeltransfer.storage.locks import lock_state
 from labeltransfer.storage.records import is_there
 
 Kind = Literal["leftover", "artefact", "run", "input"]
@@ -336,7 +336,7 @@ class _Now:
             return "it belongs to somebody else as well"
         if self.composed.get(path, 0.0) > time.time() - RESTS:
             return "somebody has chosen it for the next run"
-        if path.parent.name == "downloads" and is_held(_download_lock(path)):
+        if path.parent.name == "downloads" and lock_state(_download_lock(path)) != "free":
             return "it is being downloaded"
         return ""
 

@@ -1,4 +1,4 @@
-"""Where a worker runs: on this machine as a process of its own, or on a Ray cluster as a job."""
+"""Where a worker runs: on this machine, when the queue comes to its run, or on a Ray cluster as a job."""
 
 import os
 import shlex
@@ -7,17 +7,16 @@ from dataclasses import replace
 
 from labeltransfer.config import config, variable
 from labeltransfer.errors import LabelTransferError, RunError
-from labeltransfer.processes import CORES, PACKAGE_PARENT, start_module
+from labeltransfer.processes import CORES, PACKAGE_PARENT
+from labeltransfer.runs.queue.dispatching import WORKER, enqueue
 from labeltransfer.runs.records.run import Run
-
-WORKER = "labeltransfer.runs.worker"
 
 CARRIED = (variable("data_dir"), variable("mirror"))
 """Variables of the app that a worker on another machine needs as well."""
 
 
 def start(run: Run) -> None:
-    """Start the worker of a queued run and forget it: the run directory says everything about it.
+    """Have a queued run carried out and forget it: the run directory says everything about it.
 
     Raises
     ------
@@ -38,13 +37,14 @@ def start(run: Run) -> None:
 def _give_up(run: Run, reason: Exception) -> None:
     """Leave a run that nobody will carry out in its final state, as far as the disk allows."""
     try:
+        run.place_in_queue.unlink(missing_ok=True)
         run.write_status(replace(run.written_status(), state="failed", finished=time.time(), error=str(reason)))
     except OSError:
         return
 
 
 def _start_here(run: Run) -> None:
-    start_module(WORKER, str(run.folder), log=run.folder / "log.txt")
+    enqueue(run, WORKER)
 
 
 def _start_on_ray(run: Run) -> None:

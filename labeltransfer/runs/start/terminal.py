@@ -11,13 +11,15 @@ from contextlib import contextmanager, nullcontext, suppress
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from labeltransfer.errors import RunCancelled, RunError
+from labeltransfer.errors import RunCancelled, RunError, Terminated
 from labeltransfer.params import RunParams
 from labeltransfer.processes import start_module
+from labeltransfer.runs.queue.dispatching import WORKER
+from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.start.admission import admit
-from labeltransfer.runs.start.executors import WORKER
+from labeltransfer.runs.worker.reporter import TERMINATED
 from labeltransfer.runs.worker.stages import stage_titles
 from labeltransfer.runs.worker.work import work
 
@@ -55,6 +57,8 @@ def progress_bar(run: Run) -> Iterator[Callable[[Status], None]]:
             detail = f"epoch {status.epoch} of {status.n_epochs}" if status.n_epochs else status.message
             if run.cancel_requested():
                 detail = "stopping"
+            if status.notice:
+                detail = status.notice.partition(":")[0]
             total = 1.0 if status.fraction else None
             progress.update(task, completed=status.fraction, total=total, detail=detail)
 
@@ -70,6 +74,8 @@ def carry_out(params: RunParams) -> Run:
         It was cancelled; finished stages are kept.
     RunError
         It failed; the message says why.
+    Terminated
+        SIGTERM ended it; finished stages are kept.
     """
     run = admit(default_store(), params)
 
@@ -102,7 +108,7 @@ def carry_out_aside(run: Run, *, shown: bool = True) -> Run:
         process = start_module(WORKER, str(run.folder), log=run.folder / "log.txt")
         try:
             while process.poll() is None:
-                listener(run.written_status())
+                listener(observed_status(run))
                 time.sleep(POLL_SECONDS)
         except BaseException:
             run.request_cancel()
@@ -123,6 +129,8 @@ def _finished(run: Run, status: Status) -> Run:
     """The run, if it is done."""
     if status.state == "cancelled":
         raise RunCancelled(f"Run {run.id} was cancelled; finished stages are kept.")
+    if status.error == TERMINATED:
+        raise Terminated(TERMINATED)
     if status.state == "failed":
         raise RunError(status.error)
     return run

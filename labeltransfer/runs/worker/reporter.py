@@ -1,6 +1,7 @@
 """What a worker reports about itself, through its run directory, while it works."""
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any, Self
 
 import psutil
 
-from labeltransfer.errors import RunCancelled
+from labeltransfer.errors import RunCancelled, Terminated
 from labeltransfer.runs.queue.devices import Device, gpu_use
 from labeltransfer.runs.records.run import Run, Status
 
@@ -20,8 +21,19 @@ HEARTBEAT = 2.0
 CANCEL_GRACE = 15.0
 """Seconds that the work has to obey a cancel request before the process ends itself."""
 
+TERM_GRACE = 2.5
+"""Seconds that the work has to stop after SIGTERM before the process ends itself; Ray kills it after 3, Docker 10."""
+
 EXIT_CANCELLED = 130
 """Exit status of a cancelled run, as a shell gives it after Ctrl-C."""
+
+EXIT_TERMINATED = 143
+"""Exit status after SIGTERM, as a shell gives it."""
+
+TERMINATED = (
+    "The run was ended by the signal SIGTERM, as a shutdown, a scheduler or the command kill sends it. Start it again: "
+    "finished stages are kept."
+)
 
 
 class Reporter:
@@ -45,6 +57,7 @@ class Reporter:
         self._status = run.written_status()
         self._lock = threading.Lock()
         self._over = threading.Event()
+        self.terminated = False
         self._process = psutil.Process()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -82,15 +95,44 @@ class Reporter:
         self.update(message=text)
 
     def check(self) -> None:
-        """Stop here if the run was cancelled.
+        """Stop here if the run was cancelled or the process was asked to end.
 
         Raises
         ------
         RunCancelled
             Somebody asked for the run to stop.
+        Terminated
+            There was a SIGTERM.
         """
+        if self.terminated:
+            raise Terminated
         if self.run.cancel_requested():
             raise RunCancelled("The run was cancelled; finished stages are kept.")
+
+    def terminate(self, *_: object) -> None:
+        """Stop the work at its next check, or the process where it does not come to one; a handler of SIGTERM.
+
+        Not by an exception: it would arise anywhere, also where a library catches what it does not know.
+        """
+        if not self.terminated:
+            self.terminated = True
+            timer = threading.Timer(TERM_GRACE, self._end_terminated)
+            timer.daemon = True
+            timer.start()
+
+    def end_words(self) -> dict[str, Any]:
+        """How a run ends that SIGTERM has ended: it has failed, unless somebody had cancelled it."""
+        if self.run.cancel_requested():
+            return {"state": "cancelled", "message": ""}
+        return {"state": "failed", "error": TERMINATED}
+
+    def _end_terminated(self) -> None:
+        if not self._over.is_set():
+            try:
+                self.update(**self.end_words(), finished=time.time())
+            finally:
+                print(TERMINATED, file=sys.stderr, flush=True)
+                os._exit(EXIT_TERMINATED)
 
     def _beat(self) -> None:
         asked: float | None = None

@@ -1,7 +1,7 @@
 """A second process of a run: it makes what later stages need not wait for, while those are made in the first.
 
 The first process alone gives artefacts their place and writes the status; the second fills folders that it is given. It
-ends itself as soon as the first is gone, whatever that died of.
+ends as soon as the first is gone, whatever that died of: the kernel sees to it on Linux, a thread elsewhere.
 """
 
 import os
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from labeltransfer.errors import LabelTransferError, RunError
-from labeltransfer.processes import keep_to_cores, rare_collections
+from labeltransfer.processes import end_with_parent, keep_to_cores, rare_collections
 from labeltransfer.runs.queue.devices import Device
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.worker.job import Job
+from labeltransfer.runs.worker.out_of_memory import memory_words, out_of_memory
 from labeltransfer.runs.worker.provenance import make_recorded
 from labeltransfer.runs.worker.reporter import Reporter
 
@@ -57,7 +58,8 @@ class SecondProcess:
         except (EOFError, OSError) as end:
             raise RunError(
                 f"The second process of the run ended without a word in stage {stage}: it was stopped from outside or "
-                "ran out of memory. Start the run again: finished stages are kept."
+                "ran out of memory. Start the run again: finished stages are kept. Where memory ran out, take fewer "
+                "cells (max_query_cells)."
             ) from end
         if error:
             raise error
@@ -77,7 +79,9 @@ class SilentReporter(Reporter):
 
 def _serve(line: Connection, run_folder: Path, device: Device) -> None:
     """Make the stages that are asked for, until this process is ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches both: the first one knows what to do
+    for number in (signal.SIGINT, signal.SIGTERM):  # they often reach both: the first one knows what to do
+        signal.signal(number, signal.SIG_IGN)
+    end_with_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_to_cores(1)  # the others train
     run = Run(run_folder)
@@ -92,8 +96,12 @@ def _serve(line: Connection, run_folder: Path, device: Device) -> None:
             try:
                 make_recorded(Job(run, run.params, reporter, device), stage, folder, damaged)
             except (LabelTransferError, OSError) as error:
-                line.send(error)
+                line.send(RunError(memory_words(device, stage)) if out_of_memory(error) else error)
             except Exception as error:  # noqa: BLE001  raised again in the first process
+                if out_of_memory(error):
+                    traceback.print_exc()
+                    line.send(RunError(memory_words(device, stage)))
+                    continue
                 # Not every error can be sent; its own words and where it arose can.
                 line.send(RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
             else:

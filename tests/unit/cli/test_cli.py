@@ -123,14 +123,18 @@ def test_same_seed_gives_the_same_predictions_twice(outputs: list[Path]) -> None
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_ctrl_c_ends_with_130_and_keeps_finished_stages(demo_pair: Path, lt_home: Path, tmp_path: Path) -> None:
-    arguments = options(demo_pair, tmp_path / "out")
+@pytest.mark.parametrize(("number", "status", "preset"), [("SIGINT", 130, "fast"), ("SIGTERM", 143, "tutorial")])
+def test_a_signal_ends_a_run_with_its_status_in_a_sentence_and_keeps_finished_stages(
+    number: str, status: int, preset: str, demo_pair: Path, lt_home: Path, tmp_path: Path
+) -> None:
+    arguments = options(demo_pair, tmp_path / "out", "--preset", preset)
     arguments[arguments.index("--scvi-epochs") + 1] = "2000"
     process = subprocess.Popen([sys.executable, "-m", "labeltransfer", *arguments], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(lt_home.glob("runs/*/events.jsonl")) and default_store().runs()[0].events("epoch"))
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=120) == 130
+    process.send_signal(signal.Signals[number])
+    assert process.wait(timeout=120) == status
     assert process.stderr and "finished stages are kept" in process.stderr.read()
+    assert not (tmp_path / "out" / "predictions.csv").exists()
     assert [folder.name.split("-")[0] for folder in (lt_home / "stages").iterdir()] == ["prepare"]
 
 

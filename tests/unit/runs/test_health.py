@@ -22,7 +22,7 @@ def started(store: Store, monkeypatch: pytest.MonkeyPatch, **status: object) -> 
     """A run in some state, whose worker holds its lock."""
     run = store.create(PARAMS)
     run.write_status(Status(**{"created": time.time(), **status}))  # type: ignore[arg-type]
-    monkeypatch.setattr(Run, "has_worker", lambda run: True)
+    monkeypatch.setattr(Run, "worker_lock_state", lambda run: "held")
     return run
 
 

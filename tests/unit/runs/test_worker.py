@@ -1,5 +1,6 @@
 """Runs under fire: killed, cancelled, without room, and twenty at once."""
 
+import errno
 import os
 import resource
 import signal
@@ -11,11 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from labeltransfer.errors import InputError
 from labeltransfer.params import RunParams
 from labeltransfer.runs.output.deliver import deliver
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.start import executors
+from labeltransfer.runs.worker import reporter
+from labeltransfer.runs.worker import work as work_module
+from labeltransfer.runs.worker.out_of_memory import out_of_memory
 from labeltransfer.runs.worker.pipeline import reusable_stages, stage_keys
 from labeltransfer.runs.worker.stages import STAGES
 from tests.support.waiting import wait_for
@@ -90,6 +95,69 @@ def test_a_worker_that_does_not_listen_ends_itself(store: Store, prepare_only: R
     run.request_cancel()
     assert process.wait(timeout=120) == 130
     assert run.status().state == "cancelled"
+
+
+STOPPED = {
+    "listens": "while True: reporter.check(); time.sleep(0.02)",
+    "does not listen": "time.sleep(600)",
+    "is ended by Lightning": "while not reporter.terminated: time.sleep(0.02)\n    raise SystemExit",
+    "fails by its second process": "while not reporter.terminated: time.sleep(0.02)\n    raise RuntimeError('died')",
+}
+
+
+@pytest.mark.parametrize("how", STOPPED)
+def test_sigterm_ends_a_worker_with_143_and_a_sentence(store: Store, prepare_only: RunParams, how: str) -> None:
+    run = store.create(prepare_only)
+    code = (
+        "import sys, time\nfrom labeltransfer.runs.worker import reporter as module, work\nmodule.TERM_GRACE = 0.3\n"
+        f"def carry_out(run, reporter, device):\n    {STOPPED[how]}\n"
+        "work.carry_out = carry_out\nsys.exit(work.main())"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(run.folder)], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: run.status().state == "running")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    assert process.stderr and process.stderr.read().strip() == reporter.TERMINATED
+    assert run.written_status().state == "failed" and run.status().error == reporter.TERMINATED
+
+
+def _with_cause(cause: Exception) -> Exception:
+    error = InputError("The file is damaged.")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        np._core._exceptions._ArrayMemoryError((10**6, 10**6), np.dtype(float)),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: can't allocate memory: 8 bytes"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("std::bad_alloc"),
+        type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        _with_cause(MemoryError()),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_memory_that_ran_out_is_named_with_the_way_out(
+    store: Store, prepare_only: RunParams, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def carry_out(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(work_module, "carry_out", carry_out)
+    monkeypatch.setattr(work_module, "_use", lambda device: None)
+    status = work_module.work(store.create(prepare_only))
+    assert status.state == "failed" and "memory ran out" in status.error.lower()
+    assert "max_query_cells" in status.error and "finished stages are kept" in status.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), OSError(errno.ENOSPC, "No space left on device")])
+def test_other_errors_are_not_called_a_lack_of_memory(error: Exception) -> None:
+    assert not out_of_memory(error)
 
 
 @pytest.mark.slow
