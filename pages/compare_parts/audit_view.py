@@ -19,6 +19,7 @@ from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 from pages.shared.cached import reader, the_path
 from pages.shared.cell_list import cell_list
+from pages.shared.sign_in import visitor
 from pages.shared.visible_runs import changeable, whose_to_change
 from pages.shared.words import plain
 
@@ -188,7 +189,7 @@ def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
                 if changeable(run) and st.button(
                     "Remove this layer", icon=":material/delete:", key=f"audit-remove-{number}"
                 ):
-                    relabelling.remove_layer(run.folder, layer.name)
+                    relabelling.remove_layer(run.folder, layer.name, by=visitor().name)
                     st.rerun()
 
 
@@ -204,7 +205,7 @@ def apply_form(run: Run, table: pd.DataFrame) -> None:
         )
         name = st.text_input("Name of the layer", "audited", max_chars=relabelling.LONGEST_NAME, key="audit-name")
         if st.form_submit_button("Apply this relabelling", icon=":material/edit:"):
-            relabelling.keep_layer(run.folder, name, table, chosen)
+            relabelling.keep_layer(run.folder, name, table, chosen, by=visitor().name)
         st.caption(
             "A layer is kept next to the observed labels and never overwrites them. One of the same name is replaced."
         )

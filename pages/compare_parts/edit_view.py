@@ -100,7 +100,7 @@ def show_edits(run: Run, n_cells: int) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"{ICONS[edit.action]} **{plain(edit.name)}**  \n{edit_words(edit, n_decided)}")
             if may_undo(run, edit.who) and st.button("Undo", icon=":material/undo:", key=f"edit-undo-{edit.id}"):
-                undo_edit(run, edit.id)
+                undo_edit(run, edit.id, by=visitor().name)
                 st.rerun()
 
 

@@ -7,6 +7,7 @@ from streamlit.errors import StreamlitSecretNotFoundError
 
 from labeltransfer.config import config
 from labeltransfer.runs.records.access import Person
+from pages.shared.noted_sign_in import note_sign_in
 
 
 def require_sign_in() -> None:
@@ -33,6 +34,7 @@ def require_sign_in() -> None:
         if st.button("Sign in as someone else"):
             st.logout()
         st.stop()
+    note_sign_in(visitor().name, st.user.get("iat"))
 
 
 def sign_in_is_on() -> bool:

@@ -71,7 +71,7 @@ def confirm_cancel(run: Run) -> None:
         if st.button("Cancel the run", type="primary"):
             with catching():
                 require_change(run)
-                cancel(run)
+                cancel(run, by=visitor().name)
                 st.rerun()
         if st.button("Let it run"):
             st.rerun()

@@ -26,7 +26,7 @@ def app(person: str = "") -> AppTest:
     if person:
         at.secrets["auth"] = {"client_id": "x"}
         at.secrets["access"] = {"domains": ["lab.example.org"], "admins": [ADMIN]}
-        at.user = {"is_logged_in": True, "email": person, "email_verified": True}
+        at.user = {"is_logged_in": True, "email": person, "email_verified": True, "iat": 1}
     at.run()
     return at.switch_page("pages/activity.py").run()
 

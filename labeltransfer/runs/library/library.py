@@ -21,6 +21,7 @@ from labeltransfer.errors import DamagedError, LabelTransferError, RunError
 from labeltransfer.params import MappingParams, RunParams
 from labeltransfer.runs.library.reference_card import Card, make_card
 from labeltransfer.runs.records.access import Person
+from labeltransfer.runs.records.activity import note
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store, sync
 from labeltransfer.storage import files
@@ -168,6 +169,7 @@ class Library:
                 ) from error
             finally:
                 self._clear_leftovers()
+        note(self.root, "published", by.name, thing="reference", name=name)
         return self.card(name)
 
     def free(self, name: str, *, by: Person = ANYBODY, replace: bool = False) -> Path:
@@ -226,6 +228,7 @@ class Library:
             # Out of sight in one step: nobody finds half of it.
             path.rename(self.folder / f".{name}~old")
             self._clear_leftovers()
+        note(self.root, "deleted", by.name, thing="reference", name=name)
 
     def _runs_in_need(self, name: str) -> list[str]:
         """Ids of the runs that are running or waiting and map onto a reference; one that is damaged needs none."""

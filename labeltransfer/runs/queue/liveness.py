@@ -56,17 +56,17 @@ def is_silent(run: Run, status: Status) -> bool:
     return not run.on_cluster and silence(run, status) is not None
 
 
-def cancel(run: Run) -> None:
+def cancel(run: Run, *, by: str = "") -> None:
     """Ask a run to stop. One that waits in the queue is over at once; a worker looks at each batch.
 
-    The dispatcher ends the worker from outside where it does not stop, see :func:`end_deaf`.
+    The dispatcher ends the worker from outside where it does not stop, see :func:`end_deaf`. ``by`` is who asks.
 
     Raises
     ------
     OSError
         The disk does not take the request.
     """
-    run.request_cancel()
+    run.request_cancel(by)
     if run.in_queue:
         settle(run)
     elif not run.on_cluster and not run.status().over:

@@ -48,10 +48,11 @@ def add_edit(run: Run, edit: Edit) -> Edit:
     ledger = _ledger(run)
     with ledger.changing() as edits:
         ledger.write([*edits, kept])
+    run.note("relabelled", kept.who)
     return kept
 
 
-def undo_edit(run: Run, edit_id: str) -> None:
+def undo_edit(run: Run, edit_id: str, *, by: str = "") -> None:
     """Take an edit back, whichever it is; the others count as if it had never been made.
 
     Raises
@@ -66,6 +67,7 @@ def undo_edit(run: Run, edit_id: str) -> None:
         if len(left) == len(edits):
             raise RunError("This edit was undone before, perhaps by another person: reload the page.")
         ledger.write(left)
+    run.note("relabelled", by)
 
 
 def _require_editable(run: Run) -> None:

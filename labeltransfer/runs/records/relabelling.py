@@ -9,6 +9,7 @@ import pandas as pd
 
 from labeltransfer.errors import SettingsError
 from labeltransfer.results.audit.corrections import Correction, Layer
+from labeltransfer.runs.records.run import Run
 from labeltransfer.storage.ledger import Ledger
 
 FILE = "relabelling.json"
@@ -29,7 +30,7 @@ def layers(folder: Path) -> list[Layer]:
     return _ledger(folder).read()
 
 
-def keep_layer(folder: Path, name: str, table: pd.DataFrame, rows: Sequence[int]) -> Layer:
+def keep_layer(folder: Path, name: str, table: pd.DataFrame, rows: Sequence[int], *, by: str = "") -> Layer:
     """Keep some rows of the audit as a named layer of a run; one of the same name is replaced.
 
     Raises
@@ -49,10 +50,11 @@ def keep_layer(folder: Path, name: str, table: pd.DataFrame, rows: Sequence[int]
     ledger = _ledger(folder)
     with ledger.changing() as kept:
         ledger.write([*(other for other in kept if other.name != name), layer])
+    Run(folder).note("relabelled", by)
     return layer
 
 
-def remove_layer(folder: Path, name: str) -> None:
+def remove_layer(folder: Path, name: str, *, by: str = "") -> None:
     """Forget a layer; the observed labels were never changed, so nothing has to be undone.
 
     Raises
@@ -63,6 +65,7 @@ def remove_layer(folder: Path, name: str) -> None:
     ledger = _ledger(folder)
     with ledger.changing() as kept:
         ledger.write([layer for layer in kept if layer.name != name])
+    Run(folder).note("relabelled", by)
 
 
 def _ledger(folder: Path) -> Ledger[list[Layer]]:

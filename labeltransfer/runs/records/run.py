@@ -27,9 +27,10 @@ from typing import Annotated, Any, Literal, TypeVar
 from filelock import FileLock
 from pydantic import BeforeValidator, Field, TypeAdapter
 
-from labeltransfer.errors import DamagedError, RunError, SettingsError
+from labeltransfer.errors import DamagedError, LabelTransferError, RunError, SettingsError
 from labeltransfer.params import RunParams, run_params
 from labeltransfer.runs.records import events
+from labeltransfer.runs.records.activity import Kind, note
 from labeltransfer.runs.records.artefacts import Artefacts
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.storage import files
@@ -232,9 +233,21 @@ class Run:
         """The last lines that the worker printed; none where the log cannot be read."""
         return "\n".join(read_tail(self.folder / "log.txt").splitlines()[-n_lines:])
 
-    def request_cancel(self) -> None:
+    def note(self, kind: Kind, who: str) -> None:
+        """Note for admins that somebody did something to this run; nothing is raised where that fails."""
+        if self.id == "demo":  # it lies in the installation, which keeps no list
+            return
+        name = ""
+        with suppress(LabelTransferError):
+            name = self.params.name
+        note(self.root, kind, who, thing="run", id=self.id, name=name)
+
+    def request_cancel(self, by: str = "") -> None:
         """Ask the worker to stop; it looks at each batch. See :func:`.liveness.cancel` for runs without a worker."""
+        asked = self.cancel_requested()
         (self.folder / "cancel").touch()
+        if not asked:
+            self.note("cancelled", by)
 
     def cancel_requested(self) -> bool:
         return (self.folder / "cancel").exists()

@@ -18,6 +18,7 @@ from filelock import FileLock
 from labeltransfer.errors import DamagedError, RunError
 from labeltransfer.params import RunParams
 from labeltransfer.runs.records import checksums
+from labeltransfer.runs.records.activity import note
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.storage import files
 from labeltransfer.storage.home import home, no_room
@@ -78,6 +79,7 @@ class Store:
         except OSError as error:
             shutil.rmtree(run.folder, ignore_errors=True)
             raise RunError(f"The run cannot be kept in {self.root} ({error.strerror}): free some space.") from error
+        note(self.root, "started", owner, thing="run", id=run.id, name=params.name)
         return run
 
     def runs(self) -> list[Run]:

@@ -18,6 +18,7 @@ from typing import Literal
 from labeltransfer.errors import LabelTransferError, RunError
 from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.access import Person, may_change
+from labeltransfer.runs.records.activity import Thing, note
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.space import disk, removal
@@ -25,6 +26,9 @@ from labeltransfer.runs.space.needed_inputs import composed_inputs, file_name, i
 from labeltransfer.storage import download, uploads
 from labeltransfer.storage.locks import lock_state
 from labeltransfer.storage.records import is_there
+
+UNNEEDED = "no run needs it: "
+"""What an input is about; its name follows."""
 
 Kind = Literal["leftover", "artefact", "run", "input"]
 
@@ -154,6 +158,7 @@ def clean(store: Store, wanted: Plan, *, person: Person | None = None) -> Plan:
             gone.append(item)
         else:
             stays.append(Stay(item, "a run needs it by now" if is_there(item.path) else GONE))
+    _note_all(store, gone, person)
     order = {item.path: place for place, item in enumerate(wanted.items)}
     return Plan(tuple(sorted(gone, key=lambda item: order[item.path])), tuple(stays))
 
@@ -186,8 +191,10 @@ def delete_run(store: Store, run: Run, *, person: Person | None = None, touched:
             raise RunError(
                 f"Run {run.id} was changed after you were asked, so it stays: look at it again, then delete it."
             )
+        name = _run_name(now)
         if removal.set_aside(store.root, now.folder) is None:
             raise RunError(f"{now.folder} cannot be removed: correct its permissions, then delete the run again.")
+        note(store.root, "deleted", (person or Person()).name, thing="run", id=now.id, name=name)
     removal.sweep(store.root)
     store.collect_garbage()
 
@@ -238,7 +245,7 @@ def _oldest_first(store: Store, person: Person, now: float) -> Iterator[tuple[fl
         for path in _spare_inputs(store, person):
             last_use[path] = max(disk.last_touched(path), composed.get(path, 0.0))
             if now - last_use[path] > RESTS:
-                about = f"no run needs it: {file_name(path)}"
+                about = f"{UNNEEDED}{file_name(path)}"
                 waiting[path] = Item("input", path, disk.bytes_of(path), about, last_use[path])
         used = Counter(path for paths in inputs.values() for path in paths)
         for path in [path for path in waiting if not used[path]]:
@@ -348,6 +355,17 @@ def _leftover_stays(path: Path) -> str:
 def _download_lock(path: Path) -> Path:
     """The lock of who fetches a file of ``downloads``, of which this one may be the unfinished part."""
     return download.lock_path(path.with_name(path.name.removesuffix(".json").removesuffix(".part")))
+
+
+def _note_all(store: Store, gone: list[Item], person: Person) -> None:
+    """Note which runs, uploads and downloads somebody has removed."""
+    for item in gone:
+        if item.kind == "run":
+            note(store.root, "deleted", person.name, thing="run", id=Run(item.path).id, name=item.about)
+        elif item.kind == "input":
+            thing: Thing = "upload" if item.path.parent.name == "uploads" else "download"
+            name = item.about.removeprefix(UNNEEDED)
+            note(store.root, "deleted", person.name, thing=thing, id=item.path.name, name=name)
 
 
 def _run_name(run: Run) -> str:
