@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from labeltransfer.errors import LabelTransferError
+from labeltransfer.runs.queue.liveness import LIFE, is_silent
 from labeltransfer.runs.queue.observed import observed_status
-from labeltransfer.runs.records.run import SILENCE, Run, Status
+from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.storage.home import home, no_room
 from labeltransfer.units import counted, shorten
@@ -54,7 +55,7 @@ def health() -> Health:
         problems.append(str(error))
     if queue.silent:
         problems.append(
-            f"{counted(len(queue.silent), 'worker')} gave no sign of life for over {SILENCE:.0f} s: cancel "
+            f"{counted(len(queue.silent), 'worker')} gave no sign of life for over {LIFE:.0f} s: cancel "
             f"{shorten(queue.silent, 3)} on the Runs page."
         )
     return Health(str(root), room.free, room.total, queue, tuple(filter(None, problems)))
@@ -72,10 +73,12 @@ def queue_of(runs: Iterable[Run], now: float) -> Queue:
     """What the runs that are not over are doing."""
     states = [(run, observed_status(run)) for run in runs]
     waits = [now - status.created for _, status in states if status.state == "queued"]
-    running = [(run, status) for run, status in states if status.state == "running"]
-    silent = tuple(run.id for run, status in running if _is_silent(status, now))
-    return Queue(len(waits), len(running), max([0.0, *waits]), silent)
+    n_running = sum(status.state == "running" for _, status in states)
+    silent = tuple(run.id for run, status in states if not status.over and _is_silent(run, status, now))
+    return Queue(len(waits), n_running, max([0.0, *waits]), silent)
 
 
-def _is_silent(status: Status, now: float) -> bool:
-    return bool(status.heartbeat) and now - status.heartbeat > SILENCE
+def _is_silent(run: Run, status: Status, now: float) -> bool:
+    if run.on_cluster:
+        return bool(status.heartbeat) and now - status.heartbeat > LIFE
+    return is_silent(run, status)

@@ -13,7 +13,7 @@ from labeltransfer.runs.health.finding import Finding
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.space.disk import entries
 from labeltransfer.storage.home import no_room
-from labeltransfer.storage.locks import is_held
+from labeltransfer.storage.locks import lock_state
 from labeltransfer.units import counted, duration, shorten, size
 
 LITTLE_ROOM = 5e9
@@ -90,11 +90,12 @@ def locks(root: Path) -> Iterator[Finding]:
     """Which locks are held, and which cannot be read."""
     files = [path for path in entries(root / "locks") if path.suffix == ".lock"]
     files += [lock for run in entries(root / "runs") if (lock := run / "worker.lock").exists()]
-    closed = [path for path in files if not os.access(path, os.R_OK | os.W_OK)]
+    states = {path: lock_state(path) for path in files}
+    closed = [path for path, state in states.items() if state == "unknown" or not os.access(path, os.R_OK | os.W_OK)]
     if closed:
         about = f"{counted(len(closed), 'lock')} may not be opened by this user: {_names(closed)}."
         yield Finding("Locks", "to do", about, "Run the app, its workers and this command as one user.")
-    held = [path for path in files if path not in closed and is_held(path)]
+    held = [path for path, state in states.items() if state == "held"]
     devices = [path for path in held if path.name.startswith("device-")]
     working = [path for path in held if path.name == "worker.lock"]
     if devices and not working:
