@@ -15,10 +15,24 @@ SAME_SETTINGS = "start a run with the same settings from Train"
 
 
 def move_into_place(part: Path, target: Path) -> None:
-    """Give a complete file of the same folder or disk its name; after a crash its content is there, or the old one."""
+    """Give a complete file of the same folder or disk its name; after a crash its content is there, or the old one.
+
+    Once this has returned, it is the new one, even where the machine loses its power in the next instant.
+    """
     with part.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(part, target)
+    sync_names(target.parent)
+
+
+def sync_names(folder: Path) -> None:
+    """Bring the names in a folder to the disk: a file that was renamed into it has its name after a crash."""
+    with suppress(OSError):  # where a system cannot do so, such as Windows, it keeps names safe itself
+        place = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
 
 
 @contextmanager

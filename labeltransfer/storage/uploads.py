@@ -3,13 +3,16 @@
 They are below the app's own folder::
 
     uploads/.arriving/<random>         not complete yet, or not asked for yet
-    uploads/<hash>/<name>              kept for as long as a run needs it, see :mod:`labeltransfer.runs.space.cleaning`
+    uploads/<hash>/<name>              kept for as long as a run needs it, see :mod:`labeltransfer.runs.space.cleaning`;
+                                       of several names for one content each is a link to the same file
     uploads/<hash>/owners.txt          who sent it, a name on each line; an empty one where sign-in is off
 """
 
 import os
 import re
 import secrets
+import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,13 +21,15 @@ from types import TracebackType
 from typing import BinaryIO
 
 from labeltransfer.errors import InputError, LabelTransferError
-from labeltransfer.storage.digests import new_digest
-from labeltransfer.storage.files import move_into_place
+from labeltransfer.storage.digests import file_digest, new_digest
+from labeltransfer.storage.files import atomic_path, move_into_place, sync_names
 from labeltransfer.storage.home import home
 
 CHUNK = 1 << 22
 OWNERS = "owners.txt"
 INCOMING = ".arriving"
+DIGITS = 32
+"""Characters of a digest that name the folder of an upload."""
 
 
 def uploads_folder() -> Path:
@@ -126,23 +131,72 @@ def receive(content: BinaryIO) -> ReceivedFile:
 def keep(received: ReceivedFile, name: str, owner: str = "") -> Path:
     """Move a file to its folder, named by the digest of its content; the same content is kept once.
 
+    What is there already is believed only where its content is that: else the new file takes its place. Sent under
+    another name, the content gets that name too, and takes no more room.
+
     Raises
     ------
     InputError
         The disk cannot take it.
     """
-    target = uploads_folder() / received.digest[:32] / safe_name(name)
+    folder = uploads_folder() / received.digest[:DIGITS]
+    target = folder / safe_name(name)
     with _disk_errors():
-        target.parent.mkdir(exist_ok=True)
-        if target.exists():  # stays as it is: artefacts are known by their inputs' time of change too
-            received.discard()
-            os.utime(target.parent)  # wanted again: its age starts again
-        else:
+        folder.mkdir(exist_ok=True)
+        _add_owner(folder, owner)
+        held = _held(folder, received)
+        if held is None:
+            others = [path for path in folder.iterdir() if path.name not in (OWNERS, target.name)]
+            _make_room(target)
             move_into_place(received.part, target)
-        if owner not in owners(target.parent):
-            with (target.parent / OWNERS).open("a", encoding="utf-8") as file:
-                file.write(owner + "\n")
+            sync_names(folder.parent)
+            for other in others:  # what these hold is not what was sent: it was cut or changed since
+                _make_room(other)
+                _link(target, other)
+            return target
+        if held != target:
+            _make_room(target)
+            _link(held, target)
+        received.discard()
+        os.utime(
+            folder
+        )  # wanted again: its age starts again; the file stays as it is, for artefacts know it by its time
     return target
+
+
+def _held(folder: Path, received: ReceivedFile) -> Path | None:
+    """A file of a folder that has the content of one that was received, whatever its name; None where there is none."""
+    for path in sorted(folder.iterdir()):
+        with suppress(OSError):
+            facts = path.lstat()
+            is_alike = stat.S_ISREG(facts.st_mode) and facts.st_size == received.n_bytes and path.name != OWNERS
+            if is_alike and file_digest(path) == received.digest:
+                return path
+    return None
+
+
+def _make_room(path: Path) -> None:
+    """Let a file take this name: a folder there cannot be replaced by one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+
+
+def _link(held: Path, target: Path) -> None:
+    """Give a file another name, in one step; a copy where the disk has no links."""
+    with atomic_path(target) as temporary:
+        try:
+            os.link(held, temporary)
+        except OSError:
+            shutil.copyfile(held, temporary)
+
+
+def _add_owner(folder: Path, owner: str) -> None:
+    """Note who sends, before the file is there: it is never without its owner."""
+    if owner not in owners(folder):
+        with (folder / OWNERS).open("a", encoding="utf-8") as file:
+            file.write(owner + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def kept_folders(root: Path) -> list[Path]:

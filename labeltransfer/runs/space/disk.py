@@ -22,11 +22,14 @@ FOLDERS = ("runs", "stages", "downloads", "uploads", "demo", "references", "remo
 
 
 def bytes_of(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder; 0 where there is none. Links are not followed."""
+    """Bytes of a file, or of all files of a folder; 0 where there is none. Links are not followed.
+
+    A file that has several names there, as an upload that was sent under each, counts once.
+    """
     if path.is_file() and not path.is_symlink():
         with suppress(OSError):
             return path.stat().st_size
-    total, waiting = 0, [str(path)]
+    total, waiting, seen = 0, [str(path)], set()
     while waiting:
         with suppress(OSError), os.scandir(waiting.pop()) as entries:  # it may go at any moment
             for entry in entries:
@@ -34,7 +37,11 @@ def bytes_of(path: Path) -> int:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
                     elif entry.is_file(follow_symlinks=False):
-                        total += entry.stat(follow_symlinks=False).st_size
+                        facts = entry.stat(follow_symlinks=False)
+                        same = (facts.st_dev, facts.st_ino)
+                        if facts.st_nlink == 1 or same not in seen:
+                            total += facts.st_size
+                            seen.add(same)
     return total
 
 

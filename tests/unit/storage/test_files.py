@@ -54,7 +54,7 @@ def test_content_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, monkeyp
     write_atomic(tmp_path / "a", b"1")
     (tmp_path / "part").write_bytes(b"2")
     move_into_place(tmp_path / "part", tmp_path / "a")
-    assert steps == ["fsync", "replace"] * 2
+    assert steps == ["fsync", "replace", "fsync"] * 2, "the content, its name, and the folder of its name"
     assert (tmp_path / "a").read_bytes() == b"2"
 
 

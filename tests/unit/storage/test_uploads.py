@@ -1,6 +1,7 @@
 """Uploads: written to the disk as they arrive, in front of Streamlit's own handler, and nothing left of broken ones."""
 
 import asyncio
+import os
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from io import BytesIO
@@ -17,6 +18,8 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.web.server.starlette.starlette_routes import create_upload_routes
 
 from labeltransfer.errors import InputError, LabelTransferError
+from labeltransfer.runs.records.store import default_store
+from labeltransfer.runs.space import disk
 from labeltransfer.storage import uploads
 from labeltransfer.storage.uploads import ReceivedFile
 from pages.uploads import inbox
@@ -262,3 +265,75 @@ def test_what_is_refused_at_the_end_leaves_nothing(lt_home: Path, monkeypatch: p
     with pytest.raises(LabelTransferError, match=r"the upload 2 kB more, and a person may take 1 kB"):
         inbox.keep(arrived, "x.h5ad", "ada")
     assert waiting(lt_home) == []
+
+
+def sent(content: bytes, name: str = "cells.h5ad", owner: str = "ada") -> Path:
+    return uploads.keep(uploads.receive(BytesIO(content)), name, owner)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"cel", b"celLs", b"cells and more"], ids=["empty", "cut", "flipped", "longer"]
+)
+def test_a_damaged_upload_is_replaced_by_the_good_one(lt_home: Path, damage: bytes) -> None:
+    path = sent(b"cells")
+    path.write_bytes(damage)
+    assert sent(b"cells") == path and path.read_bytes() == b"cells"
+    assert waiting(lt_home) == []
+
+
+@pytest.mark.parametrize("shape", ["folder", "link"])
+def test_what_is_no_file_in_place_of_an_upload_is_replaced(lt_home: Path, tmp_path: Path, shape: str) -> None:
+    path = sent(b"cells")
+    path.unlink()
+    if shape == "folder":
+        path.mkdir()
+    else:
+        (tmp_path / "elsewhere").write_bytes(b"cells")
+        path.symlink_to(tmp_path / "elsewhere")
+    assert sent(b"cells").read_bytes() == b"cells"
+    assert not path.is_symlink()
+
+
+def test_a_good_upload_that_is_sent_again_stays_as_it_is(lt_home: Path) -> None:
+    path = sent(b"cells")
+    before = path.stat()
+    assert sent(b"cells", owner="ben") == path
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert uploads.owners(path.parent) == {"ada", "ben"}
+
+
+def test_one_file_under_two_names_is_kept_once(lt_home: Path) -> None:
+    first, second = sent(b"x" * 100_000, "a.h5ad"), sent(b"x" * 100_000, "b.h5ad")
+    assert first != second and first.read_bytes() == second.read_bytes()
+    assert first.stat().st_ino == second.stat().st_ino
+    store = default_store()
+    assert disk.person_bytes(store, "ada") < 101_000 and disk.disk_use(store.root)["uploads"] < 101_000
+    first.unlink()
+    assert second.read_bytes() == b"x" * 100_000
+    again = sent(b"x" * 100_000, "a.h5ad")
+    assert again.stat().st_ino == second.stat().st_ino
+
+
+def test_a_damaged_upload_is_made_good_under_all_its_names(lt_home: Path) -> None:
+    first, second = sent(b"cells", "a.h5ad"), sent(b"cells", "b.h5ad")
+    first.write_bytes(b"cel")
+    third = sent(b"cells", "c.h5ad")
+    assert [path.read_bytes() for path in (first, second, third)] == [b"cells"] * 3
+
+
+def test_an_upload_is_on_the_disk_with_its_name_and_owner_before_it_is_acknowledged(
+    lt_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(number: int) -> None:
+        steps.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{number}')).name}")
+        fsync(number)
+
+    received = uploads.receive(BytesIO(b"cells"))
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", lambda *paths: (steps.append("rename"), replace(*paths)))
+    path = uploads.keep(received, "cells.h5ad", "ada")
+    folder = path.parent.name
+    assert steps == ["fsync owners.txt", f"fsync {received.part.name}", "rename", f"fsync {folder}", "fsync uploads"]
