@@ -22,10 +22,13 @@ from labeltransfer.params import MappingParams, RunParams
 from labeltransfer.runs.library.reference_card import Card, make_card
 from labeltransfer.runs.records.access import Person
 from labeltransfer.runs.records.activity import note
+from labeltransfer.runs.records.checksums import FILE as SEALED_BY
+from labeltransfer.runs.records.checksums import sealed
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store, sync
 from labeltransfer.storage import files
 from labeltransfer.storage.digests import digest, file_digest
+from labeltransfer.storage.files import SAME_SETTINGS
 from labeltransfer.storage.records import faults, is_there, read_content
 
 STAGES = ("prepare", "transfer")
@@ -158,11 +161,13 @@ class Library:
                     for file in sorted(building.rglob("*"))
                     if file.is_file()
                 }
+                _check_copies(run, sources, checksums)
                 card = make_card(run, building, name, description.strip(), by.name, checksums)
                 content = {key: value for key, value in asdict(card).items() if key != "digest"}
                 files.write_json(building / CARD, content)
                 sync(building)
                 _put_in_place(building, path, self.folder / f".{name}~old")
+                files.sync_names(self.folder)
             except OSError as error:
                 raise RunError(
                     f"The reference cannot be kept in {self.folder} ({error.strerror}): free some space."
@@ -264,6 +269,33 @@ class Library:
         """Remove what was half-built or half-deleted; only called by who holds the lock."""
         for path in self.folder.glob(".*~*") if self.folder.is_dir() else []:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _check_copies(run: Run, sources: dict[str, Path], checksums: dict[str, str]) -> None:
+    """Raise RunError where what was copied of a run is not what its stages were when they were completed.
+
+    Parameters
+    ----------
+    run
+        The run.
+    sources
+        Folder of each stage.
+    checksums
+        Digests of the copies, by their names below the stages' folders.
+    """
+    for stage, source in sources.items():
+        kept = sealed(source)
+        if kept is None:  # from before checksums were kept
+            continue
+        made = {f"{stage}/{name}": digest for name, (_, digest) in kept.items()}
+        copied = {name: digest for name, digest in checksums.items() if name.startswith(f"{stage}/")}
+        copied.pop(f"{stage}/{SEALED_BY}", None)
+        differing = sorted(name for name in made.keys() | copied.keys() if made.get(name) != copied.get(name))
+        if differing:
+            raise RunError(
+                f"{differing[0]} of run {run.id} is not what the run made: it was changed or damaged on the disk, and "
+                f"is not published: {SAME_SETTINGS}, which makes the damaged parts again."
+            )
 
 
 def _put_in_place(building: Path, path: Path, old: Path) -> None:

@@ -6,17 +6,26 @@ a home that was copied to another disk has new ones, and is not damaged. An arte
 was kept, counts as whole.
 """
 
-import json
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from labeltransfer.errors import RunError
+from pydantic import BaseModel, TypeAdapter
+
+from labeltransfer.errors import DamagedError, RunError
 from labeltransfer.storage import files
 from labeltransfer.storage.digests import ALGORITHM, file_digest
+from labeltransfer.storage.records import is_there, read_record
 
 FILE = "checksums.json"
+
+
+class _Checksums(BaseModel):
+    files: dict[str, tuple[int, str]]
+
+
+_CHECKSUMS = TypeAdapter(_Checksums)
 
 
 def seal(folder: Path) -> None:
@@ -24,6 +33,18 @@ def seal(folder: Path) -> None:
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / FILE)
     found = {path.relative_to(folder).as_posix(): _facts(path) for path in paths}
     files.write_json(folder / FILE, {"algorithm": ALGORITHM, "files": found})
+
+
+def sealed(folder: Path) -> dict[str, tuple[int, str]] | None:
+    """Size and digest of each file of an artefact when it was completed; None where none were kept.
+
+    Raises
+    ------
+    DamagedError
+        They cannot be read.
+    """
+    found = read_record(folder / FILE, _CHECKSUMS, way_out=files.SAME_SETTINGS)
+    return None if found is None else found.files
 
 
 def damaged_files(folder: Path, *, only: Collection[str] | None = None, quick: bool = False) -> list[str]:
@@ -37,14 +58,23 @@ def damaged_files(folder: Path, *, only: Collection[str] | None = None, quick: b
         Look at these files alone, and at those below these folders.
     quick
         Compare sizes alone, which finds cut and missing files and reads nothing.
+
+    Raises
+    ------
+    RunError
+        Another user of this server made it, and this one may not look.
     """
     try:
-        kept: dict[str, Any] = json.loads((folder / FILE).read_text())["files"]
-        facts = {name: (int(size), str(digest)) for name, (size, digest) in kept.items()}
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        facts = sealed(folder)
+    except DamagedError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise RunError(
+                f"{folder} belongs to another user of this server, and may not be read: ask its administrator to open "
+                "the app's folder to its group."
+            ) from error
         return [FILE]
+    if facts is None:
+        return []
     looked_at = facts if only is None else [name for name in facts if set(only) & {name, *_folders_of(name)}]
     return sorted(name for name in looked_at if not _is_whole(folder / name, *facts[name], quick=quick))
 
@@ -57,7 +87,7 @@ def require_whole(path: Path) -> Path:
     RunError
         A file is damaged or gone.
     """
-    folder = next((parent for parent in (path, *path.parents) if (parent / FILE).exists()), None)
+    folder = next((parent for parent in (path, *path.parents) if is_there(parent / FILE)), None)
     if folder is not None:
         damaged = damaged_files(folder, only=[path.relative_to(folder).as_posix()])
         if damaged:

@@ -76,6 +76,7 @@ class Store:
                     files.write_atomic(run.folder / "owner.txt", owner)
                 files.write_atomic(run.folder / "params.json", params.model_dump_json(indent=2))
                 run.write_status(Status(created=now))
+                files.sync_names(run.folder.parent)
         except OSError as error:
             shutil.rmtree(run.folder, ignore_errors=True)
             raise RunError(f"The run cannot be kept in {self.root} ({error.strerror}): free some space.") from error
@@ -153,7 +154,9 @@ class Store:
     def has_stage(self, stage: str, key: str) -> bool:
         """Whether the artefact is there, complete: nothing of it was cut or lost since."""
         folder = self.stage_folder(stage, key)
-        return folder.is_dir() and not checksums.damaged_files(folder, quick=True)
+        with suppress(RunError):  # of another user, and not to be read here
+            return folder.is_dir() and not checksums.damaged_files(folder, quick=True)
+        return False
 
     def claim_stage(self, run: Run, stage: str, key: str) -> bool:
         """Refer to an artefact from a run, which keeps it from deletion; returns whether it exists."""
@@ -196,6 +199,7 @@ class Store:
             sync(building)
             with suppress(OSError):  # somebody else was faster with the same thing: theirs stays
                 building.rename(self.stage_folder(stage, key))
+                files.sync_names(self.stages)
             if not self.has_stage(stage, key):
                 raise RunError(f"The result of stage {stage} could not be stored under {self.stages}.")
         finally:
@@ -225,8 +229,11 @@ def _set_aside(folder: Path) -> Path:
 
 
 def sync(folder: Path) -> None:
-    """Bring every file of a folder to the disk, so that a rename never precedes its content."""
+    """Bring every file of a folder and their names to the disk, so that a rename never precedes its content."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
+        elif path.is_dir():
+            files.sync_names(path)
+    files.sync_names(folder)

@@ -228,3 +228,23 @@ def test_a_damaged_card_hides_no_other_and_is_named_and_deletable(
         library.delete("bad", by=Person("ada", admin=False))
     assert main(["references", "--delete", "bad"]) == 0
     assert not library.damaged()
+
+
+@pytest.mark.parametrize("name", ["model/model.pt", "held_out.npy", "extra.txt"])
+def test_what_the_run_did_not_make_is_not_published(
+    library: Library, reference_run: Run, tmp_path: Path, name: str
+) -> None:
+    root = tmp_path / "copy"
+    for part in ("runs", "stages"):
+        shutil.copytree(reference_run.root / part, root / part)
+    run = Run(root / "runs" / reference_run.id)
+    path = run.artefact("transfer") / name
+    if path.exists():
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    else:
+        path.write_text("put there by hand")
+    with pytest.raises(RunError, match=rf"transfer/{name}.* is not what the run made"):
+        library.publish(run, "marrow")
+    assert library.cards() == [] and list(library.folder.iterdir()) == []
