@@ -135,8 +135,10 @@ def stored(given: "ad.AnnData | PathLike", side: Side, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_h5ad(_plain(given, side), building)
-        target = folder / f"{side}-{file_digest(building)[:16]}.h5ad"
-        if not target.exists():  # a file written again is a new input, for which no stage is found
+        digest = file_digest(building)
+        target = folder / f"{side}-{digest[:16]}.h5ad"
+        # A file written again is a new input, for which no stage is found; one that is damaged has to be.
+        if not target.is_file() or file_digest(target) != digest:
             move_into_place(building, target)
         return target
     except OSError as error:

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from labeltransfer import units
 from labeltransfer.errors import DownloadError, LabelTransferError
-from labeltransfer.storage import addresses, files
+from labeltransfer.storage import addresses, files, kept
 
 CHUNK = 1 << 20
 """Most bytes read at once."""
@@ -70,7 +70,10 @@ def download(
     check: Callable[[Path], None] | None = None,
     starts_with: bytes = b"",
 ) -> Path:
-    """Fetch ``url`` to ``target`` unless it is there; resume what an earlier call left.
+    """Fetch ``url`` to ``target`` unless it is there and whole; resume what an earlier call left.
+
+    What is there is believed while it is what was kept, see :mod:`.kept`; without a note it is checked like what
+    arrives. What is damaged is fetched again.
 
     Parameters
     ----------
@@ -98,7 +101,7 @@ def download(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(target, report, is_cancelled):
-            if not target.exists():
+            if not is_good(target, n_bytes, check):
                 _fetch_part(url, target, n_bytes, report, is_cancelled, starts_with)
                 _finish(target, check)
     except addresses.PrivateAddressError as error:
@@ -111,8 +114,6 @@ def download(
             f"LABELTRANSFER_HOME to another disk, then start again; {units.size(part_size(target))} are kept."
         ) from error
     size = target.stat().st_size
-    if n_bytes is not None and size != n_bytes:
-        raise DownloadError(f"{target} has {size:,} bytes instead of {n_bytes:,}: delete it and fetch it again.")
     report(size, size)
     return target
 
@@ -226,6 +227,26 @@ def _finish(target: Path, check: Callable[[Path], None] | None) -> None:
         raise
     files.move_into_place(part, target)
     _forget_version(target)
+    kept.seal(target)
+
+
+def is_good(target: Path, n_bytes: int | None = None, check: Callable[[Path], None] | None = None) -> bool:
+    """Whether a file is there and what was kept, see :mod:`.kept`.
+
+    One without a note, from before there were any or put there by hand, is noted once ``check``, as of
+    :func:`download`, has found it good.
+    """
+    if kept.is_sealed(target):
+        return kept.is_whole(target)
+    if not target.is_file() or n_bytes not in (None, target.stat().st_size):
+        return False
+    try:
+        if check is not None:
+            check(target)
+    except LabelTransferError:
+        return False
+    kept.seal(target)
+    return True
 
 
 def require_space(target: Path, n_total: int | None, n_there: int) -> None:

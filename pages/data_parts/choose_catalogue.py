@@ -43,9 +43,9 @@ def choose_catalogue(side: Side, held: Draft) -> dict[str, Any] | None:
     n_cells, n_genes = entry.shape
     st.caption(f"{entry.description} {n_cells:,} cells, {n_genes:,} genes, {words.size(entry.n_bytes)}.")
     tutorial = {column: list(values) for column, values in entry.tutorial_filters.items()}
-    if local_path(entry).exists():
+    if background.is_fetched(local_path(entry)):
         return _settings(entry, local_path(entry), tutorial)
-    if target(entry, TABLE).exists():
+    if background.is_fetched(target(entry, TABLE)):
         return _chosen_cells(side, held, entry, held.notes.get(f"{side}_wanted", {}).get(key, tutorial))
     about = words.size(TABLE_BYTES_PER_CELL * n_cells)
     _offer(side, held, entry, [(TABLE, f"Choose cells first (about {about})"), (FILE, _whole(entry))])
@@ -71,7 +71,7 @@ def _chosen_cells(
     request = cells(wanted)
     path = target(entry, request)
     table = _table(target(entry, TABLE))
-    if path.exists() and not held.notes.get(f"{side}_choosing"):
+    if background.is_fetched(path) and not held.notes.get(f"{side}_choosing"):
         _say_what_was_saved(path, table)
         if st.button("Fetch other cells", icon=":material/tune:", key=f"other-{side}"):
             held.note(**{f"{side}_choosing": True})
@@ -90,7 +90,7 @@ def _chosen_cells(
         request = cells(wanted)
         mask = intake.filter_rows(table.obs, wanted)
         n_bytes = _say_what_it_costs(entry, table, mask)
-        if target(entry, request).exists():
+        if background.is_fetched(target(entry, request)):
             if st.button(f"Use these {mask.sum():,} cells", icon=":material/check:", key=f"use-{side}"):
                 held.note(**{f"{side}_choosing": False})
                 st.rerun()

@@ -8,6 +8,7 @@ from labeltransfer.errors import RunError
 from labeltransfer.results.export import predictions
 from labeltransfer.runs.output.supplement import ANNOTATED, report_html, run_models, script_of
 from labeltransfer.runs.records.run import Run
+from labeltransfer.storage import kept
 from pages.export_parts.writers import SUPPLEMENT, offer, show_written
 from pages.shared.words import size
 
@@ -26,8 +27,12 @@ def show_models(run: Run) -> None:
 
 
 def models_zip(target: Path, folders: dict[str, Path]) -> bytes:
-    """Content of the zip, which is made once."""
-    return (target if target.exists() else predictions.zip_models(target, folders)).read_bytes()
+    """Content of the zip, which is made once, and again where it was damaged or a model was made anew since."""
+    made = [path.stat().st_mtime for folder in folders.values() for path in (folder, *folder.rglob("*"))]
+    if not kept.is_whole(target) or max(made) > target.stat().st_mtime:
+        predictions.zip_models(target, folders)
+        kept.seal(target)
+    return target.read_bytes()
 
 
 def show_report(run: Run) -> None:

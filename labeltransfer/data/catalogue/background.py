@@ -5,7 +5,6 @@
 file next to it.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -15,21 +14,37 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, TypeAdapter
 
 from labeltransfer.data.catalogue.entries import CATALOGUE, CatalogueEntry
 from labeltransfer.data.catalogue.fetch import fetch
 from labeltransfer.data.catalogue.fetch_request import FILE, FetchRequest, parse_request, target
 from labeltransfer.data.catalogue.remote import fetch_cells, fetch_table
-from labeltransfer.errors import DownloadError, LabelTransferError
+from labeltransfer.errors import DamagedError, DownloadError, LabelTransferError
 from labeltransfer.processes import start_module
-from labeltransfer.storage import files
+from labeltransfer.storage import files, kept
 from labeltransfer.storage.download import DownloadCancelled, discard_part, lock_path, part_size, part_version
 from labeltransfer.storage.locks import is_held
+from labeltransfer.storage.records import Seconds, read_record, read_tail
 
 STARTUP_GRACE = 60.0
 """Seconds that a new process has to report; after that it counts as dead."""
 
 FetchState = Literal["absent", "starting", "running", "interrupted", "failed", "cancelled", "done"]
+
+
+class _Status(BaseModel):
+    """What the process writes of itself."""
+
+    state: FetchState
+    time: Seconds
+    n_done: int | None = None
+    n_total: int | None = None
+    bytes_per_second: float | None = None
+    error: str = ""
+
+
+_STATUS = TypeAdapter(_Status)
 
 
 @dataclass(frozen=True)
@@ -97,14 +112,15 @@ def discard(entry: CatalogueEntry, request: FetchRequest = FILE) -> None:
     if fetch_progress(entry, request).active:
         raise DownloadError(f"{entry.title} is being fetched: stop the download before you delete it.")
     discard_part(path)
-    for kept in (path, _status_path(path), _log_path(path), _cancel_path(path)):
-        kept.unlink(missing_ok=True)
+    kept.forget(path)
+    for left in (_status_path(path), _log_path(path), _cancel_path(path)):
+        left.unlink(missing_ok=True)
 
 
 def fetch_progress(entry: CatalogueEntry, request: FetchRequest = FILE) -> FetchProgress:
     """How far the download is, cheap enough to call each second; a dead process shows as interrupted."""
     path = target(entry, request)
-    if path.exists():
+    if is_fetched(path):
         size = path.stat().st_size
         return FetchProgress("done", size, size)
     # Whether a process is running is checked before its status is read, which it writes while it holds the lock; and
@@ -127,13 +143,21 @@ def fetch_progress(entry: CatalogueEntry, request: FetchRequest = FILE) -> Fetch
         state = "interrupted"
     else:
         state = "absent"
-    if path.exists():  # it was completed in between
+    if is_fetched(path):  # it was completed in between
         return fetch_progress(entry, request)
     error = status.get("error", "") if state == "failed" else ""
     if state == "interrupted":
         again = "start it again" + (" to go on from where it was" if request.what == "file" else "")
         error = f"The download was interrupted{_last_log_line(path)}: {again}."
     return FetchProgress(state, n_done, n_total, error, status.get("bytes_per_second") if is_running else None)
+
+
+def is_fetched(path: Path) -> bool:
+    """Whether a file is there that a page may offer: what was kept, as far as its size and time of change show.
+
+    Where these have changed, its content decides. One that was put there by hand is believed until it is fetched.
+    """
+    return path.is_file() and (not kept.is_sealed(path) or kept.is_whole(path, quick=True))
 
 
 def main(key: str, argument: str = FILE.argument()) -> int:
@@ -180,8 +204,8 @@ def _fetch_and_report(entry: CatalogueEntry, request: FetchRequest) -> int:
         return 2
     finally:
         _cancel_path(path).unlink(missing_ok=True)
-    for kept in (_status_path(path), _log_path(path)):
-        kept.unlink(missing_ok=True)
+    for left in (_status_path(path), _log_path(path)):
+        left.unlink(missing_ok=True)
     return 0
 
 
@@ -210,19 +234,16 @@ def _write_status(path: Path, state: FetchState, **values: Any) -> None:
 
 
 def _read_status(path: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        status = json.loads(_status_path(path).read_text())
-        if isinstance(status, dict) and isinstance(status.get("time"), float):
-            return status
+    with suppress(DamagedError):
+        found = read_record(_status_path(path), _STATUS)
+        return found.model_dump(exclude_unset=True) if found else {}
     return {}
 
 
 def _last_log_line(path: Path) -> str:
     """The last line that a dead process printed, in brackets."""
-    with suppress(OSError):
-        lines = _log_path(path).read_text(errors="replace").strip().splitlines()
-        return f" ({lines[-1][:300]})" if lines else ""
-    return ""
+    lines = read_tail(_log_path(path)).strip().splitlines()
+    return f" ({lines[-1][:300]})" if lines else ""
 
 
 def _is_running(path: Path) -> bool:

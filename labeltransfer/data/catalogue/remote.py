@@ -23,7 +23,8 @@ from labeltransfer.errors import DownloadError, InputError, SettingsError
 from labeltransfer.formats.h5ad import h5ad_file
 from labeltransfer.formats.h5ad.matrices import matrix_rows
 from labeltransfer.formats.h5ad.reader import H5adInput
-from labeltransfer.storage.download import Progress, RemoteVersion, SourceError, exclusive, require_space
+from labeltransfer.storage import kept
+from labeltransfer.storage.download import Progress, RemoteVersion, SourceError, exclusive, is_good, require_space
 from labeltransfer.storage.files import atomic_path
 from labeltransfer.storage.ranges import RangeFile
 
@@ -61,7 +62,7 @@ def fetch_table(
         with atomic_path(path) as part:
             write_table(_read(remote, file, entry), part)
 
-    return _make(entry, path, keep, progress, cancelled)
+    return _make(entry, path, keep, progress, cancelled, check=_opens_as_table)
 
 
 def fetch_cells(
@@ -113,24 +114,31 @@ def fetch_cells(
         with atomic_path(path) as part:
             write_cells(table, rows, counts, source, part)
 
-    return _make(entry, path, keep, lambda n_done, _: report(n_done, expected[0] or None), cancelled)
+    return _make(entry, path, keep, lambda n_done, _: report(n_done, expected[0] or None), cancelled, check=_opens)
 
 
 def _make(
-    entry: CatalogueEntry, path: Path, job: _Job, progress: Progress | None, cancelled: Callable[[], bool] | None
+    entry: CatalogueEntry,
+    path: Path,
+    job: _Job,
+    progress: Progress | None,
+    cancelled: Callable[[], bool] | None,
+    *,
+    check: Callable[[Path], None],
 ) -> Path:
-    """Let ``job`` write ``path`` from the first address that gives the file in parts."""
+    """Let ``job`` write ``path`` from the first address that gives the file in parts, unless it is there and whole."""
     report, is_cancelled = progress or (lambda n_done, n_total: None), cancelled or (lambda: False)
     faults: list[str] = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(path, report, is_cancelled):
-            addresses = [] if path.exists() else urls(entry)
+            addresses = [] if is_good(path, check=check) else urls(entry)
             for url in addresses:
                 try:
                     opened = _opened(url, entry, lambda n_received: report(n_received, None), is_cancelled)
                     with opened as (remote, file):
                         job(remote, file)
+                    kept.seal(path)
                     break
                 except SourceError as error:
                     faults.append(str(error))
@@ -142,6 +150,16 @@ def _make(
             "LABELTRANSFER_HOME to another disk, then start again."
         ) from error
     return path
+
+
+def _opens(path: Path) -> None:
+    """Check a file from before notes were kept; raises InputError where it is damaged."""
+    with h5ad_file.open_h5ad(path):
+        pass
+
+
+def _opens_as_table(path: Path) -> None:
+    read_table(path)
 
 
 @contextmanager
@@ -162,11 +180,12 @@ def _opened(
 def _table_of(remote: RangeFile, file: h5py.File, entry: CatalogueEntry) -> RemoteTable:
     """The table that is kept, if it is of the same version; else it is read again and kept."""
     path = target(entry, TABLE)
-    table = read_table(path) if path.exists() else None
+    table = read_table(path) if is_good(path, check=_opens_as_table) else None
     if table is None or table.version != _version(remote):
         table = _read(remote, file, entry)
         with atomic_path(path) as part:
             write_table(table, part)
+        kept.seal(path)
     return table
 
 

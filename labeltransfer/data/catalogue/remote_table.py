@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.data.catalogue.read_cost import ReadCost, StoredArray, needed_bytes
+from labeltransfer.errors import DownloadError
 from labeltransfer.formats.h5ad.h5ad_file import read_obs, read_var
 from labeltransfer.storage.download import RemoteVersion
 from labeltransfer.storage.h5ad import write_h5ad
@@ -59,7 +60,21 @@ def write_table(table: RemoteTable, path: Path) -> None:
 
 
 def read_table(path: Path) -> RemoteTable:
-    """Read what ``write_table`` wrote."""
+    """Read what ``write_table`` wrote.
+
+    Raises
+    ------
+    DownloadError
+        The file is damaged.
+    """
+    try:
+        return _read_table(path)
+    # What h5py and anndata raise of damaged files has no type of its own.
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
+        raise DownloadError(f"{path} is damaged ({str(error)[:200]}): delete it and fetch the table again.") from error
+
+
+def _read_table(path: Path) -> RemoteTable:
     with h5py.File(path, "r", locking="best-effort") as file:
         obs, var, uns = read_obs(file), read_var(file), ad.io.read_elem(file["uns"])
     facts: dict[str, Any] = json.loads(uns["facts"])

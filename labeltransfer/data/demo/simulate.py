@@ -26,6 +26,7 @@ from labeltransfer.data.demo.states import CELL_ONTOLOGY, STATES
 from labeltransfer.errors import RunError
 from labeltransfer.params import RunParams, run_params
 from labeltransfer.presets import PRESETS
+from labeltransfer.storage import kept
 from labeltransfer.storage.files import move_into_place
 from labeltransfer.storage.home import home
 
@@ -109,7 +110,7 @@ def demo_params(folder: Path | None = None) -> RunParams:
 
 
 def ensure_demo() -> RunParams:
-    """Settings for the demo pair, which is simulated at the first call and kept.
+    """Settings for the demo pair, which is simulated at the first call, and again where it was damaged since.
 
     Raises
     ------
@@ -119,13 +120,14 @@ def ensure_demo() -> RunParams:
     folder = home() / "demo"
     names = (REFERENCE, QUERY, LENGTHS)
     with FileLock(home() / "demo.lock"):
-        if not all((folder / name).is_file() for name in names):
+        if not all(kept.is_whole(folder / name) for name in names):
             try:
                 folder.mkdir(exist_ok=True)
                 with tempfile.TemporaryDirectory(dir=folder) as building:
                     simulate(Path(building))
                     for name in names:
                         move_into_place(Path(building, name), folder / name)
+                        kept.seal(folder / name)
             except OSError as error:
                 raise RunError(f"The demo data cannot be kept in {folder} ({error}): free some space.") from error
     return demo_params()

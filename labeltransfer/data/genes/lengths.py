@@ -64,8 +64,6 @@ def tutorial_table() -> Path:
     target = home() / "downloads" / "gene_len.txt"
     mirror = config().mirror
     url = f"{mirror}/{target.name}" if mirror else TUTORIAL_URL
-    if target.exists() and file_digest(target) != TUTORIAL_SHA256:
-        target.unlink(missing_ok=True)  # damaged since it was kept
     try:
         return download(url, target, check=_check_tutorial_table)
     except DownloadError as error:

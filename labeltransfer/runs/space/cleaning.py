@@ -23,7 +23,7 @@ from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.space import disk, removal
 from labeltransfer.runs.space.needed_inputs import composed_inputs, file_name, inputs_of_runs
-from labeltransfer.storage import download, uploads
+from labeltransfer.storage import download, kept, uploads
 from labeltransfer.storage.locks import lock_state
 from labeltransfer.storage.records import is_there
 
@@ -286,7 +286,8 @@ def _spare_inputs(store: Store, person: Person) -> Iterator[Path]:
         if person.admin or uploads.owners(path) == {person.name}:
             yield path
     for path in disk.entries(store.root / "downloads") if person.admin else ():
-        if path.suffix != ".lock":  # a lock that is removed while it is held protects nothing
+        # A lock that is removed while it is held protects nothing; a note goes once its file has gone.
+        if path.suffix != ".lock" and not kept.belongs_to_a_file(path):
             yield path
 
 

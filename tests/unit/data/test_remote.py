@@ -37,6 +37,7 @@ from labeltransfer.errors import DownloadError, SettingsError
 from labeltransfer.formats.h5ad.h5ad_file import open_h5ad, read_obs, read_rows, read_var
 from labeltransfer.params import SideParams
 from labeltransfer.storage import download as download_module
+from labeltransfer.storage import kept
 from labeltransfer.storage.download import DownloadCancelled
 from labeltransfer.storage.ranges import RangeFile
 from tests.support.file_server import FileServer, serve
@@ -88,9 +89,9 @@ def mirror(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def left_in_downloads() -> list[str]:
-    """What is there, but for locks."""
-    folder = target(ENTRY, TABLE).parent
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+    """What is there, but for locks and notes about what is there."""
+    left = (path for path in target(ENTRY, TABLE).parent.iterdir() if path.suffix != ".lock")
+    return sorted(path.name for path in left if not kept.belongs_to_a_file(path))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
