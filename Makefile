@@ -62,6 +62,7 @@ bench: $(VENV)/.installed-test $(VENV)/.compiled
 	$(BIN)/python -m benchmarks.fuzz.spoil --keep
 	$(BIN)/python -m benchmarks.speed.atlas --cells 10000 100000
 	$(BIN)/python -m benchmarks.load.faults
+	$(BIN)/python -m benchmarks.load.queue
 	$(BIN)/python -m benchmarks.load.sessions
 
 # Rebuild the finished demo run that ships with the app.

@@ -1,14 +1,14 @@
 """A home for tests of faults: the app and its workers on tiny data, started and killed as separate processes.
 
-Kills reach only what a :class:`FaultHome` has started: its own app, and workers whose command line names a run folder
-of its temporary home.
+Kills reach only what a :class:`FaultHome` has started: its own app, and the dispatcher and workers that the files of
+its temporary home name.
 """
 
 import hashlib
 import json
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +17,10 @@ import psutil
 from benchmarks.load.visitor import Visitor
 from labeltransfer.data.demo.simulate import demo_params, simulate
 from labeltransfer.params import EmbedParams, IntegrateParams, RunParams, TransferParams
+from labeltransfer.runs.queue.dispatching import dispatcher_files
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
+from labeltransfer.storage.known_process import KnownProcess
 from tests.support.browser import Server
 
 N_CELLS = 120
@@ -73,14 +75,17 @@ class FaultHome:
     def workers(self) -> dict[str, psutil.Process]:
         """Living workers of this home, by run."""
         found = {}
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                command = process.cmdline()
-                if "labeltransfer.runs.worker" in command and process.status() != psutil.STATUS_ZOMBIE:
-                    folder = Path(command[-1])
-                    if folder.parent == self.home / "runs":
-                        found[folder.name] = process
+        for run in self.store.runs():
+            known = None if run.written_status().over else run.worker_process()
+            process = known.process() if known else None
+            if process:
+                found[run.id] = process
         return found
+
+    def dispatcher(self) -> KnownProcess | None:
+        """The living dispatcher of this home."""
+        known = KnownProcess.read(dispatcher_files(self.store)[1])
+        return known if known and known.activity() != "gone" else None
 
     def draft(self, seed: int) -> str:
         """Keep the settings of a run as the Data page leaves them; returns the draft's id."""
@@ -151,5 +156,7 @@ def fault_home(folder: Path, home: Path | None = None, **env: str) -> Iterator[F
         yield subject
     finally:
         subject.kill_app()
+        if dispatcher := subject.dispatcher():
+            dispatcher.kill()
         for worker in subject.workers().values():
             worker.kill()

@@ -143,7 +143,7 @@ def clock_goes_back(folder: Path) -> Seen:
     with fault_home(folder, PYTHONPATH=str(clock)) as home:
         (clock / "offset").write_text("0")
         running, waiting = home.start_run(1), home.start_run(2)
-        wait_until(lambda: running.status().state == "running" and waiting.has_worker(), PATIENCE)
+        wait_until(lambda: running.status().state == "running" and waiting.in_queue, PATIENCE)
         (clock / "offset").write_text("-3600")
         later = home.start_run(3)
         states = [finish(run) for run in (running, waiting, later)]

@@ -1,7 +1,8 @@
-"""What survives kills, a full disk, a clock that goes back, damage: ``python -m benchmarks.load.faults``, 45 minutes.
+"""What survives kills, a full disk, a clock that goes back, damage: ``python -m benchmarks.load.faults``, 70 minutes.
 
-The real app and real workers on tiny data. SIGKILL hits the app, a worker or both at random moments; after each, what
-was ever finished is compared bit for bit, the app is restarted as needed and looked at, and the queue must go on.
+The real app and real workers on tiny data. At random moments the app, a worker or the dispatcher of the queue is
+killed, stopped (SIGSTOP) or asked to end (SIGTERM), or a file of a run is cut; after each, what was ever finished is
+compared bit for bit, the app is restarted as needed and looked at, and the queue must go on.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import os
 import random
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +18,19 @@ from benchmarks.load.fault_home import FaultHome, fault_home
 from benchmarks.load.fault_scenarios import SCENARIOS
 from benchmarks.load.visitor import wait_until
 from benchmarks.tables import keep, table
+from labeltransfer.runs.queue.liveness import cancel
 from labeltransfer.runs.records.run import STARTUP_GRACE, Run
 
-TARGETS = ("app", "worker", "app and worker")
+TARGETS = (
+    *("app killed", "worker killed", "app and worker killed", "dispatcher killed", "worker stopped"),
+    *("worker terminated", "dispatcher stopped", "file cut"),
+)
+CUT = ("status.json", "stages.json", "events.jsonl", "worker.json", "params.json", "log.txt")
+"""Files of a run, of which one is cut."""
+
+LONGEST = 60.0
+"""Seconds after which what does not go on counts as stuck."""
+
 LONGEST_WAIT = 20.0
 """Seconds between a look and the next kill, at most; half of the waits take less than an eighth of it, so that
 beginnings are hit as well as trainings."""
@@ -31,49 +42,97 @@ DRAIN = STARTUP_GRACE + 240
 
 @dataclass
 class Tally:
-    """What the kills did."""
+    """What the faults did."""
 
-    kills: Counter[str] = field(default_factory=Counter)
+    strikes: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
     started: int = 0
     lost: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
     page_errors: list[str] = field(default_factory=list)
-    seconds_to_fail: list[float] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 def stuck_runs(home: FaultHome) -> list[Run]:
-    """Runs that show as queued or running though no worker has them and the grace is over."""
+    """Runs that nobody has, or that have given no sign of life for too long."""
     found = []
     for run in home.store.runs():
         status = run.status()
         late = time.time() - status.created > STARTUP_GRACE + 5
-        if not status.over and not run.has_worker() and (status.state == "running" or late):
+        lost = not run.has_worker() and not run.in_queue and (status.state == "running" or late)
+        silent = status.heartbeat and time.time() - status.heartbeat > LONGEST
+        if not status.over and (lost or silent):
             found.append(run)
     return found
 
 
-def kill(home: FaultHome, target: str, rng: random.Random, tally: Tally) -> None:
-    """Kill, and wait until what was killed shows as failed, if its worker had begun."""
-    workers = home.workers()
-    victim = rng.choice(sorted(workers)) if workers and target != "app" else ""
-    if "app" in target:
+def strike(home: FaultHome, target: str, rng: random.Random, tally: Tally) -> None:
+    """Do what a target says, and wait until what it hit is over, if its worker had begun."""
+    tally.strikes[target] += 1
+    if target.startswith("app"):
         home.kill_app()
-    tally.kills[target] += 1
-    if not victim:
+    if target.startswith("dispatcher"):
+        _strike_dispatcher(home, target, tally)
+    if target == "file cut":
+        tally.cut[cut_file(home, rng)] += 1
+    if "worker" not in target:
+        return
+    workers = home.workers()
+    if not workers:
         tally.stages["no worker was hit"] += 1
         return
+    victim = rng.choice(sorted(workers))
     run = home.store.run(victim)
-    workers[victim].kill()
-    wait_until(lambda: victim not in home.workers(), 10, every=0.02)
     status = run.status()
+    since = time.monotonic()
+    if target == "worker stopped":
+        workers[victim].suspend()
+        cancel(run)  # as a person does who reads that it is silent
+    elif target == "worker terminated":
+        workers[victim].terminate()
+    else:
+        workers[victim].kill()
     tally.stages[status.stage or ("waiting for its turn" if status.heartbeat else "just started")] += 1
-    if status.heartbeat:
-        since = time.monotonic()
-        if wait_until(lambda: run.status().over, 10, every=0.02):
-            tally.seconds_to_fail.append(time.monotonic() - since)
-        else:
-            tally.stuck.add(run.id)
+    if wait_until(lambda: run.status().over or run.in_queue, LONGEST, every=0.02):
+        tally.seconds[target].append(time.monotonic() - since)
+    else:
+        tally.stuck.add(run.id)
+
+
+def _strike_dispatcher(home: FaultHome, target: str, tally: Tally) -> None:
+    """Kill or stop it; of a stopped one, wait until the looks of a page have brought another."""
+    known = home.dispatcher()
+    process = known.process() if known else None
+    if process is None:
+        tally.stages["no dispatcher was hit"] += 1
+        return
+    since = time.monotonic()
+    if target == "dispatcher killed":
+        process.kill()
+        return
+    process.suspend()
+
+    def replaced() -> bool:
+        home.look(("runs",))
+        return home.dispatcher() != known
+
+    if wait_until(replaced, LONGEST, every=1.0):
+        tally.seconds[target].append(time.monotonic() - since)
+    else:
+        tally.stuck.add("dispatcher")
+
+
+def cut_file(home: FaultHome, rng: random.Random) -> str:
+    """Cut a file of a run that is not done at a random byte; returns its name."""
+    runs = [run for run in home.store.runs() if run.id not in home.digests and run.written_status().state != "done"]
+    files = [run.folder / name for run in runs for name in CUT if (run.folder / name).is_file()]
+    if not files:
+        return "none was there"
+    path = rng.choice(files)
+    content = path.read_bytes()
+    path.write_bytes(content[: rng.randrange(len(content) + 1)])
+    return path.name
 
 
 def kill_repeatedly(home: FaultHome, n_kills: int, *, seed: int, seconds: float) -> Tally:
@@ -95,7 +154,7 @@ def kill_repeatedly(home: FaultHome, n_kills: int, *, seed: int, seconds: float)
         tally.page_errors += home.look(("runs", "explore") if shown and number % 3 == 0 else ("runs",), shown)
         live = [run for run in home.store.runs() if not run.status().over]
         for run_id, run_seed in list(asked.items()):
-            if home.store.run(run_id).status().state == "failed":
+            if home.store.run(run_id).status().state in ("failed", "cancelled"):
                 wanted.append(run_seed)
                 del asked[run_id]
         while len(live) < AT_ONCE:
@@ -105,12 +164,12 @@ def kill_repeatedly(home: FaultHome, n_kills: int, *, seed: int, seconds: float)
             live.append(run)
             tally.started += 1
         time.sleep(LONGEST_WAIT * rng.random() ** 3)
-        kill(home, target, rng, tally)
+        strike(home, target, rng, tally)
         tally.lost |= set(home.lost())
         tally.stuck |= {run.id for run in stuck_runs(home)}
         if number % 10 == 0:
             print(
-                f"{number} kills, {tally.started} runs started, {len(home.digests)} done, lost {len(tally.lost)}, "
+                f"{number} faults, {tally.started} runs started, {len(home.digests)} done, lost {len(tally.lost)}, "
                 f"stuck {len(tally.stuck)}, errors on pages {len(tally.page_errors)}",
                 flush=True,
             )
@@ -129,6 +188,7 @@ def drain(home: FaultHome, tally: Tally) -> None:
         tally.stuck.add(last.id)
     home.remember_finished()
     tally.lost |= set(home.lost())
+    wait_until(lambda: home.dispatcher() is None, LONGEST)
     for lock in (home.home / "locks").glob("*.lock"):
         with home.store.lock(lock.stem).acquire(timeout=5):
             pass
@@ -142,16 +202,17 @@ def drain(home: FaultHome, tally: Tally) -> None:
 def as_markdown(tally: Tally, home: FaultHome, minutes: float) -> str:
     """The figures as Markdown."""
     states = Counter(run.status().state for run in home.store.runs())
-    slowest = f"{max(tally.seconds_to_fail):.2f} s" if tally.seconds_to_fail else "none was hit"
+    slowest = ", ".join(f"{what} {max(seconds):.1f} s" for what, seconds in sorted(tally.seconds.items()))
     rows = [
-        ("kills", f"{sum(tally.kills.values())}: " + ", ".join(f"{n} of {what}" for what, n in tally.kills.items())),
+        ("faults", f"{sum(tally.strikes.values())}: " + ", ".join(f"{n} {what}" for what, n in tally.strikes.items())),
+        ("files that were cut", ", ".join(f"{name} {n}" for name, n in tally.cut.most_common()) or "none"),
         ("a worker was hit in", ", ".join(f"{stage} {n}" for stage, n in tally.stages.most_common())),
         ("runs started by the button on Train", tally.started),
         ("how they ended", ", ".join(f"{n} {state}" for state, n in states.most_common())),
         ("finished results lost (of those ever done, any bit)", f"**{len(tally.lost)}** of {len(home.digests)}"),
-        ("stuck runs", f"**{len(tally.stuck)}**"),
+        (f"stuck for more than {LONGEST:.0f} s", f"**{len(tally.stuck)}**"),
         ("errors and tracebacks on pages, things left over", f"**{len(tally.page_errors)}**"),
-        ("a killed run showed as failed after, at most", slowest),
+        ("what was hit was over, or replaced, after at most", slowest),
         ("minutes", f"{minutes:.0f}"),
     ]
     return table(("", "counted"), rows)
@@ -189,13 +250,15 @@ def main() -> None:
             for what in (*sorted(tally.lost), *sorted(tally.stuck), *tally.page_errors[:20]):
                 print("seen:", what, flush=True)
         intro = (
-            f"SIGKILL at random moments (seed {asked.seed}) to the app, to one worker or to both, with {AT_ONCE} runs "
-            "queued or running on 240 simulated cells. After each kill the artefacts of every finished run are "
-            "compared bit for bit, the app is restarted where it was hit, and its Runs page opened, every third time "
-            "also a finished run on Explore; at the end every finished run on Explore, Compare and Export.\n\n"
+            f"At random moments (seed {asked.seed}), with {AT_ONCE} runs queued or running on 240 simulated cells: "
+            "SIGKILL to the app, to one worker, to both or to the queue's dispatcher; SIGSTOP to a worker, whose run "
+            "is then cancelled, or to the dispatcher; SIGTERM to a worker; a file of a run that is not done cut at a "
+            "random byte. After each the artefacts of every finished run are compared bit for bit, the app is "
+            "restarted where it was hit, and its Runs page opened, every third time also a finished run on Explore; "
+            "at the end every finished run on Explore, Compare and Export.\n\n"
         )
         keep(
-            "Faults: killed at random",
+            "Faults: killed, stopped and cut at random",
             f"python -m benchmarks.load.faults --kills {asked.kills} --seed {asked.seed} --scenarios",
             intro + text,
         )

@@ -4,6 +4,7 @@ A number alone names no process: the system gives it to another one later. So it
 on which both count.
 """
 
+import json
 import os
 import socket
 import time
@@ -18,7 +19,6 @@ import psutil
 from pydantic import Field, TypeAdapter
 
 from labeltransfer.errors import DamagedError
-from labeltransfer.storage import files
 from labeltransfer.storage.records import read_record
 
 Activity = Literal["computes", "waits", "stopped", "gone", "unknown"]
@@ -48,8 +48,13 @@ class KnownProcess:
         return None
 
     def write(self, path: Path) -> None:
-        """Keep it in a file; raises OSError where the disk does not take it."""
-        files.write_json(path, asdict(self))
+        """Keep it in a file; raises OSError where the disk does not take it.
+
+        It is not forced onto the disk, as all else is: what ends the machine ends the process.
+        """
+        part = path.with_name(f".{path.name}")
+        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        part.replace(path)
 
     @property
     def here(self) -> bool:

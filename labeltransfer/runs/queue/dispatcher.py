@@ -32,7 +32,7 @@ from labeltransfer.processes import start_module
 from labeltransfer.runs.queue.devices import Device, devices, free_devices
 from labeltransfer.runs.queue.dispatching import WORKER, dispatcher_files
 from labeltransfer.runs.queue.line import Line
-from labeltransfer.runs.queue.liveness import end_deaf, settle
+from labeltransfer.runs.queue.liveness import KILL_GRACE, end_deaf, settle
 from labeltransfer.runs.queue.order import turns
 from labeltransfer.runs.records.run import SILENCE, Run
 from labeltransfer.runs.records.store import Store
@@ -115,7 +115,7 @@ class Dispatcher:
             try:
                 KnownProcess.own().write(self.life_path)
                 self._slow = 0.0
-                while self.round():
+                while self._round_whatever_happens():
                     self._woken.wait(TICK)
                     self._woken.clear()
             finally:
@@ -124,6 +124,17 @@ class Dispatcher:
             # Who queued a run before the lock was free saw it held and started no other dispatcher.
             if not any(self._queue()):
                 return
+
+    def _round_whatever_happens(self) -> bool:
+        """One round; a disk that is full or cannot be written now may be well again at the next."""
+        try:
+            return self.round()
+        except (LabelTransferError, OSError) as error:
+            if not self.store.root.exists():
+                raise
+            print(f"The queue has to wait: {error}", flush=True)
+            time.sleep(SLOW)
+            return True
 
     def round(self) -> bool:
         """Look once at everything; returns whether anything may be left to do."""
@@ -151,16 +162,15 @@ class Dispatcher:
         """Give each device that is free to the next run that may use it."""
         if time.monotonic() < self._paused_until:
             return
-        if self.spare is None:
-            self.spare = self._start_worker()
         free = {choice: free_devices(self.store, choice) for choice in {self._choice(run_id) for run_id in queue}}
         if () in free:  # settings that are damaged or cannot be: a worker will say so
             free[()] = 1
-        given = set()
+        given, on_its_way = set(), False
         for called in self.called.values():
             given.add(called.run.id)
             if called.on_its_way():
                 free[called.choice] = free.get(called.choice, 0) - 1
+                on_its_way = True
         # The order is asked for only when a device is free, so that waiting costs next to nothing.
         order = turns(self.line.look()) if any(n > 0 for n in free.values()) else iter(())
         for entry in order:
@@ -172,6 +182,8 @@ class Dispatcher:
                     free[choice] -= 1
                 if not any(n > 0 for n in free.values()):
                     return
+        if self.spare is None and not on_its_way:  # not while another one needs the processor to begin
+            self.spare = self._start_worker()
 
     def _choice(self, run_id: str) -> Choice:
         """Devices that a run may use, which stay the same; none where they are unknown."""
@@ -280,6 +292,10 @@ class Dispatcher:
     def _end_deaf(self) -> bool:
         """End cancelled runs whose workers do not; returns whether some are still to be ended."""
         left = False
+        for called in self.called.values():  # those that no file names, by what is known here
+            age = called.run.cancel_age()
+            if age is not None and age > 2 * KILL_GRACE and called.run.worker_process() is None:
+                called.process.kill()
         for run_id in self.line.unended:
             run = self.line.run(run_id)
             if run.cancel_requested():

@@ -69,7 +69,7 @@ def cancel(run: Run, *, by: str = "") -> None:
     run.request_cancel(by)
     if run.in_queue:
         settle(run)
-    elif not run.on_cluster and not run.status().over:
+    elif not run.on_cluster and run.has_worker():
         with suppress(OSError):  # a worker that lives ends by itself
             ensure_dispatcher(Store(run.root))
 

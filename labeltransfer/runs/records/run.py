@@ -162,6 +162,8 @@ class Run:
                 f"The worker has given no sign of life for more than {SILENCE:.0f} s{where}, and whether it still "
                 f"lives cannot be seen: {self.folder / 'worker.lock'} may not be read. "
             )
+        elif self.cancel_requested():  # and its worker has ended, whoever saw to it
+            return replace(status, state="cancelled")
         else:
             reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
         # A full disk takes the worker's last words as well: it can only be found by looking.

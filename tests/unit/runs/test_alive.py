@@ -96,6 +96,17 @@ def test_a_stopped_worker_is_called_silent_and_a_cancel_ends_it_from_outside(
     assert not run.folder.exists()
 
 
+def test_a_cancelled_run_whose_worker_was_killed_is_cancelled(
+    working: tuple[Run, subprocess.Popen[bytes]], no_dispatcher: None
+) -> None:
+    run, process = working
+    process.send_signal(signal.SIGSTOP)
+    cancel(run)
+    process.kill()
+    process.wait()
+    assert run.status().state == "cancelled"
+
+
 def test_a_worker_that_computes_is_not_called_silent(
     working: tuple[Run, subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
