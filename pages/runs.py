@@ -5,7 +5,8 @@ import streamlit as st
 from labeltransfer.runs.queue.observed import observed_status
 from pages.runs_parts.disk_space import keep_button, space
 from pages.runs_parts.runs_table import damage_words, listing, shipped_demo
-from pages.shared.frame import catching, go, guard, has_stage, open_run, page_header
+from pages.shared.frame import ACTIVITY_PAGE, catching, go, guard, has_stage, open_run, page_header
+from pages.shared.sign_in import visitor
 from pages.shared.start import confirm_cancel, confirm_delete
 from pages.shared.visible_runs import changeable, visible_runs, whose_to_change
 from pages.shared.words import plain, run_title
@@ -50,6 +51,8 @@ with catching():
             st.caption(f"{run_title(one)} is still running: cancel it before you delete it.")
 
     space()
+    if visitor().admin:
+        st.page_link(ACTIVITY_PAGE, label="Activity and health", icon=":material/history:")
 
     if running:
         seen = {run.id: observed_status(run).state for run in running}

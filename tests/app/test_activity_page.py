@@ -123,6 +123,14 @@ def test_the_page_says_what_is_wrong_with_the_server(store: Store, monkeypatch: 
     assert "is full" in said(at) and "All is well" not in said(at)
 
 
+def test_the_runs_page_leads_admins_there(store: Store) -> None:
+    note(store.root, "signed in", ADA)
+    for person, n_links in ((ADMIN, 1), (ADA, 0)):
+        at = app(person).switch_page("pages/runs.py").run()
+        links = [link for link in at.get("page_link") if link.proto.label == "Activity and health"]
+        assert not at.exception and len(links) == n_links
+
+
 def test_the_address_of_the_page_leads_to_it(lt_home: Path) -> None:
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     at.query_params["page"] = "activity"

@@ -5,10 +5,9 @@ nothing about cells is kept. Where an act is carried out, :func:`note` is called
 the command line and in a worker alike; it never makes the act itself fail.
 """
 
-import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,6 +24,8 @@ Kind = Literal["signed in", "started", "cancelled", "deleted", "published", "rel
 Thing = Literal["", "run", "upload", "download", "reference"]
 """What it was done to; empty for a sign-in."""
 
+KINDS, THINGS = frozenset(get_args(Kind)), frozenset(get_args(Thing))
+
 LATEST = 1e11
 """Seconds since the epoch that no clock shows: a time beyond them cannot be read."""
 
@@ -39,6 +40,9 @@ class Act:
     thing: Thing = ""
     id: str = ""
     name: str = ""
+
+
+FIELDS = {field.name for field in fields(Act)}
 
 
 @dataclass(frozen=True)
@@ -95,13 +99,13 @@ def _text(text: str) -> str:
 
 def _act(entry: Mapping[str, Any]) -> Act | None:
     """The act that an entry tells of; None where it is none."""
-    try:
-        act = Act(**entry)
-    except TypeError:
+    moment: Any = entry.get("time")
+    kind: Any = entry.get("kind")
+    thing: Any = entry.get("thing", "")
+    texts = [entry.get(name, "") for name in ("who", "id", "name")]
+    if not all(isinstance(text, str) for text in (kind, thing, *texts)) or not entry.keys() <= FIELDS:
         return None
-    numbers = isinstance(act.time, int | float) and math.isfinite(act.time) and 0 <= act.time < LATEST
-    texts = all(isinstance(text, str) for text in (act.who, act.id, act.name))
-    known = act.kind in get_args(Kind) and act.thing in get_args(Thing)
-    if not (numbers and texts and known):
+    if not isinstance(moment, int | float) or not 0 <= moment < LATEST or kind not in KINDS or thing not in THINGS:
         return None
-    return replace(act, who=_text(act.who), id=_text(act.id), name=_text(act.name))
+    who, id, name = (text if text.isascii() else _text(text) for text in texts)
+    return Act(moment, who, kind, thing, id, name)
