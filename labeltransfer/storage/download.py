@@ -4,7 +4,6 @@ While it arrives, ``NAME.part`` grows next to its place and ``NAME.part.json`` s
 server it belongs to. Only a complete and checked part takes the final name. One process at a time fetches a file.
 """
 
-import json
 import re
 import shutil
 import time
@@ -15,11 +14,13 @@ from pathlib import Path
 
 import requests
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 from urllib3.exceptions import HTTPError
 
 from labeltransfer import units
-from labeltransfer.errors import DownloadError, LabelTransferError
+from labeltransfer.errors import DamagedError, DownloadError, LabelTransferError
 from labeltransfer.storage import addresses, files, kept
+from labeltransfer.storage.records import read_record
 
 CHUNK = 1 << 20
 """Most bytes read at once."""
@@ -58,6 +59,9 @@ class RemoteVersion:
     url: str
     validator: str
     n_total: int | None
+
+
+_VERSION = TypeAdapter(RemoteVersion)
 
 
 def download(
@@ -360,8 +364,8 @@ def part_size(target: Path) -> int:
 def part_version(target: Path) -> RemoteVersion | None:
     """What the part of ``target`` belongs to, None where unknown."""
     try:
-        return RemoteVersion(**json.loads(_version_path(target).read_text()))
-    except (OSError, ValueError, TypeError):
+        return read_record(_version_path(target), _VERSION)
+    except DamagedError:
         return None
 
 

@@ -82,7 +82,7 @@ def _stamps(files: list[Path | Sequence[Path]]) -> tuple[Stamp, ...]:
 def _stamp(path: Path) -> Stamp:
     try:
         facts = path.stat()
-    except FileNotFoundError:
+    except OSError:  # none is there, or another user of the server has closed it: reading it says so
         return str(path), 0, 0
     return str(path), facts.st_mtime_ns, facts.st_size
 

@@ -3,7 +3,6 @@
 It lives in ``home()/drafts/<id>.json``; the id is in the address as ``draft``.
 """
 
-import json
 import re
 import secrets
 import time
@@ -14,11 +13,13 @@ from typing import Any
 
 import streamlit as st
 from filelock import FileLock
+from pydantic import BaseModel, TypeAdapter
 
-from labeltransfer.errors import RunError
+from labeltransfer.errors import DamagedError, RunError, SettingsError
 from labeltransfer.params import RunParams, run_params
 from labeltransfer.storage import files
 from labeltransfer.storage.home import home
+from labeltransfer.storage.records import read_record
 
 SIDES = ("reference", "query")
 KEPT_DAYS = 60
@@ -138,12 +139,30 @@ def draft_from_run(params: RunParams) -> Draft:
 def _load(draft_id: str) -> Draft | None:
     if not re.fullmatch(r"[0-9a-f]{16}", draft_id or ""):  # it comes out of an address
         return None
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # the file may be damaged in any way
-        kept = json.loads((home() / "drafts" / f"{draft_id}.json").read_text())
-        settings, notes = dict(kept["settings"]), dict(kept["notes"])
-        if all(isinstance(settings.get(side), dict) for side in SIDES):
-            return Draft(id=draft_id, settings=settings, notes=notes)
+    try:
+        kept = read_record(home() / "drafts" / f"{draft_id}.json", _KEPT)
+        if kept is None:
+            return None
+        run_params(kept.settings | {side: _with_path(kept.settings[side]) for side in SIDES})
+        return Draft(id=draft_id, settings=kept.settings, notes=kept.notes)
+    except (DamagedError, SettingsError, KeyError, TypeError):
+        st.toast("What was chosen at this address can no longer be read: choose again.", icon=":material/broken_image:")
     return None
+
+
+class _Kept(BaseModel):
+    """The file of a draft."""
+
+    settings: dict[str, Any]
+    notes: dict[str, Any]
+
+
+_KEPT = TypeAdapter(_Kept)
+
+
+def _with_path(side: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a side whose file need not be chosen yet, so that what is chosen can be checked."""
+    return {**side, "path": side.get("path") or ""}
 
 
 def _forget_old(folder: Path) -> None:

@@ -18,7 +18,7 @@ from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import SHIPPED, Store, default_store
 from labeltransfer.storage import files
 from tests.support import ROOT
-from tests.support.damages import damages, spoil
+from tests.support.damages import CONTENTS, SHAPES, damages, spoil
 from tests.support.pages import app, said
 
 
@@ -152,3 +152,19 @@ def _plan() -> None:
     from pages.runs_parts.disk_space import cleaning_form
 
     cleaning_form()
+
+
+@pytest.mark.parametrize("about", [*CONTENTS, *SHAPES, "a number for a path", "no such setting"])
+def test_a_damaged_draft_ends_no_page(no_caches: None, lt_home: Path, about: str) -> None:
+    path = lt_home / "drafts" / "0123456789abcdef.json"
+    path.parent.mkdir(parents=True)
+    if about in CONTENTS:
+        path.write_bytes(CONTENTS[about])
+    elif about in SHAPES:
+        SHAPES[about](path)
+    else:
+        sides = {"reference": {"path": 5}} if "path" in about else {"reference": {"path": "a", "colour": "red"}}
+        files.write_json(path, {"settings": {"query": {}} | sides, "notes": {}})
+    at = app(draft=path.stem)
+    assert not at.exception
+    assert any("choose again" in toast.value for toast in at.toast)

@@ -20,7 +20,7 @@ from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.access import Person, may_change
 from labeltransfer.runs.records.activity import Thing, note
 from labeltransfer.runs.records.run import Run
-from labeltransfer.runs.records.store import Store
+from labeltransfer.runs.records.store import NO_SUCH_RUN, Store
 from labeltransfer.runs.space import disk, removal
 from labeltransfer.runs.space.needed_inputs import composed_inputs, file_name, inputs_of_runs
 from labeltransfer.storage import download, kept, uploads
@@ -181,7 +181,9 @@ def delete_run(store: Store, run: Run, *, person: Person | None = None, touched:
         The run is gone, still queued or running, somebody else's, or was changed since.
     """
     with store.lock("runs"):
-        now = store.run(run.id)
+        now = Run(run.folder)  # read anew, whatever its name
+        if not is_there(now.folder / "params.json"):
+            raise RunError(NO_SUCH_RUN)
         if not may_change(now, person or Person()):
             whose = now.owner or "no one in particular"
             raise RunError(f"Run {run.id} belongs to {whose}: only its owner or an admin can delete it.")

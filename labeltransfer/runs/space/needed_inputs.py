@@ -3,18 +3,18 @@
 An input is an entry of ``uploads``, one folder a content, or of ``downloads``.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from labeltransfer.errors import LabelTransferError
+from labeltransfer.errors import DamagedError, LabelTransferError
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.space import disk
 from labeltransfer.storage import uploads
+from labeltransfer.storage.records import read_json_content
 
 
 def named_in(store: Store, settings: Any) -> Iterator[Path]:
@@ -39,8 +39,8 @@ def composed_inputs(store: Store) -> dict[Path, float]:
     """Inputs that somebody has chosen for the next run, and when that was last changed."""
     found: dict[Path, float] = {}
     for file in (store.root / "drafts").glob("*.json"):
-        with suppress(OSError, ValueError, RecursionError):  # whatever was done to the file
-            for path in named_in(store, json.loads(file.read_text())):
+        with suppress(OSError, DamagedError):  # whatever was done to the file
+            for path in named_in(store, read_json_content(file)):
                 found[path] = max(found.get(path, 0.0), file.stat().st_mtime)
     return found
 

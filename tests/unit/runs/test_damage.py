@@ -13,6 +13,7 @@ import pytest
 from labeltransfer.cli.main import main
 from labeltransfer.errors import DamagedError, RunError
 from labeltransfer.params import RunParams, run_params
+from labeltransfer.runs.queue.line import Line
 from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.queue.order import waiting_runs
 from labeltransfer.runs.records.access import Person, may_change, may_see
@@ -23,7 +24,7 @@ from labeltransfer.runs.space import cleaning, disk
 from labeltransfer.runs.start.forecast import expected_starts
 from labeltransfer.storage.records import printable
 from tests.support import ROOT
-from tests.support.damages import damages, spoil
+from tests.support.damages import CONTENTS, SHAPES, damages, spoil
 
 DAMAGES = list(damages())
 OLD = 400 * 86400.0
@@ -55,6 +56,7 @@ def walks(store: Store) -> dict[str, Callable[[], object]]:
         "states": lambda: [observed_status(run) for run in store.runs()],
         "who may": lambda: [(may_see(run, Person("ada")), may_change(run, Person("ada"))) for run in store.runs()],
         "queue": lambda: waiting_runs(store),
+        "dispatcher": lambda: Line(store).look(),
         "forecast": lambda: expected_starts(store.runs(), waiting_runs(store)),
         "garbage": store.garbage,
         "collect": store.collect_garbage,
@@ -135,12 +137,29 @@ def test_a_link_to_nothing_in_place_of_all_runs_is_no_empty_home(store: Store, p
     assert store.has_stage("prepare", "k") and run.id
 
 
-def test_a_run_folder_of_a_strange_name_is_listed_and_goes(store: Store, params: RunParams) -> None:
+@pytest.mark.parametrize("by", ["cleaning", "hand"])
+def test_a_run_folder_of_a_strange_name_is_listed_and_goes(store: Store, params: RunParams, by: str) -> None:
     run = finished(store, params, "k")
     strange = Path(os.fsdecode(os.fsencode(store.root / "runs") + b"/caf\xe9\n"))
     run.folder.rename(strange)
     (run,) = store.runs()
     assert run.id == r"caf\xe9\n" and printable(str(strange)).endswith(r"caf\xe9\n")
+    if by == "hand":
+        cleaning.delete_run(store, run)
+    else:
+        assert main(["clean", "--older-than", "1d", "--yes"]) == 0
+    assert store.runs() == []
+
+
+@pytest.mark.parametrize("about", [*CONTENTS, *SHAPES])
+def test_a_damaged_draft_keeps_nothing_from_being_cleaned(store: Store, params: RunParams, about: str) -> None:
+    draft = store.root / "drafts" / "0123456789abcdef.json"
+    draft.parent.mkdir()
+    if about in CONTENTS:
+        draft.write_bytes(CONTENTS[about])
+    else:
+        SHAPES[about](draft)
+    finished(store, params, "k")
     assert main(["clean", "--older-than", "1d", "--yes"]) == 0
     assert store.runs() == []
 
