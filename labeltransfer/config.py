@@ -1,11 +1,14 @@
 """Every environment variable that the app reads: name, meaning, default, and what it must be.
 
-:func:`config` reads them together and checks each one. A variable whose value cannot be used does not keep the rest of
-the app from working: the error comes where that one value is asked for. Variables that the app sets for its workers
-and for numerical libraries are in :mod:`labeltransfer.processes`.
+:func:`config` reads them together and checks each one. :func:`check_variables`, which the app, the command line and
+the worker call first, refuses every value that cannot be used and every misspelt name. Where it was not called, the
+error comes where the one value is asked for. Variables that the app sets for its workers and for numerical libraries
+are in :mod:`labeltransfer.processes`.
 """
 
+import difflib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -65,11 +68,17 @@ def _cpu_slots(n_slots: int) -> int:
     return n_slots
 
 
+def _host_names(text: str | None) -> str | None:
+    for name in (text or "").split(","):
+        if name.strip() and not re.fullmatch(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", name.strip()):
+            raise ValueError("no name of a host")
+    return text
+
+
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Lower = BeforeValidator(lambda text: text.lower() if isinstance(text, str) else text)
 Bytes = Annotated[int, BeforeValidator(lambda text: parse_size(text, "") if isinstance(text, str) else text)]
-SignIn = BeforeValidator(lambda text: "required" if str(text).lower() == "required" else "off")
-Address = Annotated[str, AfterValidator(lambda text: text.rstrip("/"))]
+Address = Annotated[str, Field(pattern=r"(?i)^https?://[^/\s]"), AfterValidator(lambda text: text.rstrip("/"))]
 
 _SIZE = "give a number and a unit, such as 500MB, 50GB or 2TB."
 _AMOUNT = "set it to a number from 0 up, such as {default:g}."
@@ -83,7 +92,9 @@ class Config(BaseSettings):
     home: Path = _variable("LABELTRANSFER_HOME", "where runs are kept", default=Path("~/.labeltransfer"))
     data_dir: Path | None = _variable("LABELTRANSFER_DATA_DIR", "folder of h5ad files to choose from")
     mirror: Address | None = _variable(
-        "LABELTRANSFER_MIRROR", "address of the lab's own copy of the catalogue's files and `gene_len.txt`"
+        "LABELTRANSFER_MIRROR",
+        "address of the lab's own copy of the catalogue's files and `gene_len.txt`",
+        must="give an address that begins with https:// or http://, or leave it out.",
     )
     cpu_slots: Annotated[WholeNumber, AfterValidator(_cpu_slots)] = _variable(
         "LABELTRANSFER_CPU_SLOTS",
@@ -98,8 +109,31 @@ class Config(BaseSettings):
         must="set it to all or own, or leave it out, and start the app again.",
         default="all",
     )
-    sign_in: Annotated[Literal["off", "required"], SignIn] = _variable(
-        "LABELTRANSFER_SIGN_IN", "`required` refuses to open without sign-in", default="off"
+    sign_in: Annotated[Literal["off", "required"], Lower] = _variable(
+        "LABELTRANSFER_SIGN_IN",
+        "`required` refuses to open without sign-in; with `off` it is asked for where the secrets have `[auth]`",
+        must="set it to required or off, and start the app again.",
+        default="off",
+    )
+    email_verified: Annotated[Literal["required", "assumed"], Lower] = _variable(
+        "LABELTRANSFER_EMAIL_VERIFIED",
+        "`assumed` takes the address of a provider that does not say whether it is verified; an address that is said "
+        "not to be verified never counts",
+        must="set it to required or assumed, and start the app again.",
+        default="required",
+    )
+    hosts: Annotated[str | None, AfterValidator(_host_names)] = _variable(
+        "LABELTRANSFER_HOSTS",
+        "names by which browsers reach the app, with commas between them, such as `labels.lab.example.org` or "
+        "`*.lab.example.org`; `localhost`, this machine's own name, its addresses in digits and the host of "
+        "`redirect_uri` need not be named",
+        must="give names of hosts without https:// and port, with commas between them.",
+    )
+    home_access: Annotated[Literal["owner", "group"], Lower] = _variable(
+        "LABELTRANSFER_HOME_ACCESS",
+        "who may read and write what the app writes to its home: the user that runs it, or that user's group as well",
+        must="set it to owner or group, and start the app again.",
+        default="owner",
     )
     activity: Annotated[Literal["on", "off"], Lower] = _variable(
         "LABELTRANSFER_ACTIVITY",
@@ -107,7 +141,7 @@ class Config(BaseSettings):
         must="set it to on or off, or leave it out, and start the app again.",
         default="on",
     )
-    executor: Literal["local", "ray"] = _variable(
+    executor: Annotated[Literal["local", "ray"], Lower] = _variable(
         "LABELTRANSFER_EXECUTOR",
         "where runs are carried out: `local`, on this machine, or `ray`",
         must="it is neither local nor ray; set it to one of these.",
@@ -160,8 +194,11 @@ class Config(BaseSettings):
     cuda_visible_devices: str | None = _variable(
         "CUDA_VISIBLE_DEVICES", "numbers of the GPUs that the app may use; empty for none, all where unset", "machine"
     )
-    placed: str | None = _variable(
-        "LABELTRANSFER_PLACED", "`gpu` or `cpu`, what a cluster has set aside for a run's worker", "worker"
+    placed: Literal["gpu", "cpu"] | None = _variable(
+        "LABELTRANSFER_PLACED",
+        "`gpu` or `cpu`, what a cluster has set aside for a run's worker",
+        "worker",
+        must="the app sets it to gpu or cpu for a worker on a cluster; leave it out.",
     )
 
     @field_validator("*", mode="wrap")
@@ -188,7 +225,7 @@ class Config(BaseSettings):
             return value
 
 
-EMPTY_COUNTS = ("cuda_visible_devices", "placed")
+EMPTY_COUNTS = ("cuda_visible_devices",)
 """Fields whose variable means something when it is set and empty."""
 
 
@@ -216,6 +253,43 @@ def config() -> Config:
 @lru_cache(maxsize=1)
 def _checked(values: tuple[str | None, ...]) -> Config:
     return Config()
+
+
+def check_variables() -> None:
+    """Refuse what this process cannot use, before it does anything; a blank variable is as good as none.
+
+    Raises
+    ------
+    SettingsError
+        A variable has a value that cannot be used, or one that begins with LABELTRANSFER_ is none of the app's. All of
+        them are named, each with its way out.
+    """
+    if found := faults():
+        raise SettingsError(" ".join(found))
+
+
+def faults() -> list[str]:
+    """A sentence for each variable whose value cannot be used, and for each that is none of the app's."""
+    found = [fault.sentence for fault in vars(config()).values() if isinstance(fault, _Fault)]
+    return found + [_misspelt(name) for name in sorted(os.environ) if _is_unknown(name)]
+
+
+def _is_unknown(name: str) -> bool:
+    ours = name.upper().startswith(PREFIX)
+    return ours and name not in VARIABLES and not SERVICE_LINK.fullmatch(name)
+
+
+def _misspelt(name: str) -> str:
+    own = [variable.removeprefix(PREFIX) for variable in VARIABLES if variable.startswith(PREFIX)]
+    meant = difflib.get_close_matches(name.upper().removeprefix(PREFIX), own, n=1, cutoff=0.7)
+    way_out = f"{PREFIX}{meant[0]} is one" if meant else "the manual's page *On a server* lists them"
+    return f"{named(name)} is no variable of this app ({way_out}): correct its name, or remove it."
+
+
+PREFIX = "LABELTRANSFER_"
+
+SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+"""What Kubernetes sets in each container where a service is called labeltransfer; no one wrote it."""
 
 
 def variable(field: str) -> str:

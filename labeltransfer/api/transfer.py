@@ -14,6 +14,7 @@ from labeltransfer.api.inputs import PathLike, stored, stored_name
 from labeltransfer.api.result import Transfer
 from labeltransfer.cli.asked import check, params_from_options
 from labeltransfer.cli.options import QUERY, REFERENCE, RUN, Option, named_value, value_of
+from labeltransfer.config import check_variables
 from labeltransfer.errors import SettingsError
 from labeltransfer.presets import DEFAULT_PRESET, PRESETS
 
@@ -99,6 +100,7 @@ def transfer(
     from labeltransfer.runs.start.admission import admit
     from labeltransfer.runs.start.terminal import carry_out_aside
 
+    check_variables()
     given = checked({"labels_key": labels_key, **params})
     folder = Path(tempfile.mkdtemp(prefix="labeltransfer-")) if home is None else Path(home).expanduser().resolve()
     try:

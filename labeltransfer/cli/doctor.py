@@ -20,7 +20,7 @@ TO_DO = 1
 def add_command(commands: Any) -> None:
     """Add it to the parser."""
     parser = commands.add_parser("doctor", help="check the home and the set-up, and say what to do")
-    parser.set_defaults(command=_doctor)
+    parser.set_defaults(command=_doctor, any_settings=True)
     parser.add_argument(
         "--fix",
         action="store_true",

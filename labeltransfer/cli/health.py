@@ -15,7 +15,7 @@ NOT_WELL = 1
 def add_command(commands: Any) -> None:
     """Add it to the parser."""
     parser = commands.add_parser("health", help="say whether the server is well: folder, disk, queue, workers")
-    parser.set_defaults(command=_health)
+    parser.set_defaults(command=_health, any_settings=True)
     parser.add_argument("--json", action="store_true", help="as JSON, for a monitor")
 
 

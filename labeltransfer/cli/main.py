@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from labeltransfer.cli import app, clean, doctor, health, inputs, label, library, outputs
+from labeltransfer.config import check_variables
 from labeltransfer.errors import LabelTransferError, RunCancelled, SettingsError, Terminated
 
 USER_ERROR = 2
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _terminate)
     try:
         options = parser().parse_args(arguments)
+        if not options.any_settings:
+            check_variables()
         command: Callable[[argparse.Namespace], int | None] = options.command
         return command(options) or 0
     except RunCancelled as error:
@@ -69,6 +72,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     """The parser of all commands."""
     whole = Parser(prog="labeltransfer", description="Carry cell-type labels to new cells.")
+    whole.set_defaults(any_settings=False)
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     label.add_run(commands)
     library.add_commands(commands)

@@ -16,8 +16,8 @@ import pynvml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from labeltransfer.config import Config, config, variable
-from labeltransfer.errors import RunError, SettingsError
+from labeltransfer.config import config, faults, variable
+from labeltransfer.errors import RunError
 from labeltransfer.processes import PACKAGE_PARENT, module_environment
 from labeltransfer.runs.health.finding import Finding
 from labeltransfer.runs.queue.devices import gpus
@@ -37,15 +37,11 @@ ACCESS = ("emails", "domains", "admins")
 
 
 def settings() -> Iterator[Finding]:
-    """Variables whose value cannot be used."""
-    faults = 0
-    for field in Config.model_fields:
-        try:
-            getattr(config(), field)
-        except SettingsError as error:
-            faults += 1
-            yield Finding("Settings", "to do", str(error))
-    if not faults:
+    """Variables whose value cannot be used, or that are none of the app's."""
+    found = faults()
+    for fault in found:
+        yield Finding("Settings", "to do", fault)
+    if not found:
         yield Finding("Settings", "well", "Every variable has a value that the app knows.")
 
 
