@@ -9,7 +9,9 @@ def run() -> NoReturn:
     """Run the command line and end the process with its status."""
     with rare_collections():
         from labeltransfer.cli.main import main
+        from labeltransfer.storage.home import keep_files_private
 
+        keep_files_private()
         leave(main())
 
 

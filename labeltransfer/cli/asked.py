@@ -23,6 +23,7 @@ from labeltransfer.cli.options import (
 from labeltransfer.errors import RunError, SettingsError
 from labeltransfer.params import RunParams, read_params_json, run_params
 from labeltransfer.presets import PRESETS
+from labeltransfer.storage.home import users_umask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +176,8 @@ def check(params: RunParams, out: Path | None = None) -> None:
     if out is None:
         return
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        with users_umask():
+            out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:

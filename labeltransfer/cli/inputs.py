@@ -6,6 +6,7 @@ from typing import Any
 
 from labeltransfer.cli.options import SEED, add_options
 from labeltransfer.presets import DEFAULT_PRESET
+from labeltransfer.storage.home import users_umask
 
 
 def add_commands(commands: Any) -> None:
@@ -37,5 +38,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from labeltransfer.data.demo.simulate import simulate
 
     seed = SEED.info.default if options.seed is None else options.seed
-    for path in simulate(options.folder, seed=seed):
+    with users_umask():
+        written = simulate(options.folder, seed=seed)
+    for path in written:
         print(path)

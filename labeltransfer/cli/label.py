@@ -7,6 +7,7 @@ from typing import Any
 from labeltransfer.cli import options as table
 from labeltransfer.cli.asked import check, mapping_params_from_options, params_from_options
 from labeltransfer.presets import DEFAULT_PRESET, PRESET_HELP, PRESETS
+from labeltransfer.storage.home import users_umask
 
 
 def add_run(commands: Any) -> None:
@@ -42,8 +43,10 @@ def _run(options: argparse.Namespace) -> None:
     from labeltransfer.runs.output.deliver import deliver
     from labeltransfer.runs.start.terminal import carry_out
 
-    for line in deliver(carry_out(params), options.out):
-        print(line)
+    run = carry_out(params)
+    with users_umask():
+        for line in deliver(run, options.out):
+            print(line)
 
 
 def _map(options: argparse.Namespace) -> None:
@@ -54,5 +57,7 @@ def _map(options: argparse.Namespace) -> None:
 
     params = mapping_params_from_options(options, Library(default_store().root).card(options.model))
     check(params, options.out)
-    for line in deliver(carry_out(params), options.out):
-        print(line)
+    run = carry_out(params)
+    with users_umask():
+        for line in deliver(run, options.out):
+            print(line)

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from labeltransfer.storage.home import users_umask
+
 
 def add_commands(commands: Any) -> None:
     """Add them to the parser."""
@@ -22,7 +24,8 @@ def _annotate(options: argparse.Namespace) -> None:
     from labeltransfer.runs.output.deliver import annotated
     from labeltransfer.runs.records.store import find_run
 
-    annotated(find_run(options.run_id), options.out)
+    with users_umask():
+        annotated(find_run(options.run_id), options.out)
     print(options.out)
 
 
@@ -30,5 +33,6 @@ def _supplement(options: argparse.Namespace) -> None:
     from labeltransfer.runs.output.supplement import write_supplement
     from labeltransfer.runs.records.store import find_run
 
-    write_supplement(find_run(options.run_id), options.out)
+    with users_umask():
+        write_supplement(find_run(options.run_id), options.out)
     print(options.out)
