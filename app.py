@@ -10,7 +10,10 @@ from typing import Literal
 import streamlit as st
 from starlette.middleware import Middleware
 
-from labeltransfer.config import config
+from labeltransfer.config import check_variables
+from labeltransfer.errors import SettingsError
+from labeltransfer.storage.home import keep_files_private
+from pages.shared.doorman import Doorman
 from pages.shared.frame import (
     ACTIVITY_PAGE,
     REFERENCES_PAGE,
@@ -24,7 +27,7 @@ from pages.shared.frame import (
     wanted_page,
 )
 from pages.shared.health_route import health_route
-from pages.shared.sign_in import require_sign_in, visitor
+from pages.shared.sign_in import require_sign_in, sign_out, visitor
 from pages.shared.words import plain
 from pages.uploads.spooling import SpoolUploads
 
@@ -42,7 +45,6 @@ def frame() -> None:
 
     pages = []
     with catching():
-        _ = config().runs_visible  # a value that cannot be used is reported here, for every page
         states = step_states()
         for step in STEPS:
             state, why = states[step.key]
@@ -73,12 +75,18 @@ def frame() -> None:
     if st.user.get("is_logged_in", False):
         with st.sidebar:
             st.caption(f"Signed in as {plain(str(st.user.get('email') or st.user.get('name', '')))}")
-            if st.button("Sign out", icon=":material/logout:"):
-                st.logout()
+            with catching():
+                if st.button("Sign out", icon=":material/logout:"):
+                    sign_out()
     page.run()
 
 
 if __name__ == "__main__":
     frame()
 else:
-    app = st.App(Path(__file__), middleware=[Middleware(SpoolUploads)], routes=[health_route()])
+    try:
+        check_variables()
+        keep_files_private()
+    except SettingsError as error:
+        raise SystemExit(f"The app does not start. {error}") from error
+    app = st.App(Path(__file__), middleware=[Middleware(Doorman), Middleware(SpoolUploads)], routes=[health_route()])

@@ -6,7 +6,7 @@ from labeltransfer.runs.queue.observed import observed_status
 from pages.runs_parts.disk_space import keep_button, space
 from pages.runs_parts.runs_table import damage_words, listing, shipped_demo
 from pages.shared.frame import ACTIVITY_PAGE, catching, go, guard, has_stage, open_run, page_header
-from pages.shared.sign_in import visitor
+from pages.shared.sign_in import fragment, visitor
 from pages.shared.start import confirm_cancel, confirm_delete
 from pages.shared.visible_runs import changeable, visible_runs, whose_to_change
 from pages.shared.words import plain, run_title
@@ -57,7 +57,7 @@ with catching():
     if running:
         seen = {run.id: observed_status(run).state for run in running}
 
-        @st.fragment(run_every=2.0)
+        @fragment(run_every=2.0)
         def notice_changes() -> None:
             """Show the table again when a run changes its state."""
             if {run.id: observed_status(run).state for run in visible_runs() if not observed_status(run).over} != seen:

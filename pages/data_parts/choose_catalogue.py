@@ -17,6 +17,7 @@ from pages.shared import words
 from pages.shared.cached import reader, the_path
 from pages.shared.draft import Draft
 from pages.shared.frame import catching
+from pages.shared.sign_in import fragment
 
 TABLE_BYTES_PER_CELL = 100
 """What a cell takes in a table of cells, roughly; shown before its first byte has arrived."""
@@ -150,7 +151,7 @@ def _offer(side: Side, held: Draft, entry: CatalogueEntry, offers: list[tuple[Fe
     """Offer what can be fetched, or show how far it is."""
     active = next((request for request, _ in offers if background.fetch_progress(entry, request).active), None)
 
-    @st.fragment(run_every=1.0 if active else None)
+    @fragment(run_every=1.0 if active else None)
     def progress() -> None:
         now = {request: background.fetch_progress(entry, request) for request, _ in offers}
         is_running = next((request for request in now if now[request].active), None)

@@ -11,6 +11,7 @@ from labeltransfer.errors import RunError
 from labeltransfer.processes import start_module
 from labeltransfer.runs.records.edits import edits_file
 from labeltransfer.runs.records.run import Run
+from pages.shared.sign_in import fragment
 from pages.shared.words import duration, size
 
 SUPPLEMENT = Path("exports") / "everything.zip"
@@ -70,7 +71,7 @@ def edited_since(run: Run, path: Path) -> bool:
     return own.exists() and own.stat().st_mtime_ns > path.stat().st_mtime_ns
 
 
-@st.fragment(run_every=2.0)
+@fragment(run_every=2.0)
 def watch_writer(target: Path, started: float) -> None:
     """How long a file has been in the making; ends itself when it is there."""
     process, _ = writers().get(str(target), (None, 0.0))

@@ -14,7 +14,7 @@ from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.storage.home import home
 from pages.shared import draft as drafts
-from pages.shared.sign_in import require_sign_in
+from pages.shared.sign_in import fragment, require_sign_in
 from pages.shared.visible_runs import visible_run
 from pages.shared.words import STATE_BADGES, plain, read_counts, run_title, side_words
 
@@ -169,7 +169,7 @@ def require_run(stage: str | None = None) -> Run:
     st.stop()
 
 
-@st.fragment(run_every=3.0)
+@fragment(run_every=3.0)
 def _come_back_when_over(run: Run) -> None:
     if observed_status(run).over:
         st.rerun(scope="app")

@@ -18,6 +18,7 @@ from labeltransfer.runs.worker.stages import stage_titles
 from pages.shared import words
 from pages.shared.frame import catching, drawn_status
 from pages.shared.queue_words import places
+from pages.shared.sign_in import fragment
 from pages.shared.visible_runs import names_of
 
 EVERY = 1.0
@@ -30,7 +31,7 @@ def watch(run: Run) -> None:
     """Show a run, again every second while it is running; the page is run again when it ends."""
     before = drawn_status(run)
 
-    @st.fragment(run_every=None if before.over else EVERY)
+    @fragment(run_every=None if before.over else EVERY)
     def look() -> None:
         status = observed_status(run)
         if status.state != before.state:  # the steps on top and the context line say it too

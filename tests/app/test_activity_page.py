@@ -10,10 +10,12 @@ from labeltransfer.config import variable
 from labeltransfer.results.export.safe_csv import to_csv
 from labeltransfer.runs.records import activity
 from labeltransfer.runs.records.activity import Act, note
+from labeltransfer.runs.records.sign_ins import WAS_ON
 from labeltransfer.runs.records.store import Store
+from labeltransfer.storage.home import home
 from pages.activity_parts.history import csv_table, moment, shown_table
 from tests.support import ROOT
-from tests.support.pages import said
+from tests.support.pages import AUTH, said
 
 ADA, ADMIN = "ada@lab.example.org", "root@lab.example.org"
 
@@ -24,9 +26,11 @@ def app(person: str = "") -> AppTest:
     """The page as a person sees it; no one signs in where the person is empty."""
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     if person:
-        at.secrets["auth"] = {"client_id": "x"}
+        at.secrets["auth"] = AUTH
         at.secrets["access"] = {"domains": ["lab.example.org"], "admins": [ADMIN]}
         at.user = {"is_logged_in": True, "email": person, "email_verified": True, "iat": 1}
+    else:
+        (home() / WAS_ON).unlink(missing_ok=True)
     at.run()
     return at.switch_page("pages/activity.py").run()
 

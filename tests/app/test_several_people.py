@@ -14,12 +14,14 @@ from labeltransfer.results.scores.final_labels import Edit
 from labeltransfer.runs.records.access import Person, may_change, may_see
 from labeltransfer.runs.records.edits import add_edit, read_edits
 from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.sign_ins import WAS_ON
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.start import executors
 from labeltransfer.runs.worker import pipeline
+from labeltransfer.storage.home import home
 from pages.shared import queue_words
 from tests.support import ROOT
-from tests.support.pages import PAGES, finished_run, labels, press, said
+from tests.support.pages import AUTH, PAGES, finished_run, labels, press, said
 
 ADA, BOB, ROOT_ADMIN = "ada@lab.example.org", "bob@lab.example.org", "root@lab.example.org"
 VISIBLE = variable("runs_visible")
@@ -37,9 +39,11 @@ def app(page: str, person: str, *, run: str = "", **claims: object) -> AppTest:
     """The app as ``person`` sees one of its pages; no one signs in where the person is empty."""
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     if person:
-        at.secrets["auth"] = {"client_id": "x"}
+        at.secrets["auth"] = AUTH
         at.secrets["access"] = {"domains": ["lab.example.org"], "admins": [ROOT_ADMIN.title()]}
-        at.user = {"is_logged_in": True, "email": person, **claims}
+        at.user = {"is_logged_in": True, "email": person, "email_verified": True, **claims}
+    else:
+        (home() / WAS_ON).unlink(missing_ok=True)
     if run:
         at.query_params["run"] = run
     at.run()
@@ -110,16 +114,20 @@ from pages.shared.sign_in import visitor
 st.write(repr(visitor()))
 """
     for claims, person in (
-        ({"email": ROOT_ADMIN}, Person(ROOT_ADMIN, True)),
+        ({"email": ROOT_ADMIN, "email_verified": True}, Person(ROOT_ADMIN, True)),
+        ({"email": ROOT_ADMIN, "email_verified": "true"}, Person(ROOT_ADMIN, True)),
+        ({"email": ROOT_ADMIN, "sub": "7"}, Person("account 7", False)),
+        ({"email": "\u212aim@lab.example.org", "email_verified": True, "sub": "7"}, Person("account 7", False)),
         ({"email": ROOT_ADMIN, "email_verified": False, "sub": "7"}, Person("account 7", False)),
         ({"email": ROOT_ADMIN, "email_verified": "false", "sub": "7"}, Person("account 7", False)),
         ({"sub": "7"}, Person("account 7", False)),
     ):
         at = AppTest.from_string(script)
-        at.secrets["auth"] = {"client_id": "x"}
-        at.secrets["access"] = {"admins": [ROOT_ADMIN]}
+        at.secrets["auth"] = AUTH
+        at.secrets["access"] = {"admins": [ROOT_ADMIN, "kim@lab.example.org"]}
         at.user = {"is_logged_in": True, **claims}
         assert repr(person) in said(at.run())
+    (home() / WAS_ON).unlink(missing_ok=True)
     at = AppTest.from_string(script)
     assert repr(Person("", True)) in said(at.run())
 
@@ -176,8 +184,8 @@ run = default_store().runs()[0]
         run = kept(ADA, **status)
         for person, happens in ((BOB, False), (ADA, True)):
             at = AppTest.from_string(script)
-            at.secrets["auth"] = {"client_id": "x"}
-            at.user = {"is_logged_in": True, "email": person}
+            at.secrets["auth"] = AUTH
+            at.user = {"is_logged_in": True, "email": person, "email_verified": True}
             at.session_state["what"] = what
             press(at.run(), what)
             assert (run.cancel_requested() or not run.folder.exists()) is happens
@@ -276,7 +284,7 @@ def test_admins_enter_and_naming_them_alone_shuts_no_one_out(
     access: dict[str, list[str]], person: str, enters: bool
 ) -> None:
     at = AppTest.from_string("from pages.shared.sign_in import require_sign_in\nrequire_sign_in()")
-    at.secrets["auth"] = {"client_id": "x"}
+    at.secrets["auth"] = AUTH
     at.secrets["access"] = access
-    at.user = {"is_logged_in": True, "email": person}
+    at.user = {"is_logged_in": True, "email": person, "email_verified": True}
     assert bool(at.run().error) is not enters

@@ -29,7 +29,7 @@ from pages.shared.widgets import composition_chart
 from pages.shared.words import plain
 from pages.uploads import sources
 from tests.support import ROOT
-from tests.support.pages import PAGES, app, labels, press, said
+from tests.support.pages import AUTH, PAGES, app, labels, press, said
 
 
 @pytest.fixture
@@ -357,7 +357,8 @@ exec(compile(open({str(ROOT / "pages" / f"{page}.py")!r}).read(), "page", "exec"
             "not on this server's list",
             None,
         ),
-        ({"is_logged_in": True, "email": "Ada@Lab.example.org"}, "Signed in as", "Data"),
+        ({"is_logged_in": True, "email": "Ada@Lab.example.org"}, "sent no verified e-mail address", None),
+        ({"is_logged_in": True, "email": "Ada@Lab.example.org", "email_verified": True}, "Signed in as", "Data"),
         ({"is_logged_in": True, "email": "bob@example.org", "email_verified": True}, "Signed in as", "Data"),
     ],
 )
@@ -365,7 +366,7 @@ def test_sign_in_lets_in_whom_the_secrets_name(
     user: dict[str, object], seen: str, title: str | None, lt_home: Path
 ) -> None:
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    at.secrets["auth"] = {"client_id": "x"}
+    at.secrets["auth"] = AUTH
     at.secrets["access"] = {"emails": ["bob@example.org"], "domains": ["lab.example.org"]}
     at.user = user
     at.run()

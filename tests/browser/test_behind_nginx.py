@@ -26,7 +26,7 @@ NAME = "labels.example.org"
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("nginx") / "home"
-    with serving(home, STREAMLIT_SERVER_ALLOWED_HOSTS=f"{NAME} localhost") as server:
+    with serving(home, LABELTRANSFER_HOSTS=NAME) as server:
         yield server
 
 

@@ -57,7 +57,15 @@ class IdentityProvider(ThreadingHTTPServer):
         """What a code is exchanged for."""
         person, nonce = self.codes.pop(code)
         now = int(time.time())
-        claims = {"iss": self.url, "aud": CLIENT, "sub": person, "email": person, "iat": now, "exp": now + 600}
+        claims = {
+            "iss": self.url,
+            "aud": CLIENT,
+            "sub": person,
+            "email": person,
+            "email_verified": True,
+            "iat": now,
+            "exp": now + 600,
+        }
         claims |= {"nonce": nonce} if nonce else {}
         signed = jwt.encode({"alg": "RS256", "kid": "1"}, claims, self.key)
         return {"access_token": "unused", "token_type": "Bearer", "expires_in": 600, "id_token": signed}

@@ -21,6 +21,14 @@ from tests.support.builders import opinions_of, trust_of, unseal
 PAGES = ("data", "preprocess", "train", "explore", "compare", "export", "references", "runs")
 N_REFERENCE, N_QUERY = 20, 30
 LABELS = ["B cell", "T cell"]
+AUTH = {
+    "redirect_uri": "http://localhost:8501/oauth2callback",
+    "cookie_secret": "of a test, forty characters of it, no more",
+    "client_id": "labeltransfer",
+    "client_secret": "x",
+    "server_metadata_url": "http://localhost/.well-known/openid-configuration",
+}
+"""The section ``[auth]`` of secrets that are complete."""
 
 
 def app(page: str = "data", **query: str) -> AppTest:
