@@ -21,8 +21,9 @@ RUN python -m pip install --no-cache-dir pip==26.3 \
 
 # The code belongs to root, so that the app cannot change it; it writes to /runs and /tmp alone.
 RUN useradd --uid 1000 --create-home labeltransfer \
-    && mkdir /data /runs \
-    && chown labeltransfer:labeltransfer /runs
+    && mkdir /data /runs /secrets \
+    && chown labeltransfer:labeltransfer /runs \
+    && chmod 700 /runs
 COPY .streamlit/config.toml .streamlit/config.toml
 COPY labeltransfer labeltransfer
 COPY pages pages
@@ -59,7 +60,8 @@ FROM base AS app
 
 # A container listens on all of its interfaces; -p decides who reaches it from outside.
 ENV STREAMLIT_SERVER_ADDRESS=0.0.0.0 \
-    STREAMLIT_SERVER_PORT=8501
+    STREAMLIT_SERVER_PORT=8501 \
+    STREAMLIT_SECRETS_FILES=/secrets/secrets.toml
 
 USER 1000
 EXPOSE 8501
