@@ -15,8 +15,8 @@ from typing import Any
 
 from filelock import FileLock
 
-MODE = 0o600
-"""Of a new file: what people did is for those who run the server."""
+MODE = 0o660
+"""Of a new file, less what the umask takes away: nobody else's to read, and a group's where the home is one's."""
 
 LONGEST_LINE = 4096
 """Bytes of a line. A longer one is neither written nor read."""

@@ -6,6 +6,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from labeltransfer.config import variable
@@ -49,14 +50,17 @@ def folder(root: Path) -> Iterator[Finding]:
 
 
 def _modes(root: Path, mode: int) -> Iterator[Finding]:
-    if os.name == "posix" and mode & 0o077:
+    # A home that is meant for a group hands its group on, by the bit that is asked for here.
+    too_open = mode & (0o007 if mode & stat.S_ISGID else 0o077)
+    if os.name == "posix" and too_open:
+        wanted = stat.S_IMODE(mode) & ~too_open
         about = f"Others on this machine may read {root}, mode {stat.S_IMODE(mode):04o}."
-        yield Finding("Home", "to do", about, f"chmod 700 {root}", lambda: _close(root))
+        yield Finding("Home", "to do", about, f"chmod {wanted:o} {root}", partial(_close, root, wanted))
 
 
-def _close(root: Path) -> str:
-    root.chmod(0o700)
-    return f"{root} is now open to its owner alone."
+def _close(root: Path, wanted: int) -> str:
+    root.chmod(wanted)
+    return f"{root} is now closed to others, mode {wanted:04o}."
 
 
 def disk(root: Path) -> Iterator[Finding]:

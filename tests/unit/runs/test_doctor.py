@@ -155,6 +155,14 @@ def test_a_home_that_others_may_read_is_closed(home: Path) -> None:
     assert home.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_home_of_a_group_stays_one(home: Path) -> None:
+    home.chmod(0o2770)
+    assert to_do() == {}
+    home.chmod(0o2775)
+    assert to_do(fix=True) == {}
+    assert home.stat().st_mode & 0o7777 == 0o2770
+
+
 def test_a_sign_of_life_from_the_future_is_named(home: Path) -> None:
     run = Store(home).create(PARAMS)
     run.write_status(Status(state="done", created=time.time(), heartbeat=time.time() + 500))

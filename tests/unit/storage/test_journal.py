@@ -33,8 +33,9 @@ def test_the_newest_line_comes_first(path: Path) -> None:
 
 
 def test_nobody_else_may_read_a_new_file(path: Path) -> None:
+    os.umask(umask := os.umask(0))
     Journal(path).append({})
-    assert path.stat().st_mode & 0o777 == MODE
+    assert path.stat().st_mode & 0o007 == 0 and path.stat().st_mode & 0o777 == MODE & ~umask
 
 
 def test_a_file_that_is_not_there_has_no_lines(path: Path) -> None:
