@@ -80,7 +80,7 @@ $(VENV)/.installed: requirements.txt
 	touch $@
 
 # Training's loops are compiled ahead, anew whenever they change.
-$(VENV)/.compiled: $(VENV)/.installed $(addprefix labeltransfer/models/fast/,compiled.py normalise.py compile_ahead.py)
+$(VENV)/.compiled: $(VENV)/.installed $(addprefix labeltransfer/models/fast/,compiled.py compile_ahead.py)
 	$(BIN)/python -m labeltransfer.models.fast.compile_ahead
 	touch $@
 

@@ -7,11 +7,9 @@ has the other within it, which adds in another order: that training would differ
 import numpy as np
 import scipy.sparse as sp
 import torch
-from torch import nn
 
 from labeltransfer.models.fast import compiled
 from labeltransfer.models.fast.device_counts import DeviceCounts
-from labeltransfer.models.fast.normalise import normalised
 
 
 def compile_loops() -> None:
@@ -22,9 +20,6 @@ def compile_loops() -> None:
     cells = kept.take(torch.arange(n_cells))
     logits = torch.zeros(2, n_cells, n_genes)
     compiled.zero_inflated(cells.counts, logits[0], cells.log_library, torch.zeros(n_genes), logits[1])
-
-    layer = [nn.BatchNorm1d(n_genes), nn.ReLU(), nn.Dropout()]
-    normalised(torch.randn(n_cells, n_genes, requires_grad=True), layer).sum().backward()
 
 
 if __name__ == "__main__":

@@ -21,8 +21,7 @@ from torch import Tensor
 
 from labeltransfer.models.fast.likelihood import EPS, TINY, Counts, Likelihood
 
-# Sums may be taken in any order; numbers that are none stay so, for a loss must not hide them. ``normalise`` takes LOOP
-# too, and numba does not notice a change of it there: whoever makes one touches that file as well.
+# Sums may be taken in any order; numbers that are none stay so, for a loss must not hide them.
 LOOP: dict[str, Any] = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy", "nogil": True}
 EXACT: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
 

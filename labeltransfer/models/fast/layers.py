@@ -1,4 +1,4 @@
-"""A pass through scvi-tools' hidden layers: cells with each label at once, and a dropout that costs next to nothing."""
+"""A pass through scvi-tools' hidden layers: cells with each label at once, and a quick dropout."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from labeltransfer.models.fast.normalise import FINEST, fits, normalised
+FINEST = 2**16
+"""Rates of dropout are taken to one part in so many."""
 
 
 def apply_layers(
@@ -51,9 +52,6 @@ def apply_layers(
             x = _WithLabels.apply(x, linear.weight[:, :-n_labels], of_label, n_cells)
         else:
             x = linear(x if covariate is None or not injected else torch.cat((x, covariate), dim=1))
-        if fits(rest, x):
-            x = normalised(x, rest, generator)
-            continue
         for part in rest:
             drops = isinstance(part, nn.Dropout) and part.training and part.p
             x = dropped(x, part.p, generator=generator) if drops else part(x)

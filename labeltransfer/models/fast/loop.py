@@ -15,8 +15,6 @@ from torch import Tensor
 
 from labeltransfer.errors import RunError
 from labeltransfer.models.fast.adam import Adam
-from labeltransfer.models.fast.matmul import faster_products
-from labeltransfer.models.fast.memory import kept_memory
 from labeltransfer.models.progress import Epoch, Stopped
 from labeltransfer.presets import Pace
 
@@ -77,8 +75,7 @@ def train(
     # Numbers below 1e-38 are as good as 0 here, and take a processor a hundred times as long.
     torch.set_flush_denormal(True)
     try:
-        with faster_products(), kept_memory():
-            return _train(task, pace, on_epoch, on_batch)
+        return _train(task, pace, on_epoch, on_batch)
     finally:
         torch.set_num_threads(n_threads)
         torch.set_flush_denormal(False)

@@ -23,8 +23,8 @@ from labeltransfer.runs.health.finding import Finding
 from labeltransfer.runs.queue.devices import gpus
 from labeltransfer.units import counted, shorten
 
-COMPILED = ("compiled", "normalise")
-"""Modules whose loops are compiled ahead."""
+COMPILED = PACKAGE_PARENT / "labeltransfer" / "models" / "fast" / "compiled.py"
+"""The module whose loops are compiled ahead."""
 
 COMPILING = 600.0
 """Seconds that compiling may take."""
@@ -148,9 +148,7 @@ def _mismatch(requirement: Requirement) -> str:
 
 def compiled_loops() -> Iterator[Finding]:
     """Whether the training loops are compiled; without, the first training does so."""
-    source = PACKAGE_PARENT / "labeltransfer" / "models" / "fast"
-    missing = [name for name in COMPILED if not _is_compiled(source / f"{name}.py")]
-    if missing:
+    if not _is_compiled(COMPILED):
         about = "The training loops are not compiled: the first training does it, and differs in its last digits."
         way_out = "python -m labeltransfer.models.fast.compile_ahead"
         yield Finding("Compiled loops", "to do", about, way_out, _compile)
@@ -172,8 +170,7 @@ def _compile() -> str:
         subprocess.run(command, env=module_environment(), check=True, capture_output=True, timeout=COMPILING)
     except subprocess.SubprocessError as error:
         raise RunError(f"compiling ended with an error ({error})") from error
-    source = PACKAGE_PARENT / "labeltransfer" / "models" / "fast"
-    if not all(_is_compiled(source / f"{name}.py") for name in COMPILED):
+    if not _is_compiled(COMPILED):
         raise RunError("they were compiled, but there is no place to keep them that this user may write to")
     return "The training loops were compiled."
 

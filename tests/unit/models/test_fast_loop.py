@@ -15,7 +15,7 @@ from scvi.distributions import NegativeBinomial, Poisson, ZeroInflatedNegativeBi
 from labeltransfer.data.prepare.pair import prepare
 from labeltransfer.data.prepare.prepared import training_data
 from labeltransfer.errors import RunCancelled, RunError
-from labeltransfer.models.fast import compiled, matmul, objective, parallel
+from labeltransfer.models.fast import compiled, objective, parallel
 from labeltransfer.models.fast.device_counts import DeviceCounts
 from labeltransfer.models.fast.layers import dropped
 from labeltransfer.models.fast.likelihood import Counts, Likelihood, negative_binomial, poisson, zero_inflated
@@ -351,17 +351,6 @@ def test_dropout_silences_the_asked_for_share_and_keeps_the_mean() -> None:
     torch.testing.assert_close(x.grad, y.detach() / 2)
     share = (y.view(-1)[:-1] == 0).float() @ (y.view(-1)[1:] == 0).float() / y.numel()
     assert float(share) == pytest.approx(0.01, abs=0.002)  # neighbours fall out independently
-
-
-def test_the_library_of_products_that_is_chosen_here_trains_the_same_model_as_torchs_own_choice(
-    prepared: Path, fast_scvi: scvi.model.SCVI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(matmul, "onednn_pays", lambda: False)
-    losses: list[Epoch] = []
-    model = train_scvi(training_data(prepared), FAST_SCVI, callback=ProgressCallback(losses.append, lambda _: None))
-    np.testing.assert_allclose(latent(model), latent(fast_scvi), rtol=0, atol=1e-2)
-    expected = fast_scvi.history["train_loss"]["train_loss"].to_numpy()
-    np.testing.assert_allclose([epoch.train_loss for epoch in losses], expected, rtol=1e-5)
 
 
 def test_gradients_from_another_core_are_the_same(fast_scvi: scvi.model.SCVI, monkeypatch: pytest.MonkeyPatch) -> None:
