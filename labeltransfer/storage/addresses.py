@@ -8,7 +8,6 @@ changes in between gains nothing.
 
 import ipaddress
 import socket
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -118,12 +117,10 @@ class _PublicAdapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicHTTPSPool}
 
-    def send(  # type: ignore[override]
-        self, request: requests.PreparedRequest, *args: Any, proxies: Mapping[str, str] | None = None, **kwargs: Any
-    ) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         host = urlsplit(request.url or "").hostname or ""
-        if select_proxy(request.url or "", proxies):  # the proxy looks names up itself: what is known here is checked
+        if select_proxy(request.url or "", kwargs.get("proxies")):
             known = looked_up(host)
             if any(map(is_private, known)):
                 raise _refused(host)
-        return super().send(request, *args, proxies=proxies, **kwargs)
+        return super().send(request, *args, **kwargs)

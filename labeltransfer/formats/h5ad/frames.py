@@ -1,6 +1,7 @@
 """Read the tables of an h5ad file, of cells or of genes, in the current layout or the one before anndata 0.7."""
 
 from collections.abc import Hashable, Iterable
+from typing import Any
 
 import h5py
 import numpy as np
@@ -91,7 +92,7 @@ def _read_compound(file: h5py.File, dataset: h5py.Dataset) -> pd.DataFrame:
             raise TypeError(f"{names.name} is no list")
         if names is not None and values.dtype.kind in "iu":
             categories = pd.Index(_decode(np.atleast_1d(names[()])))
-            codes = values.astype(values.dtype.newbyteorder("="), copy=False)
+            codes: Any = values.astype(values.dtype.newbyteorder("="), copy=False)
             columns[field] = pd.Categorical.from_codes(codes, categories=categories)
         else:
             columns[field] = values
