@@ -2,7 +2,7 @@
 
 They are below the app's own folder::
 
-    uploads/.arriving/<random>         not complete yet, or not asked for yet
+    uploads/.arriving/<who>-<random>   not complete yet, or not asked for yet
     uploads/<hash>/<name>              kept for as long as a run needs it, see :mod:`labeltransfer.runs.space.cleaning`;
                                        of several names for one content each is a link to the same file
     uploads/<hash>/owners.txt          who sent it, a name on each line; an empty one where sign-in is off
@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from labeltransfer.errors import InputError, LabelTransferError
-from labeltransfer.storage.digests import file_digest, new_digest
+from labeltransfer.storage.digests import digest, file_digest, new_digest
 from labeltransfer.storage.files import atomic_path, move_into_place, sync_names
 from labeltransfer.storage.home import home
 
@@ -49,18 +49,33 @@ class ReceivedFile:
         self.part.unlink(missing_ok=True)
 
 
+def arriving(root: Path, owner: str) -> list[Path]:
+    """Files of a person that are not complete yet, or wait for a page to take them."""
+    with suppress(OSError):
+        return list((root / "uploads" / INCOMING).glob(f"{_mark(owner)}-*"))
+    return []
+
+
+def _mark(owner: str) -> str:
+    """Tells one person's arriving files from another's; the name itself may be anything."""
+    return digest(owner)[:16]
+
+
 class UploadWriter:
     """Receives a file block by block. Leaves nothing behind unless it is finished.
 
     Parameters
     ----------
+    owner
+        Who sends it.
     n_most
-        Bytes that it may have.
+        Bytes that all of the owner's arriving files may have together.
     too_large
-        The error message for a larger one.
+        The error message once they have more.
     """
 
-    def __init__(self, *, n_most: int | None = None, too_large: str = "") -> None:
+    def __init__(self, *, owner: str = "", n_most: int | None = None, too_large: str = "") -> None:
+        self.owner = owner
         self.n_bytes, self.n_most, self.too_large = 0, n_most, too_large
         self._digest = new_digest()
         self._error: LabelTransferError | None = None
@@ -78,16 +93,24 @@ class UploadWriter:
 
     def _append(self, block: bytes) -> None:
         self.n_bytes += len(block)
-        if self.n_most is not None and self.n_bytes > self.n_most:
+        if self.n_most is not None and self.n_bytes + self._others() > self.n_most:
             raise InputError(self.too_large)
         self._digest.update(block)
         with _disk_errors():
             if self._file is None:
                 folder = uploads_folder() / INCOMING
                 folder.mkdir(parents=True, exist_ok=True)
-                self._part = folder / secrets.token_hex(16)
+                self._part = folder / f"{_mark(self.owner)}-{secrets.token_hex(16)}"
                 self._file = self._part.open("xb")
             self._file.write(block)
+
+    def _others(self) -> int:
+        """Bytes of the owner's other arriving files, which may grow at the same time."""
+        total = 0
+        for path in arriving(uploads_folder().parent, self.owner):
+            with suppress(OSError):
+                total += path.stat().st_size if path != self._part else 0
+        return total
 
     def finish(self) -> ReceivedFile:
         """The complete file.
@@ -120,9 +143,9 @@ class UploadWriter:
             self._part.unlink(missing_ok=True)
 
 
-def receive(content: BinaryIO) -> ReceivedFile:
+def receive(content: BinaryIO, owner: str = "") -> ReceivedFile:
     """Write an open file to the disk; raises InputError where the disk cannot take it."""
-    with UploadWriter() as file:
+    with UploadWriter(owner=owner) as file:
         while chunk := content.read(CHUNK):
             file.write(chunk)
         return file.finish()

@@ -15,7 +15,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from labeltransfer.errors import InputError, LabelTransferError
 from labeltransfer.runs.records.store import default_store
-from labeltransfer.runs.space import quotas
+from labeltransfer.runs.space import disk, quotas
 from labeltransfer.storage import uploads
 from labeltransfer.storage.uploads import ReceivedFile
 from labeltransfer.units import size
@@ -35,6 +35,7 @@ class Inbox:
     session_id: str
     owner: str = ""
     room: int | None = None  # bytes that the owner may still send, where there is a limit
+    most: int | None = None  # bytes that all of the owner's arriving files may have, in whichever session
     arrived: dict[str, ReceivedFile | LabelTransferError] = field(default_factory=dict)
     n_coming: int = 0  # uploads on their way; counted by the server's own thread alone
     lock: Lock = field(default_factory=Lock)
@@ -117,7 +118,10 @@ def upload(label: str, suffixes: list[str], *, key: str, about: str | None = Non
     """
     inbox = _inbox()
     inbox.owner = visitor().name
-    inbox.room = quotas.room(default_store(), inbox.owner)
+    store = default_store()
+    inbox.room = quotas.room(store, inbox.owner)
+    there = sum(map(disk.bytes_of, uploads.arriving(store.root, inbox.owner)))
+    inbox.most = None if inbox.room is None else inbox.room + there
     INBOXES[inbox.session_id] = inbox
     if inbox.room is not None and inbox.room < MEGABYTE:
         st.caption(quotas.no_room(default_store(), inbox.owner))
@@ -130,17 +134,17 @@ def upload(label: str, suffixes: list[str], *, key: str, about: str | None = Non
         return None
     place = f"upload-{sent.file_id}"  # in the session, which outlives a lost connection
     if place not in st.session_state:
-        arrived = inbox.take(sent.file_id) or _from_memory(sent)
+        arrived = inbox.take(sent.file_id) or _from_memory(sent, inbox.owner)
         st.session_state[place] = str(keep(arrived, sent.name, inbox.owner))
     return sent.file_id, Path(st.session_state[place])
 
 
-def _from_memory(sent: Any) -> ReceivedFile:
+def _from_memory(sent: Any, owner: str) -> ReceivedFile:
     """What Streamlit holds itself, as it does where our server is not in front of it, as in its test runner."""
     if not sent.size:
         raise InputError("The upload is empty, or was lost with its connection: send it again.")
     sent.seek(0)
-    return uploads.receive(sent)
+    return uploads.receive(sent, owner)
 
 
 def keep(arrived: ReceivedFile, name: str, owner: str) -> Path:
@@ -148,7 +152,7 @@ def keep(arrived: ReceivedFile, name: str, owner: str) -> Path:
     store = default_store()
     try:
         with store.lock("runs"):  # two at once cannot both be the last that there is room for
-            quotas.check_disk(store, owner, arrived=arrived.n_bytes)
+            quotas.check_disk(store, owner, arrived=arrived.part)
             return uploads.keep(arrived, name, owner)
     except BaseException:
         arrived.discard()

@@ -75,7 +75,7 @@ class _Replaced:
         """Write the file to the disk and return the request's body without its content."""
         form = _Form(dict(self.scope["headers"]).get(b"content-type", b""))
         what: ReceivedFile | LabelTransferError
-        with UploadWriter(n_most=inbox.room, too_large=inbox.no_room()) as file:
+        with UploadWriter(owner=inbox.owner, n_most=inbox.most, too_large=inbox.no_room()) as file:
             # Read to its end even where it cannot be kept: only then does the browser hear why.
             async for blocks in _gathered(form, self._chunks()):
                 await to_thread.run_sync(file.write, b"".join(blocks))

@@ -70,12 +70,16 @@ def disk_use(root: Path) -> dict[str, int]:
     return use
 
 
-def person_bytes(store: Store, owner: str) -> int:
-    """Bytes that a person's runs and uploads take, each artefact of theirs counted once and in full."""
+def person_bytes(store: Store, owner: str, *, without: Path | None = None) -> int:
+    """Bytes that a person's runs and uploads take, each artefact of theirs counted once and in full.
+
+    Files that arrive count as well, but for the one that is ``without``.
+    """
     own = [run for run in store.runs() if run.owner == owner]
     total = sum(bytes_of(run.folder) for run in own)
     total += sum(artefact_bytes(store.stages / name) for name in artefact_names(own))
     sent = [folder for folder in uploads.kept_folders(store.root) if owner in uploads.owners(folder)]
+    sent += [path for path in uploads.arriving(store.root, owner) if path != without]
     return total + sum(map(bytes_of, sent))
 
 

@@ -5,6 +5,7 @@ is Streamlit's own setting, ``server.maxUploadSize``.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from labeltransfer.config import config, variable
 from labeltransfer.errors import RunError
@@ -34,8 +35,8 @@ def quotas() -> Quotas:
     return Quotas(limits.runs_per_person, limits.disk_per_person, limits.disk_in_all)
 
 
-def check_disk(store: Store, owner: str, *, arrived: int = 0) -> None:
-    """Check that a person has disk left, or room for an upload of ``arrived`` bytes that waits to be kept.
+def check_disk(store: Store, owner: str, *, arrived: Path | None = None) -> None:
+    """Check that a person has disk left, or room for the upload ``arrived`` that waits to be kept.
 
     Raises
     ------
@@ -48,14 +49,14 @@ def check_disk(store: Store, owner: str, *, arrived: int = 0) -> None:
         raise RunError(reason)
 
 
-def no_room(store: Store, owner: str, *, arrived: int = 0) -> str:
+def no_room(store: Store, owner: str, *, arrived: Path | None = None) -> str:
     """Why there is no disk left, see :func:`check_disk`, and the way out; empty where there is."""
     limits = quotas()
-    spare = 0 if arrived else 1
+    spare, n_arrived = (1, 0) if arrived is None else (0, disk.bytes_of(arrived))
     if limits.disk_per_person is not None:
-        used = disk.person_bytes(store, owner)
-        if used + arrived + spare > limits.disk_per_person:
-            more = f" and the upload {size(arrived)} more" if arrived else ""
+        used = disk.person_bytes(store, owner, without=arrived)
+        if used + n_arrived + spare > limits.disk_per_person:
+            more = f" and the upload {size(n_arrived)} more" if arrived else ""
             return (
                 f"{'Your' if owner else 'The'} runs and uploads take {size(used)}{more}, and {who_may(owner)} take "
                 f"{size(limits.disk_per_person)} ({variable('disk_per_person')}): delete or clean up runs on the "

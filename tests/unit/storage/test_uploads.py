@@ -18,10 +18,10 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.web.server.starlette.starlette_routes import create_upload_routes
 
 from labeltransfer.errors import InputError, LabelTransferError
-from labeltransfer.runs.records.store import default_store
-from labeltransfer.runs.space import disk
+from labeltransfer.runs.records.store import Store, default_store
+from labeltransfer.runs.space import disk, quotas
 from labeltransfer.storage import uploads
-from labeltransfer.storage.uploads import ReceivedFile
+from labeltransfer.storage.uploads import ReceivedFile, UploadWriter
 from pages.uploads import inbox
 from pages.uploads.inbox import INBOXES, Inbox
 from pages.uploads.spooling import SpoolUploads
@@ -175,7 +175,7 @@ def test_a_file_that_is_larger_than_announced_is_refused_on_its_way(handler: Sta
 
 
 def test_a_file_beyond_its_owners_room_is_said_in_words(handler: Starlette, lt_home: Path) -> None:
-    INBOXES["a"].room = 2 * 10**6
+    INBOXES["a"].room = INBOXES["a"].most = 2 * 10**6
     assert send_whole(SpoolUploads(handler), form(b"x" * 5 * MB))[0] == 204
     with pytest.raises(InputError, match=r"larger than the 2 MB that are left"):
         INBOXES["a"].take("f1")
@@ -224,7 +224,7 @@ def test_files_that_no_page_takes_are_few(handler: Starlette, lt_home: Path) -> 
 
 
 def test_uploads_that_failed_do_not_stop_the_next_one(handler: Starlette) -> None:
-    INBOXES["a"].room = 10
+    INBOXES["a"].room = INBOXES["a"].most = 10
     for i in range(20):
         assert send_whole(SpoolUploads(handler), form(b"x" * 11), file_id=f"f{i}")[0] == 204
     assert len(INBOXES["a"].arrived) == inbox.MOST_WAITING
@@ -337,3 +337,29 @@ def test_an_upload_is_on_the_disk_with_its_name_and_owner_before_it_is_acknowled
     path = uploads.keep(received, "cells.h5ad", "ada")
     folder = path.parent.name
     assert steps == ["fsync owners.txt", f"fsync {received.part.name}", "rename", f"fsync {folder}", "fsync uploads"]
+
+
+def test_files_that_arrive_at_the_same_time_share_the_room_of_who_sends_them(lt_home: Path) -> None:
+    with (
+        UploadWriter(owner="ada", n_most=1000, too_large="no room") as first,
+        UploadWriter(owner="ada", n_most=1000, too_large="no room") as second,
+        UploadWriter(owner="bob", n_most=1000, too_large="no room") as other,
+    ):
+        first.write(b"x" * 600)
+        first._file.flush()
+        second.write(b"x" * 600)
+        other.write(b"x" * 600)
+        assert first.finish().n_bytes == other.finish().n_bytes == 600
+        with pytest.raises(LabelTransferError, match="no room"):
+            second.finish()
+
+
+def test_what_has_arrived_counts_as_the_senders(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELTRANSFER_DISK_PER_PERSON", "5kB")
+    before = quotas.room(store, "ada")
+    arrived = uploads.receive(BytesIO(b"x" * 2000), "ada")
+    assert before == 5000 and quotas.room(store, "ada") == 3000 and quotas.room(store, "bob") == 5000
+    another = uploads.receive(BytesIO(b"y" * 3500), "ada")
+    with pytest.raises(LabelTransferError, match=r"take 2 kB and the upload 3\.5 kB more"):
+        inbox.keep(another, "y.h5ad", "ada")
+    assert inbox.keep(arrived, "x.h5ad", "ada").exists() and 2900 < (quotas.room(store, "ada") or 0) <= 3000
