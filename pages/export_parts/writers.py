@@ -11,11 +11,14 @@ from labeltransfer.errors import RunError
 from labeltransfer.processes import start_module
 from labeltransfer.runs.records.edits import edits_file
 from labeltransfer.runs.records.run import Run
+from labeltransfer.storage.records import read_tail
 from pages.shared.sign_in import fragment
-from pages.shared.words import duration, size
+from pages.shared.words import duration, plain, size
 
 SUPPLEMENT = Path("exports") / "everything.zip"
 """Where a run keeps everything as one zip, below its own folder."""
+MOST_SAID = 1000
+"""Characters of a log's last line that a page shows."""
 
 
 @st.cache_resource
@@ -48,8 +51,9 @@ def show_written(run: Run, command: str, place: Path, file_name: str, *, label: 
     if process is not None:
         writers().pop(str(target))
         if process.returncode:
-            log = target.with_suffix(".log").read_text(errors="replace").strip().splitlines()
-            st.error(f"The file could not be written: {log[-1] if log else 'the process was stopped'}")
+            log = read_tail(target.with_suffix(".log")).strip().splitlines()
+            said = log[-1][-MOST_SAID:] if log else "the process was stopped"
+            st.error(f"The file could not be written: {plain(said)}")
     if target.exists():
         offer_file(target, file_name)
         stale = edited_since(run, target)

@@ -6,6 +6,7 @@ from labeltransfer.results.scores.cells import CONSENSUS, METHODS
 from labeltransfer.results.trust.rejection import FARTHEST, Rule
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
+from pages.shared.words import plain
 
 OLD_RUN = "This run is older than the checks of trust: start it again from Train, and its models are trained again."
 WHAT_TO_TRY = (
@@ -21,7 +22,7 @@ def alarm_banner(run: Run) -> None:
     alarm = cached.trust(run).get("alarm")
     if not alarm or alarm["level"] == "ok":
         return
-    reasons = " ".join(alarm["reasons"])
+    reasons = plain(" ".join(alarm["reasons"]))
     if alarm["level"] == "alarm":
         text = f"**These labels should not be trusted as they are.** {reasons}\n\n{WHAT_TO_TRY}"
         st.error(text, icon=":material/warning:")

@@ -52,7 +52,7 @@ def labels(at: AppTest) -> list[str]:
 def said(at: AppTest) -> str:
     """All prose of a page."""
     elements = [*at.markdown, *at.caption, *at.info, *at.warning, *at.error, *at.title, *at.subheader]
-    return "\n".join(str(element.value) for element in elements).replace("\\", "")
+    return "\n".join(str(element.value) for element in elements).replace("\\", "").replace("\u2060", "")
 
 
 def finished_run(*, labelled: bool = True, counts: bool = True) -> Run:
