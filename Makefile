@@ -64,6 +64,7 @@ bench: $(VENV)/.installed-test $(VENV)/.compiled
 	$(BIN)/python -m benchmarks.load.faults
 	$(BIN)/python -m benchmarks.load.queue
 	$(BIN)/python -m benchmarks.load.sessions
+	$(BIN)/python -m benchmarks.load.past_runs
 
 # Rebuild the finished demo run that ships with the app.
 demo: $(VENV)/.compiled

@@ -24,7 +24,7 @@ with catching():
         st.page_link("pages/data.py", label="Go to Data", icon=":material/arrow_back:")
         st.stop()
 
-    chosen = listing(everything)
+    chosen = listing(everything, any_wait=bool(running))
     with st.container(horizontal=True, vertical_alignment="center"):
         one = chosen[0] if len(chosen) == 1 else None
         if st.button("Open", type="primary", icon=":material/visibility:", disabled=one is None) and one:

@@ -32,10 +32,10 @@ Name = Annotated[str, Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,127}\z")]
 """A word that may become part of a path: nothing in it leads elsewhere."""
 
 
-def is_there(path: Path) -> bool:
+def is_there(path: Path | str) -> bool:
     """Whether something has this name, be it a link that leads nowhere; True as well where that cannot be known."""
     try:
-        path.lstat()
+        os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError):
@@ -130,6 +130,8 @@ def read_tail(path: Path, *, n_most: int = 1 << 16) -> str:
 
 def printable(text: str) -> str:
     r"""A name from the disk for people to read: what no screen takes is written out, such as ``\xff`` for that byte."""
+    if text.isascii() and text.isprintable():  # nearly every one, and there may be thousands
+        return text
     try:
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # half a character, which no name of a file decodes to

@@ -1,5 +1,6 @@
 """The space that runs take: how much, keep a run from being cleaned, and clean up."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -57,7 +58,7 @@ def keep_button(chosen: list[Run]) -> None:
 def space() -> None:
     """How much disk is taken, of what limits there are, and the way to clean up."""
     store, person, limits = default_store(), visitor(), quotas.quotas()
-    used = disk.disk_use(store.root)
+    used = _use(store.root)
     parts = ", ".join(f"{size(used[name])} {what}" for name, what in USE.items() if used.get(name))
     most = f" of {size(limits.disk_in_all)}" if limits.disk_in_all is not None else ""
     said = [f"On disk: {size(sum(used.values()))}{most} in {store.root}" + (f" ({parts})." if parts else ".")]
@@ -71,6 +72,12 @@ def space() -> None:
         if st.button("Clean up", icon=":material/mop:", help="Old runs and what no run needs; you see it beforehand."):
             st.session_state.pop(PLAN, None)
             clean_up()
+
+
+@st.cache_data(ttl=30.0, max_entries=4, show_spinner=False)
+def _use(root: Path) -> dict[str, int]:
+    """See :func:`.disk.disk_use`; at most half a minute old, as it takes a look at every folder."""
+    return disk.disk_use(root)
 
 
 @st.dialog("Clean up", width="large", icon=":material/mop:")
@@ -107,6 +114,7 @@ def cleaning_form() -> None:
         if st.button(f"Remove for good, frees {size(plan.n_bytes)}", type="primary", icon=":material/delete:"):
             done = st.session_state[CARRIED_OUT] = cleaning.clean(store, plan, person=person)
             st.session_state.pop(PLAN)
+            _use.clear()
             if any(item.path.name == st.session_state.get("run") for item in done.of("run")):
                 open_run("")
             st.rerun()

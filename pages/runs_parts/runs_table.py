@@ -3,6 +3,8 @@
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -10,24 +12,28 @@ import streamlit as st
 from labeltransfer.errors import LabelTransferError
 from labeltransfer.runs.queue.liveness import is_silent
 from labeltransfer.runs.queue.observed import observed_status
+from labeltransfer.runs.records.artefacts import Artefacts
 from labeltransfer.runs.records.damage import damage
-from labeltransfer.runs.records.run import UNKNOWN_OWNER, Run, Status
+from labeltransfer.runs.records.run import UNKNOWN_OWNER, Run, Status, marks_of, stamp_of
 from labeltransfer.runs.records.scores import read_scores
 from labeltransfer.runs.records.store import find_run
 from labeltransfer.runs.worker.stages import STAGE_TITLES
+from labeltransfer.storage.digests import digest
 from pages.shared import words
 from pages.shared.queue_words import Place, places
 from pages.shared.sign_in import sign_in_is_on
 
+SCORES = Artefacts.metrics
 
-def listing(runs: list[Run]) -> list[Run]:
-    """Show the table and return the chosen runs."""
+
+def listing(runs: list[Run], *, any_wait: bool = True) -> list[Run]:
+    """Show the table and return the chosen runs; ``any_wait`` says whether any of them is not over."""
     event = st.dataframe(
-        runs_table(runs, places(), owners=sign_in_is_on()),
+        runs_table(runs, places() if any_wait else {}, owners=sign_in_is_on()),
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        key=f"runs-{'-'.join(run.id for run in runs)}",  # another list: rows are numbers, so no choice stays
+        key=f"runs-{digest(' '.join(run.id for run in runs))}",  # another list: rows are numbers, so no choice stays
         column_config={
             "Cells": st.column_config.TextColumn(width=130, help="Reference → query."),
             "Duration": st.column_config.TextColumn(width=95),
@@ -63,6 +69,32 @@ def runs_table(runs: list[Run], places: Mapping[str, Place], *, owners: bool) ->
 
 
 def _row(run: Run, place: Place | None) -> dict[str, str]:
+    """The row of a run; of one that is over, it is kept for as long as its files stay the same."""
+    if marks := marks_of(run.folder):
+        metrics = _metrics_if_over(run.folder, marks)
+        if metrics is not None:
+            return _past_row(run.folder, marks, stamp_of(metrics))
+    return _present_row(run, place)
+
+
+@lru_cache(maxsize=1 << 16)
+def _metrics_if_over(folder: Path, marks: tuple) -> Path | None:
+    """Where the scores of a run are, if it is over for good; a folder that is never there where it has none."""
+    run = Run(folder)
+    if not run.written_status().over or run.written_status().damaged:
+        return None
+    try:
+        return run.root / "stages" / f"{SCORES.stage}-{run.stage_keys()[SCORES.stage]}" / SCORES.name
+    except (LabelTransferError, KeyError):
+        return folder / SCORES.name
+
+
+@lru_cache(maxsize=1 << 16)
+def _past_row(folder: Path, marks: tuple, stamp: tuple[int, ...]) -> dict[str, str]:
+    return _present_row(Run(folder), None)
+
+
+def _present_row(run: Run, place: Place | None) -> dict[str, str]:
     status, bad = observed_status(run), damage(run)
     cells, accuracy = _result(run)
     name, kind = run.id, ""

@@ -18,6 +18,7 @@ from labeltransfer.runs.records.sign_ins import WAS_ON
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.start import executors
 from labeltransfer.runs.worker import pipeline
+from labeltransfer.storage.digests import digest
 from labeltransfer.storage.home import home
 from pages.shared import queue_words
 from tests.support import ROOT
@@ -150,7 +151,7 @@ def chosen(at: AppTest, *runs: Run) -> AppTest:
     """The Runs page with some of its rows chosen."""
     listed = ["demo", *(run.id for run in default_store().runs())]
     rows = [listed.index(run.id) for run in runs]
-    at.session_state[f"runs-{'-'.join(listed)}"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    at.session_state[f"runs-{digest(' '.join(listed))}"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
     return at.run()
 
 

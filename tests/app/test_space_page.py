@@ -15,6 +15,7 @@ from labeltransfer.runs.records.access import Person
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.start import executors
+from pages.runs_parts import runs_table
 from tests.support import ROOT
 
 DAY = 86400.0
@@ -39,7 +40,9 @@ def press(at: AppTest, label: str) -> AppTest:
 
 
 def said(at: AppTest) -> str:
-    return "\n".join(str(e.value) for e in [*at.markdown, *at.caption, *at.error]).replace("\\", "")
+    return (
+        "\n".join(str(e.value) for e in [*at.markdown, *at.caption, *at.error]).replace("\\", "").replace("\u2060", "")
+    )
 
 
 def ended(days: float, name: str = "") -> Run:
@@ -158,6 +161,28 @@ def test_a_kept_run_says_so_and_stays(lt_home: Path) -> None:
     at = app("runs")
     assert any("(kept)" in name for name in at.dataframe[0].value["Name"])
     assert "nothing to clean" in said(press(at, "Clean up"))
+
+
+def test_the_row_of_a_past_run_follows_its_files(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [ended(day, f"run {day}") for day in (3, 2, 1)]
+    read: list[str] = []
+    whole = runs_table._present_row
+    monkeypatch.setattr(runs_table, "_present_row", lambda run, place: read.append(run.id) or whole(run, place))
+
+    def names() -> list[str]:
+        read.clear()
+        listed = [Run(run.folder) for run in runs]
+        return list(runs_table.runs_table(listed, {}, owners=False)["Name"])
+
+    assert names() == ["run 3", "run 2", "run 1"] and len(read) == 3
+    assert names() == ["run 3", "run 2", "run 1"] and read == []
+    runs[0].keep(True)
+    changed = runs[1].folder / "params.json"
+    changed.write_text(changed.read_text().replace("run 2", "RUN 2"))  # in its place, as only a person would
+    runs[2].write_status(Status(state="running", created=time.time()))
+    assert names() == ["run 3 (kept)", "RUN 2", "run 1"] and len(read) == 3
+    names()
+    assert read == [runs[2].id]  # what is not over may change without any of its files
 
 
 def test_the_runs_page_says_how_much_is_taken_of_what(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ whatever the worker dies of. ``worker.json`` says which process that is, so that
 
 import calendar
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -119,12 +120,7 @@ class Run:
     @cached_property
     def owner(self) -> str:
         """Name of who started it; empty where nobody had signed in."""
-        with suppress(DamagedError, UnicodeDecodeError):
-            found = read_content(self.folder / "owner.txt", n_most=MOST_NAME)
-            if found is None:
-                return ""
-            return found.decode().strip() or UNKNOWN_OWNER  # none is written where nobody had signed in
-        return UNKNOWN_OWNER
+        return _owner_at(self.folder / "owner.txt")
 
     @property
     def on_cluster(self) -> bool:
@@ -324,6 +320,19 @@ def stamp_of(path: Path) -> tuple[int, ...]:
     return facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
 
 
+def marks_of(folder: Path) -> tuple[tuple[str | int, ...], ...]:
+    """Tells one state of all that is directly in a folder from the next, in one look; empty where it cannot be seen.
+
+    Of thousands of runs, each with several files, this is far quicker than one stamp after the other.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            facts = [(entry.name, entry.stat(follow_symlinks=True)) for entry in entries]
+    except OSError:
+        return ()
+    return tuple((name, f.st_ino, f.st_mtime_ns, f.st_ctime_ns, f.st_size) for name, f in facts)
+
+
 def by_stamp(read: Callable[[Path], T]) -> Callable[[Path], T]:
     """Keep what is read from a file for as long as the file stays the same."""
 
@@ -340,6 +349,16 @@ def by_stamp(read: Callable[[Path], T]) -> Callable[[Path], T]:
 
 
 # Pages look at every run of the home again and again, and hardly any of them has changed.
+
+
+@by_stamp
+def _owner_at(path: Path) -> str:
+    with suppress(DamagedError, UnicodeDecodeError):
+        found = read_content(path, n_most=MOST_NAME)
+        if found is None:
+            return ""
+        return found.decode().strip() or UNKNOWN_OWNER  # none is written where nobody had signed in
+    return UNKNOWN_OWNER
 
 
 @by_stamp

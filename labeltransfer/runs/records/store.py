@@ -98,7 +98,7 @@ class Store:
             if not is_there(folder):
                 return []
             raise DamagedError(folder, error.strerror or str(error), "give it back to the app's user") from error
-        return [Run(folder / name) for name in names if is_there(folder / name / "params.json")]
+        return [Run(folder / name) for name in names if is_there(f"{folder}/{name}/params.json")]
 
     def run(self, run_id: str) -> Run:
         """Find a run by its id.
