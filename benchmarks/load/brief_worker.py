@@ -1,9 +1,9 @@
 """A worker whose two stages cost nothing but a second: ``python -m benchmarks.load.brief_worker``, see queue.py."""
 
-import sys
 import time
 from pathlib import Path
 
+from labeltransfer.processes import leave
 from labeltransfer.runs.worker import work
 from labeltransfer.runs.worker.job import Job
 from labeltransfer.runs.worker.registry import MAKERS
@@ -22,4 +22,4 @@ if __name__ == "__main__":
     STAGES["prepare"] = Stage("First", (), ("seed",))
     STAGES["evaluate"] = Stage("Last", ("prepare",), ("seed",))
     MAKERS.update(prepare=_briefly, evaluate=_briefly)
-    sys.exit(work.main())
+    leave(work.main())
