@@ -26,7 +26,7 @@ from tests.support.browser import Server
 N_CELLS = 120
 """Cells of each side."""
 
-ALARM = "should not be believed"
+ALARM = "should not be trusted"
 """What a page says of labels after so short a training: no error of the app's."""
 
 
