@@ -19,8 +19,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/.compiled
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
+# Two modules of tests at a time: many wait for a browser or a worker. Threads that spin would slow each other down.
 test: $(VENV)/.installed-test $(VENV)/.compiled chromium lint
-	$(BIN)/python -m pytest --durations=25
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --durations=25 -n 2 --dist loadfile
 
 # The small real pair where it is, else the demo pair.
 PAIR := ../shared/data/pbmc_3prime_to_5prime

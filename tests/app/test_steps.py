@@ -428,7 +428,7 @@ def test_the_name_of_the_first_page_is_an_address_too(lt_home: Path, monkeypatch
     page = st.Page
     monkeypatch.setattr(st, "Page", lambda *args, **kwargs: made.append(page(*args, **kwargs)) or made[-1])
     assert not app().exception
-    assert {p.url_path for p in made} == {"", *PAGES}
+    assert {p.url_path for p in made} == {"", *PAGES, "activity"}
 
 
 def test_new_data_close_the_run_that_was_looked_at(chosen: RunParams) -> None:
