@@ -210,14 +210,11 @@ def test_no_one_clicks_on_start_in_vain(
     assert "all together may have 1 at a time" in said(at) and not started
 
 
-def test_a_limit_that_cannot_be_read_is_said_on_the_page(
-    lt_home: Path, small_params: RunParams, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_limit_that_cannot_be_read_is_said_on_every_page(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABELTRANSFER_DISK_PER_PERSON", "lots")
-    monkeypatch.setattr("labeltransfer.data.demo.simulate.ensure_demo", lambda: small_params)
-    at = press(app("data"), "Start with the demo data")
-    at.switch_page("pages/train.py").run()
-    assert not at.exception and "LABELTRANSFER_DISK_PER_PERSON is 'lots'" in said(at)
+    for page in ("data", "train"):
+        at = app(page)
+        assert not at.exception and "LABELTRANSFER_DISK_PER_PERSON is 'lots'" in said(at) and not at.button
 
 
 def test_an_upload_that_streamlit_holds_itself_is_kept_as_well(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -357,7 +357,7 @@ exec(compile(open({str(ROOT / "pages" / f"{page}.py")!r}).read(), "page", "exec"
             "not on this server's list",
             None,
         ),
-        ({"is_logged_in": True, "email": "Ada@Lab.example.org"}, "sent no verified e-mail address", None),
+        ({"is_logged_in": True, "email": "Ada@Lab.example.org"}, "does not say that the address is verified", None),
         ({"is_logged_in": True, "email": "Ada@Lab.example.org", "email_verified": True}, "Signed in as", "Data"),
         ({"is_logged_in": True, "email": "bob@example.org", "email_verified": True}, "Signed in as", "Data"),
     ],
