@@ -7,6 +7,7 @@ import logging
 import os
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -15,7 +16,6 @@ from streamlit.errors import StreamlitSecretNotFoundError
 from labeltransfer.config import check_variables, config
 from labeltransfer.errors import SettingsError
 from labeltransfer.runs.records import sign_ins
-from labeltransfer.storage.home import home
 
 NEEDED = ("redirect_uri", "cookie_secret")
 OF_PROVIDER = ("client_id", "client_secret", "server_metadata_url")
@@ -45,25 +45,30 @@ class Rules:
         return not self.limited or ("@" in email and listed)
 
 
-def rules() -> Rules | None:
+def rules(root: Path) -> Rules | None:
     """Whom this server lets in; None where it asks nobody who they are.
 
     It asks where the secrets have ``[auth]``, and from then on: the home remembers that it did.
+
+    Parameters
+    ----------
+    root
+        The app's own folder, which remembers it.
 
     Raises
     ------
     SettingsError
         A variable or the secrets cannot be used, or sign-in was on and its secrets are gone: nobody enters.
-    RunError
-        The app's own folder cannot be used.
+    OSError
+        The folder cannot be read or written.
     """
     check_variables()
     secrets = read_secrets()
     if "auth" in secrets:
         found = _rules(secrets)
-        sign_ins.note_that_sign_in_is_on(home())
+        sign_ins.note_that_sign_in_is_on(root)
         return found
-    if sign_ins.was_on(home()):
+    if sign_ins.was_on(root):
         raise SettingsError(
             "Sign-in was on here, and its secrets are gone: nobody can enter until the administrator puts secrets.toml "
             f"with [auth] back. To open the app to everyone, remove {sign_ins.WAS_ON} from the app's folder."

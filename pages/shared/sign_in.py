@@ -72,10 +72,11 @@ def fragment(*, run_every: float | None) -> Callable[[Callable[..., None]], Call
 def _admitted() -> Rules | None:
     """The rules by which the visitor has entered; None where nobody is asked. Stops the script for everyone else."""
     try:
-        asked = rules()
+        root = home()  # looks at the disk: once for all that is asked of it
+        asked = rules(root)
         if asked is None:
             return None
-        signed_in = st.user.get("is_logged_in", False) is True and not sign_ins.is_ended(home(), st.user.to_dict())
+        signed_in = st.user.get("is_logged_in", False) is True and not sign_ins.is_ended(root, st.user.to_dict())
     except (LabelTransferError, OSError) as error:
         st.error(plain(str(error)), icon=":material/error:")
         st.stop()
