@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labeltransfer.params import RunParams, run_params
+from labeltransfer.params import RunParams
 from labeltransfer.runs.queue import devices as devices_module
 from labeltransfer.runs.queue import dispatcher as module
 from labeltransfer.runs.queue import dispatching
@@ -26,13 +26,6 @@ from labeltransfer.storage.locks import is_held
 from tests.support.waiting import wait_for
 
 PATIENT = "tests.support.patient_worker"
-
-
-@pytest.fixture
-def params(tmp_path: Path) -> RunParams:
-    for side in "rq":
-        (tmp_path / f"{side}.h5ad").write_bytes(b"x")
-    return run_params({"reference": {"path": f"{tmp_path}/r.h5ad"}, "query": {"path": f"{tmp_path}/q.h5ad"}})
 
 
 @pytest.fixture
