@@ -13,7 +13,9 @@ from starlette.middleware import Middleware
 from labeltransfer.config import check_variables
 from labeltransfer.errors import SettingsError
 from labeltransfer.storage.home import keep_files_private
-from pages.shared.doorman import Doorman
+from pages.door.doorman import Doorman
+from pages.door.health_route import health_route
+from pages.door.sign_in import require_sign_in, sign_out, visitor
 from pages.shared.frame import (
     ACTIVITY_PAGE,
     REFERENCES_PAGE,
@@ -26,8 +28,6 @@ from pages.shared.frame import (
     step_states,
     wanted_page,
 )
-from pages.shared.health_route import health_route
-from pages.shared.sign_in import require_sign_in, sign_out, visitor
 from pages.shared.words import plain
 from pages.uploads.spooling import SpoolUploads
 

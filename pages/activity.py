@@ -4,8 +4,8 @@ import streamlit as st
 
 from pages.activity_parts.health_view import health_row
 from pages.activity_parts.history import history
+from pages.door.sign_in import visitor
 from pages.shared.frame import catching, guard, page_header
-from pages.shared.sign_in import visitor
 
 guard()
 page_header("Activity")

@@ -4,10 +4,10 @@ import streamlit as st
 
 from labeltransfer.runs.library.library import Library
 from labeltransfer.runs.records.store import default_store
+from pages.door.sign_in import visitor
 from pages.references_parts.publish import choose_for_mapping, confirm_delete, publish_form, train_form
 from pages.shared.frame import catching, go, guard, page_header
 from pages.shared.library_view import show_card
-from pages.shared.sign_in import visitor
 from pages.shared.words import plain, size, when
 
 guard()

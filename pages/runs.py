@@ -3,10 +3,10 @@
 import streamlit as st
 
 from labeltransfer.runs.queue.observed import observed_status
+from pages.door.sign_in import fragment, visitor
 from pages.runs_parts.disk_space import keep_button, space
 from pages.runs_parts.runs_table import damage_words, listing, shipped_demo
 from pages.shared.frame import ACTIVITY_PAGE, catching, go, guard, has_stage, open_run, page_header
-from pages.shared.sign_in import fragment, visitor
 from pages.shared.start import confirm_cancel, confirm_delete
 from pages.shared.visible_runs import changeable, visible_runs, whose_to_change
 from pages.shared.words import plain, run_title

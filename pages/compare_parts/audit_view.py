@@ -16,10 +16,10 @@ from labeltransfer.runs.records import relabelling
 from labeltransfer.runs.records.audit_files import read_audit
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.runs.records.run import Run
+from pages.door.sign_in import visitor
 from pages.shared import cached
 from pages.shared.cached import reader, the_path
 from pages.shared.cell_list import cell_list
-from pages.shared.sign_in import visitor
 from pages.shared.visible_runs import changeable, whose_to_change
 from pages.shared.words import plain
 

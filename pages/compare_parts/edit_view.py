@@ -10,8 +10,8 @@ from labeltransfer.params import Side
 from labeltransfer.results.scores.final_labels import LONGEST, Action, Edit, deciding
 from labeltransfer.runs.records.edits import add_edit, can_edit, undo_edit
 from labeltransfer.runs.records.run import Run
+from pages.door.sign_in import visitor
 from pages.shared import cached
-from pages.shared.sign_in import visitor
 from pages.shared.visible_runs import may_undo
 from pages.shared.words import plain, when
 

@@ -13,11 +13,11 @@ from labeltransfer.data.catalogue.fetch_request import FILE, TABLE, FetchRequest
 from labeltransfer.data.catalogue.remote_table import RemoteTable, read_source, read_table
 from labeltransfer.params import Side
 from pages.data_parts.filters import filter_boxes
+from pages.door.sign_in import fragment
 from pages.shared import words
 from pages.shared.cached import reader, the_path
 from pages.shared.draft import Draft
 from pages.shared.frame import catching
-from pages.shared.sign_in import fragment
 
 TABLE_BYTES_PER_CELL = 100
 """What a cell takes in a table of cells, roughly; shown before its first byte has arrived."""

@@ -12,7 +12,7 @@ from labeltransfer.processes import start_module
 from labeltransfer.runs.records.edits import edits_file
 from labeltransfer.runs.records.run import Run
 from labeltransfer.storage.records import read_tail
-from pages.shared.sign_in import fragment
+from pages.door.sign_in import fragment
 from pages.shared.words import duration, plain, size
 
 SUPPLEMENT = Path("exports") / "everything.zip"

@@ -10,10 +10,10 @@ from labeltransfer.runs.library.reference_card import Card
 from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import default_store
+from pages.door.sign_in import visitor
 from pages.shared.draft import draft, replace_draft
 from pages.shared.frame import catching, go, open_run
 from pages.shared.library_view import take_card
-from pages.shared.sign_in import visitor
 from pages.shared.start import queue_run
 from pages.shared.visible_runs import visible_runs
 from pages.shared.widgets import settings_grid

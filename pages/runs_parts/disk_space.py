@@ -13,8 +13,8 @@ from labeltransfer.runs.space import cleaning, disk, quotas
 from labeltransfer.runs.space.cleaning import Kind, Plan
 from labeltransfer.storage.records import printable
 from labeltransfer.units import AGES, SIZES, size
+from pages.door.sign_in import visitor
 from pages.shared.frame import catching, open_run
-from pages.shared.sign_in import visitor
 from pages.shared.words import plain
 
 USE = {

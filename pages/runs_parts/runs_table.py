@@ -19,9 +19,9 @@ from labeltransfer.runs.records.scores import read_scores
 from labeltransfer.runs.records.store import find_run
 from labeltransfer.runs.worker.stages import STAGE_TITLES
 from labeltransfer.storage.digests import digest
+from pages.door.sign_in import sign_in_is_on
 from pages.shared import words
 from pages.shared.queue_words import Place, places
-from pages.shared.sign_in import sign_in_is_on
 
 SCORES = Artefacts.metrics
 

@@ -13,8 +13,8 @@ from labeltransfer.params import Side
 from labeltransfer.runs.queue.observed import observed_status
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.storage.home import home
+from pages.door.sign_in import fragment, require_sign_in
 from pages.shared import draft as drafts
-from pages.shared.sign_in import fragment, require_sign_in
 from pages.shared.visible_runs import visible_run
 from pages.shared.words import STATE_BADGES, plain, read_counts, run_title, side_words
 

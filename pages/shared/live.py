@@ -15,10 +15,10 @@ from labeltransfer.runs.records.store import default_store
 from labeltransfer.runs.records.timing import remade_stages, remaining_seconds, training_history
 from labeltransfer.runs.worker.pipeline import stages_of
 from labeltransfer.runs.worker.stages import stage_titles
+from pages.door.sign_in import fragment
 from pages.shared import words
 from pages.shared.frame import catching, drawn_status
 from pages.shared.queue_words import places
-from pages.shared.sign_in import fragment
 from pages.shared.visible_runs import names_of
 
 EVERY = 1.0

@@ -12,7 +12,7 @@ from labeltransfer.runs.queue.dispatching import revive
 from labeltransfer.runs.queue.order import QueueEntry, entries, in_turn, waiting_runs
 from labeltransfer.runs.records.store import Store, default_store
 from labeltransfer.runs.start.forecast import expected_starts
-from pages.shared.sign_in import visitor
+from pages.door.sign_in import visitor
 from pages.shared.words import about
 
 

@@ -14,8 +14,8 @@ from labeltransfer.runs.space import quotas
 from labeltransfer.runs.space.cleaning import delete_run, run_touched
 from labeltransfer.runs.start import executors
 from labeltransfer.runs.start.admission import admit, check_run
+from pages.door.sign_in import visitor
 from pages.shared.frame import catching, open_run
-from pages.shared.sign_in import visitor
 from pages.shared.visible_runs import require_change
 from pages.shared.words import plain, run_title
 

@@ -4,7 +4,7 @@ from labeltransfer.errors import RunError
 from labeltransfer.runs.records.access import may_change, may_see
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import NO_SUCH_RUN, default_store, find_run
-from pages.shared.sign_in import visitor
+from pages.door.sign_in import visitor
 from pages.shared.words import run_title
 
 

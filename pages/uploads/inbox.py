@@ -19,7 +19,7 @@ from labeltransfer.runs.space import disk, quotas
 from labeltransfer.storage import uploads
 from labeltransfer.storage.uploads import ReceivedFile
 from labeltransfer.units import size
-from pages.shared.sign_in import visitor
+from pages.door.sign_in import visitor
 
 MEGABYTE = 1 << 20
 """Bytes of a megabyte as Streamlit counts them in ``server.maxUploadSize``."""

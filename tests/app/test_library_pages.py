@@ -16,7 +16,7 @@ from labeltransfer.runs.library.reference_card import Card
 from labeltransfer.runs.records.access import Person
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.start import executors
-from pages.shared import sign_in
+from pages.door import sign_in
 from pages.shared.draft import Draft
 from tests.app.test_steps import app, labels, press, said
 

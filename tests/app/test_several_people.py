@@ -111,7 +111,7 @@ def test_a_run_belongs_to_who_presses_the_button(monkeypatch: pytest.MonkeyPatch
 def test_an_address_that_no_one_vouches_for_makes_no_owner_and_no_admin() -> None:
     script = """
 import streamlit as st
-from pages.shared.sign_in import visitor
+from pages.door.sign_in import visitor
 st.write(repr(visitor()))
 """
     for claims, person in (
@@ -284,7 +284,7 @@ def test_a_visibility_that_cannot_be_is_said_on_every_page(monkeypatch: pytest.M
 def test_admins_enter_and_naming_them_alone_shuts_no_one_out(
     access: dict[str, list[str]], person: str, enters: bool
 ) -> None:
-    at = AppTest.from_string("from pages.shared.sign_in import require_sign_in\nrequire_sign_in()")
+    at = AppTest.from_string("from pages.door.sign_in import require_sign_in\nrequire_sign_in()")
     at.secrets["auth"] = AUTH
     at.secrets["access"] = access
     at.user = {"is_logged_in": True, "email": person, "email_verified": True}

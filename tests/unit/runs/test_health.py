@@ -13,7 +13,7 @@ from labeltransfer.params import run_params
 from labeltransfer.runs.health.health import can_work, health
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import Store
-from pages.shared.health_route import ADDRESS, health_route
+from pages.door.health_route import ADDRESS, health_route
 
 PARAMS = run_params({side: {"path": f"{side}.h5ad"} for side in ("reference", "query")})
 
@@ -85,6 +85,6 @@ def test_the_address_for_monitors_reveals_nothing_but_ok(store: Store, monkeypat
 
 def test_the_disk_is_not_looked_at_at_each_question(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
-    monkeypatch.setattr("pages.shared.health_route.can_work", lambda: bool(looks.append(1)) or True)
+    monkeypatch.setattr("pages.door.health_route.can_work", lambda: bool(looks.append(1)) or True)
     client = TestClient(Starlette(routes=[health_route()]))
     assert {client.get(ADDRESS).status_code for _ in range(20)} == {200} and len(looks) == 1

@@ -16,7 +16,7 @@ from labeltransfer.runs.records.edits import add_edit, undo_edit
 from labeltransfer.runs.records.run import Run, Status
 from labeltransfer.runs.records.store import SHIPPED, Store
 from labeltransfer.runs.space.cleaning import clean, delete_run, plan
-from pages.shared import noted_sign_in
+from pages.door import noted_sign_in
 
 ADA = "ada@lab.example.org"
 PARAMS = run_params({side: {"path": f"{side}.h5ad"} for side in ("reference", "query")} | {"name": "Marrow"})

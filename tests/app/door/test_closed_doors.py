@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from labeltransfer.processes import module_environment
 from labeltransfer.runs.records import sign_ins
 from labeltransfer.storage.home import home
-from pages.shared.entrance import EXAMPLE
+from pages.door.entrance import EXAMPLE
 from tests.support import ROOT
 from tests.support.pages import AUTH, app, labels, said
 
@@ -126,7 +126,7 @@ def test_a_fragment_of_an_open_tab_asks_again(lt_home: Path) -> None:
     """Streamlit runs a fragment without the page that holds it."""
     script = """
 import streamlit as st
-from pages.shared.sign_in import fragment
+from pages.door.sign_in import fragment
 
 @fragment(run_every=None)
 def part() -> None:

@@ -11,9 +11,9 @@ from labeltransfer.errors import LabelTransferError
 from labeltransfer.runs.records import sign_ins
 from labeltransfer.runs.records.access import Person
 from labeltransfer.storage.home import home
-from pages.shared.entrance import Rules, rules
-from pages.shared.noted_sign_in import note_sign_in
-from pages.shared.words import plain
+from pages.door.entrance import Rules, rules
+from pages.door.noted_sign_in import note_sign_in
+from pages.door.plain import plain
 
 
 def require_sign_in() -> None:

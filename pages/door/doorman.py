@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 
 from labeltransfer.config import config, variable
 from labeltransfer.errors import LabelTransferError
-from pages.shared.entrance import read_secrets
+from pages.door.entrance import read_secrets
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

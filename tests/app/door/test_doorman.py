@@ -6,8 +6,8 @@ from typing import Any
 import anyio
 import pytest
 
-from pages.shared import doorman
-from pages.shared.doorman import Doorman, host_name
+from pages.door import doorman
+from pages.door.doorman import Doorman, host_name
 
 
 async def streamlit(scope: Any, receive: Any, send: Any) -> None:
