@@ -7,7 +7,7 @@ that nothing is downloaded.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -15,7 +15,9 @@ from typing import Literal
 import pandas as pd
 from cellxgene_ontology_guide.ontology_parser import OntologyParser
 
-Source = Literal["id", "name", "synonym", "by hand", "none"]
+from labeltransfer.results.ontology.spellings import Tissue, is_unclear, singular, spelled_id, tissues_of
+
+Source = Literal["id", "name", "abbreviation", "synonym", "by hand", "none"]
 
 SAME_ID = 0.9
 """Share of a label's cells that must have one id for the id to be the label's."""
@@ -147,27 +149,62 @@ def search_texts() -> Mapping[str, str]:
     return dict(sorted(found.items(), key=lambda item: item[1].lower()))
 
 
-def find_term(label: str, given: str = "") -> Term:
-    """Look a label up: by the id that came with it, else by its name, else by a synonym.
+def find_term(label: str, given: str = "", *, tissues: Iterable[Tissue] = ()) -> Term:
+    """Look a label up: by the id that came with it, else by its name, as an abbreviation, by a synonym.
 
     Names are compared without case, punctuation and plural, and once more with ``cell`` after them (``mast``); with
-    synonyms only where the label is an abbreviation (``NK``), as a single word matches too much (``alpha``).
+    synonyms only where the label is an abbreviation (``NK``), as a single word matches too much (``alpha``). Known
+    abbreviations go before synonyms, some of which are out of use.
+
+    Parameters
+    ----------
+    label
+        As people write it.
+    given
+        Id that came with it; empty where none did.
+    tissues
+        Those of the other labels, in which some abbreviations have a meaning of their own.
     """
     if term := present_id(given):
         return Term(term, _parser().get_term_label(term) or "", "id")
     names, synonyms = _ids_by_words()
     words = _words(label)
-    longer = f"{words} cell" if words else ""
+    single, longer = " ".join(map(singular, words.split())), f"{words} cell" if words else ""
+    if words in names:
+        return Term(names[words], term_name(names[words]), "name")
+    if is_unclear(label):
+        return NO_TERM
+    if term := spelled_id(label, tissues):
+        return Term(term, term_name(term), "abbreviation")
     ways: tuple[tuple[Mapping[str, str], str, Source], ...] = (
-        (names, words, "name"),
         (synonyms, words, "synonym"),
+        (names, single, "name"),
+        (synonyms, single if " " in single else "", "synonym"),
         (names, longer, "name"),
         (synonyms, longer if label.isupper() else "", "synonym"),
     )
     for known, asked, source in ways:
         if asked and asked in known:
-            return Term(known[asked], _parser().get_term_label(known[asked]) or "", source)
+            return Term(known[asked], term_name(known[asked]), source)
     return NO_TERM
+
+
+def find_all(labels: Iterable[str], ids: Mapping[str, str] | None = None) -> dict[str, Term]:
+    """Terms of the labels of one run, which are read together: ``alpha`` among ``beta`` and ``delta`` is of an islet.
+
+    Parameters
+    ----------
+    labels
+        Labels, each once or more often.
+    ids
+        Ids that came with some of them.
+    """
+    names, given = sorted(set(labels)), ids or {}
+    found = {label: find_term(label, given.get(label, "")) for label in names}
+    tissues = tissues_of(names, [lineage(term.id) for term in found.values() if term.id])
+    if not tissues:
+        return found
+    return {label: find_term(label, given.get(label, ""), tissues=tissues) for label in names}
 
 
 def find_terms(cells: pd.DataFrame, *, by_hand: Mapping[str, str] | None = None) -> dict[str, Term]:
@@ -182,7 +219,7 @@ def find_terms(cells: pd.DataFrame, *, by_hand: Mapping[str, str] | None = None)
     """
     ids = label_ids(cells)
     labels = pd.concat([pd.Series(cells[f"{n}_label"].unique()) for n in ("observed", "predicted")]).dropna().unique()
-    found = {label: find_term(label, ids.get(label, "")) for label in sorted(map(str, labels))}
+    found = find_all(map(str, labels), ids)
     for label, term in (by_hand or {}).items():
         name = _parser().get_term_label(term) or "" if term else ""
         found[label] = Term(term, name, "by hand")
