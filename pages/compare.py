@@ -74,7 +74,7 @@ with catching():
             key="compare-verdict",
             persist_state="session",
             help="How a predicted label relates to the observed one in the Cell Ontology: the same, a kind of it, more "
-            "general, a near relative, or unrelated.",
+            "general, one that develops into the other, a near relative, or unrelated.",
         )
     if side == "reference":
         st.warning(

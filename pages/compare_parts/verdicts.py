@@ -22,6 +22,7 @@ MEANINGS = {
     "exact": "the same term",
     "more specific": "the prediction is a kind of the observed label",
     "more general": "the observed label is a kind of the prediction",
+    "develops into": "one of the two develops into the other",
     "sibling": "both are near kinds of one term",
     "unrelated": "none of these",
     relations.UNMAPPED: "one of the labels is no known term",
@@ -55,8 +56,9 @@ def verdict_section(run: Run, known: list[str]) -> None:
     st.subheader(
         "In the Cell Ontology",
         anchor=False,
-        help="The ontology knows which cell types are kinds of which. Labels are looked up by the id that came with "
-        "them, else by name or synonym. Only 'is a kind of' is followed: a progenitor is no kind of what it becomes.",
+        help="The ontology knows which cell types are kinds of which, and which become which. Labels are looked up by "
+        "the id that came with them, else by name, abbreviation or synonym. Only a kind of a label counts as right: a "
+        "progenitor is no kind of what it becomes.",
     )
     with catching():  # what cannot be read here takes nothing else off the page
         terms = terms_of(run)

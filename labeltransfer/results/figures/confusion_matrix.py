@@ -28,13 +28,14 @@ VERDICT_COLOURS = {
     "exact": "#009e73",
     "more specific": "#56b4e9",
     "more general": "#cc79a7",
+    "develops into": "#f0e442",
     "sibling": "#e69f00",
     "unrelated": "#d55e00",
     "not in the ontology": "#9aa0a6",
 }
 """Okabe and Ito's colours, which colour-blind eyes distinguish; dark text can be read on each."""
 
-VERDICT_MARKS = dict(zip(VERDICT_COLOURS, "=↓↑~×?", strict=True))
+VERDICT_MARKS = dict(zip(VERDICT_COLOURS, "=↓↑→~×?", strict=True))
 """Mark of each verdict in a tile, so that none is shown by colour alone."""
 
 STRONG = 0.1

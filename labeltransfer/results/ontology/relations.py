@@ -1,7 +1,8 @@
 """How observed and predicted labels relate in the Cell Ontology, and scores that take the relation into account.
 
 Two annotations seldom use the same words for a cell. A prediction that is finer than a coarse observed label is right
-as far as is known; a near relative of it is a confusion of relatives; any other term is an error.
+as far as is known; what the observed cells develop into or from is a confusion of stages; a near relative of it is a
+confusion of relatives; any other term is an error.
 """
 
 from collections.abc import Mapping
@@ -9,12 +10,22 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from labeltransfer.results.ontology.terms import BROAD_TERMS, NO_TERM, Term, ancestors, kinds_of, n_kinds
+from labeltransfer.results.ontology.development import develops_into
+from labeltransfer.results.ontology.terms import (
+    BROAD_TERMS,
+    MOST_KINDS,
+    NO_TERM,
+    Term,
+    ancestors,
+    kinds_of,
+    n_kinds,
+)
 from labeltransfer.results.scores.evaluate import pair_counts, per_label, reference_labels
 
-Verdict = Literal["exact", "more specific", "more general", "sibling", "unrelated"]
-VERDICTS: tuple[Verdict, ...] = ("exact", "more specific", "more general", "sibling", "unrelated")
-"""How a predicted label relates to the observed one; more specific means that the prediction is a kind of it."""
+Verdict = Literal["exact", "more specific", "more general", "develops into", "sibling", "unrelated"]
+VERDICTS: tuple[Verdict, ...] = ("exact", "more specific", "more general", "develops into", "sibling", "unrelated")
+"""How a predicted label relates to the observed one: more specific means that the prediction is a kind of it, develops
+into that one of the two becomes the other."""
 
 UNMAPPED = "not in the ontology"
 """In place of a verdict where a label is no known term."""
@@ -23,12 +34,9 @@ RIGHT = ("exact", "more specific")
 """Verdicts of a prediction that the observed label does not contradict."""
 
 NEAR = 4
-"""Steps from one term up to a common ancestor and down to the other, at most, that make siblings of them: B cell and
-natural killer cell are both lymphocytes."""
-
-MOST_KINDS = 400
-"""Kinds that this ancestor may have: of 3,300 terms nearly all are kinds of a eukaryotic cell. A lymphocyte has 347.
-Nor may it be one of ``BROAD_TERMS``, which group by function or place."""
+"""Steps from one term up to a common ancestor and down to the other, at most, that make siblings of them: T cell and
+natural killer cell are both lymphocytes. This ancestor may be neither broader than ``MOST_KINDS`` nor one of
+``BROAD_TERMS``."""
 
 
 def verdict(observed: Term, predicted: Term) -> Verdict | None:
@@ -41,6 +49,8 @@ def verdict(observed: Term, predicted: Term) -> Verdict | None:
         return "more specific"
     if predicted.id in ancestors(observed.id):
         return "more general"
+    if develops_into(observed.id, predicted.id) or develops_into(predicted.id, observed.id):
+        return "develops into"
     others = ancestors(predicted.id)
     near = [a for a, steps in ancestors(observed.id).items() if a in others and steps + others[a] <= NEAR]
     kin = (a for a in near if a not in BROAD_TERMS and n_kinds(a) <= MOST_KINDS)
