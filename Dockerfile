@@ -38,7 +38,7 @@ ENV LABELTRANSFER_DATA_DIR=/data \
 VOLUME ["/data", "/runs"]
 
 
-# A machine of a Ray cluster: the head as it stands, whose job API is then reached from the same machine alone, any other
+# A machine of a Ray cluster: the head as it is, whose job API is then reached from the same machine alone, any other
 # one with `ray start --address=HEAD:6379 --block`. Nothing of a run goes through the object store, so it is kept small.
 FROM base AS ray
 

@@ -22,7 +22,7 @@ PAGES = ("data", "preprocess", "train", "explore", "compare", "export", "runs")
 
 Seen = tuple[str, bool]
 
-STAND_IN_CLOCK = """
+FALSE_CLOCK = """
 import time
 from pathlib import Path
 _real, _file = time.time, Path(__file__).with_name("offset")
@@ -139,7 +139,7 @@ def clock_goes_back(folder: Path) -> Seen:
     """The clock goes back by an hour while a run is running and another one waits."""
     clock = folder / "clock"
     clock.mkdir()
-    (clock / "sitecustomize.py").write_text(STAND_IN_CLOCK)
+    (clock / "sitecustomize.py").write_text(FALSE_CLOCK)
     with fault_home(folder, PYTHONPATH=str(clock)) as home:
         (clock / "offset").write_text("0")
         running, waiting = home.start_run(1), home.start_run(2)
@@ -150,7 +150,7 @@ def clock_goes_back(folder: Path) -> Seen:
         errors = home.look(("runs", "train", "explore"), running)
         good = states == ["done"] * 3 and not errors
         return (
-            "a stand-in clock, an hour back for the app and all workers: a running one, one that waited and one asked "
+            "a false clock, an hour back for the app and all workers: a running one, one that waited and one asked "
             f"for afterwards are {', '.join(states)}; errors on pages: {len(errors)}",
             good,
         )

@@ -231,9 +231,9 @@ def main() -> None:
         rows = []
         for name in asked.scenarios:
             with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-                told_of, good = SCENARIOS[name](Path(folder).resolve())
-            told_of = told_of.replace("\\", "").replace(folder, "…")
-            rows.append((name, told_of, "holds" if good else "**does not hold**"))
+                about, good = SCENARIOS[name](Path(folder).resolve())
+            about = about.replace("\\", "").replace(folder, "…")
+            rows.append((name, about, "holds" if good else "**does not hold**"))
             print(*rows[-1], sep=" | ", flush=True)
         text = "Each with the real app and real workers on 240 simulated cells.\n\n"
         command = "python -m benchmarks.load.faults --kills 0"

@@ -102,7 +102,7 @@ def main() -> None:
         if known := KnownProcess.read(dispatcher_files(store)[1]):
             known.kill()
     rows = [
-        ("runs served of those that waited", f"{len(done)} of {asked.waiting}, beside {asked.past} past runs"),
+        ("runs served of those that waited", f"{len(done)} of {asked.waiting}, with {asked.past} past runs"),
         ("the device was idle between two runs, median", f"{median(idle):.2f} s"),
         ("95th percentile, longest", f"{quantiles(idle, n=20)[-1]:.2f} s, {max(idle):.2f} s"),
         ("order as `in_turn` says beforehand", "yes" if as_expected else "**no**"),

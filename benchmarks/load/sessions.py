@@ -41,7 +41,7 @@ LIMIT_CLICK, LIMIT_RUNS, LIMIT_SLOWER = 1.5, 1.0, 1 / 3
 
 COLOURS = ("Predicted label", "Observed label", "Confidence", "Technology", "Batch", "Counts per cell")
 VIEWS = ("Side by side", "Overlaid", "Reference", "Query")
-TITLE = "Load: many sessions beside a training"
+TITLE = "Load: many sessions during a training"
 
 
 @dataclass
@@ -124,7 +124,7 @@ def visit(
         clicks.wrong.append(f"{kind}: {type(error).__name__}: {error}")
 
 
-def beside_browser(url: str, run: Run) -> dict[str, float]:
+def browser_clicks(url: str, run: Run) -> dict[str, float]:
     """Seconds of a few clicks in Chromium, drawing included, while the others go on."""
     found: dict[str, float] = {}
 
@@ -212,7 +212,7 @@ def load(app_pid: int, port: int, run: Run, training: Run, clicks: Clicks, asked
         for now, before in zip((_spent(app), _spent(worker), time.process_time()), spent, strict=True)
     ]
     memory_end = app.memory_info().rss
-    browser = beside_browser(f"http://127.0.0.1:{port}", run) if asked.browser else {}
+    browser = browser_clicks(f"http://127.0.0.1:{port}", run) if asked.browser else {}
     over.set()
     for session in sessions:
         session.join(60)
@@ -270,7 +270,7 @@ def as_markdown(clicks: Clicks, measured: Measured, runs: list[float], asked: ar
     facts = [
         ("clicks", f"{len(every)} in {asked.seconds} s, {len(every) / asked.seconds:.1f} a second"),
         ("median click, slowest", f"{median(every):.2f} s, {max(every):.2f} s"),
-        ("an epoch of scVI alone, beside", f"{median(measured.alone):.3f} s, {median(measured.under_load):.3f} s"),
+        ("an epoch of scVI alone, with them", f"{median(measured.alone):.3f} s, {median(measured.under_load):.3f} s"),
         ("app's memory with one session", f"{megabytes['memory_one']:.0f} MiB"),
         (
             f"with {asked.sessions}, half-way and at the end",
@@ -285,7 +285,10 @@ def as_markdown(clicks: Clicks, measured: Measured, runs: list[float], asked: ar
             f"{measured.app_share:.2f}, {measured.worker_share:.2f}, {measured.client_share:.2f}",
         ),
         ("Runs page, right after the start", f"{runs[0]:.2f} s"),
-        ("Chromium beside them", ", ".join(f"{what} {s:.1f} s" for what, s in measured.browser.items()) or "left out"),
+        (
+            "Chromium at the same time",
+            ", ".join(f"{what} {s:.1f} s" for what, s in measured.browser.items()) or "left out",
+        ),
     ]
     kinds = [
         (kind, len(own), f"{median(own):.2f}", f"{np.percentile(own, 95):.2f}")

@@ -216,7 +216,7 @@ def calibration(found: dict[str, list[dict[str, Any]]]) -> str:
     about = (
         "Calibration error (ECE) of scANVI; after, on cells that the temperature was not fitted on. By chance: what as "
         "many cells of a perfectly calibrated method would show; it shrinks with the number of cells, so the held-out "
-        "cells of all seeds stand together as well."
+        "cells of all seeds are scored together as well."
     )
     return f"{about}\n\n{table(header, rows)}"
 

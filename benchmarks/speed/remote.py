@@ -70,7 +70,7 @@ def main() -> None:
         f"{asked.rate:g} MB/s, {asked.latency:g} ms before each answer; {asked.repeats} repeats in turns, median "
         "(smallest to largest). The cells were the same each time.\n\n"
     )
-    header = ("Cells wanted stand", "Route", "MB sent (of the file)", "Requests", "Seconds")
+    header = ("Cells wanted are", "Route", "MB sent (of the file)", "Requests", "Seconds")
     keep("Reading parts of a remote file", "python -m benchmarks.speed.remote", text + table(header, rows))
 
 

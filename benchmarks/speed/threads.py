@@ -82,7 +82,7 @@ def main() -> None:
         alone, loaded = found[name, False], found[name, True]
         worst = max(median(alone) / best[False], median(loaded) / best[True])
         lines.append([name, spread(alone, ".1f"), spread(loaded, ".1f"), f"{worst:.2f} ×"])
-    header = ["who shares a step", "alone, ms a step", "beside a busy core, ms a step", "at worst, of the best"]
+    header = ["who shares a step", "alone, ms a step", "next to a busy core, ms a step", "at worst, of the best"]
     about = f"Steps of 128 cells of the {options.pair} pair; median and spread of {options.repeats} processes."
     keep("A step among the cores", "python -m benchmarks.speed.threads", f"{about}\n\n{table(header, lines)}")
 

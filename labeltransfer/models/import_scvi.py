@@ -1,8 +1,8 @@
 """scvi-tools, imported without torch's compiler.
 
 Lightning and torchvision, which scvi-tools imports, import the compiler for the sake of three names: a quarter of the
-seconds that all of it takes, in every run. Nothing here compiles by it. So a stand-in takes its place until the import
-is over; a later import gets the compiler itself.
+seconds that all of it takes, in every run. Nothing here compiles by it. So a substitute takes its place until the
+import is over; a later import gets the compiler itself.
 """
 
 import importlib
@@ -35,12 +35,12 @@ def without_compiler() -> Iterator[None]:
     compiler, utils = ModuleType(COMPILER), ModuleType(f"{COMPILER}.utils")
     compiler.__dict__.update(__path__=[], utils=utils, OptimizedModule=OptimizedModule, disable=_as_it_is)
     utils.__dict__.update(is_compile_supported=_never)
-    stand_ins = {module.__name__: module for module in (compiler, utils)}
-    sys.modules.update(stand_ins)
+    substitutes = {module.__name__: module for module in (compiler, utils)}
+    sys.modules.update(substitutes)
     try:
         yield
     finally:
-        for name in stand_ins:
+        for name in substitutes:
             del sys.modules[name]
 
 
@@ -49,7 +49,7 @@ class OptimizedModule(torch.nn.Module):
 
 
 def _as_it_is(function: Callable[..., Any] | None = None, *_: Any, **__: Any) -> Any:
-    """Stands in for what keeps a function from being compiled: called with it, or as a decorator with settings."""
+    """Replaces what keeps a function from being compiled: called with it, or as a decorator with settings."""
     return function or (lambda decorated: decorated)
 
 

@@ -32,7 +32,7 @@ def stream_latent(model: Any, counts: sp.csr_matrix, batches: pd.Series, *, prog
     batches
         Batch of each cell by name, shape (n_cells,).
     progress
-        Told how far it is.
+        Called with how far it is.
 
     Returns
     -------

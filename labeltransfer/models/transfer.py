@@ -44,7 +44,7 @@ def train_scanvi(
     accelerator
         Where to train.
     callback
-        Told of every batch and epoch.
+        Called at every batch and epoch.
 
     Returns
     -------

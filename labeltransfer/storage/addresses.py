@@ -55,7 +55,7 @@ def session(url: str, *, connections: int = 1) -> requests.Session:
     Parameters
     ----------
     url
-        The address that is asked for; its own host, where private, is what somebody chose.
+        The address that is asked for; its own host, where private, is what a person chose.
     connections
         Connections that are kept to each host.
     """

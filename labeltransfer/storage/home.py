@@ -56,7 +56,7 @@ def _close(root: Path) -> None:
 def home_mode() -> int:
     """Permissions of the home: the user's alone, or with ``$LABELTRANSFER_HOME_ACCESS`` the group's too.
 
-    A group's home hands its group on to what is written into it, whoever of the group writes.
+    A group's home hands its group on to what is written into it, no matter which of its members writes it.
     """
     return 0o2770 if config().home_access == "group" else 0o700
 

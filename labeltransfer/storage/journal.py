@@ -91,9 +91,9 @@ class Journal:
         return self.path.with_name(f"{self.path.stem}.{number}{self.path.suffix}")
 
     def _move_aside(self) -> None:
-        """Begin a new file, unless somebody else is doing so; where that fails, the next line tries again."""
+        """Begin a new file, unless another process is doing so; where that fails, the next line tries again."""
         with suppress(OSError), FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0):
-            if self.path.stat().st_size < self.most_bytes:  # somebody else has done so
+            if self.path.stat().st_size < self.most_bytes:  # another process has done so
                 return
             *younger, _ = files = self.files()
             for path, older in reversed(list(zip(younger, files[1:], strict=True))):

@@ -36,7 +36,7 @@ class Ledger(Generic[T]):
     as_json
         The reverse.
     empty
-        What a file that is not there stands for, as JSON.
+        What a file that is not there counts as, in JSON.
     without
         What follows from deleting a damaged file, to end the sentence "delete it to ...".
     """

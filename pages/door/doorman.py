@@ -41,7 +41,7 @@ FIRST_WORD = 30.0
 
 
 MOST_OPEN = 500
-"""Connections at once, a browser tab each; beyond, a tab waits. Each costs memory before anybody has signed in."""
+"""Connections at once, a browser tab each; beyond, a tab waits. Each costs memory before anyone has signed in."""
 
 
 class Doorman:

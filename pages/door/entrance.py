@@ -110,7 +110,7 @@ def _log(why: str) -> None:
 
 
 def _rules(secrets: dict[str, Any]) -> Rules:
-    # [acces] would otherwise let in whomever the provider knows.
+    # [acces] would otherwise let in everyone whom the provider knows.
     if unknown := sorted(secrets.keys() - {"auth", "access"}):
         raise SettingsError(f"The secrets have '{unknown[0]}', which is neither [auth] nor [access]: {_MEND}.")
     auth, access = secrets["auth"], secrets.get("access", {})

@@ -1,6 +1,6 @@
 """An address that says whether this server can work, for a proxy, a monitor or Docker: ``/healthz``.
 
-It says ``ok`` or ``not ok`` and nothing else, for it answers before anybody has signed in. Why is for admins: on
+It says ``ok`` or ``not ok`` and nothing else, for it answers before anyone has signed in. Why is for admins: on
 Activity, and ``labeltransfer health``.
 """
 

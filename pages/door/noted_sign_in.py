@@ -1,4 +1,4 @@
-"""Note for admins that somebody signed in: once for each sign-in, however many pages and tabs follow from it."""
+"""Note for admins that a person signed in: once for each sign-in, however many pages and tabs follow from it."""
 
 import time
 from contextlib import suppress

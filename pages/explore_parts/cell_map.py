@@ -41,7 +41,7 @@ MOST_CATEGORIES = 60
 
 @reader(cells_file, max_entries=32)
 def own_columns(run: Run) -> dict[str, str]:
-    """Name in the list to column, of the input's own columns that can be told apart by colour."""
+    """Name in the list to column, of the input's own columns whose values colours can distinguish."""
     own, cells = {}, cached.cells(run)
     for name in (c for c in cells.columns if c.startswith(OBS_PREFIX)):
         column = cells[name]

@@ -149,8 +149,8 @@ def test_all_cells_of_a_tile_are_on_the_map_and_the_others_are_a_sample(run: Run
     assert counted and int(counted[1]) == n_grey
     n_others = int(counted[2])
     assert 0 < n_grey < n_others <= N_CELLS - len(own)
-    told = f"Drawn are all {len(own)} cells of this tile, a sample of its parents, {n_grey} of {n_others} others"
-    assert told in said(at)
+    words = f"Drawn are all {len(own)} cells of this tile, a sample of its parents, {n_grey} of {n_others} others"
+    assert words in said(at)
     assert len(at.dataframe[0].value) == len(own)
 
 

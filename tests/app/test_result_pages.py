@@ -164,8 +164,8 @@ def test_export_writes_the_annotated_file_in_a_process_of_its_own(run: Run) -> N
 
 def test_export_offers_report_script_and_everything_as_one_zip(run: Run) -> None:
     sides = {"reference": {"n_cells": N_REFERENCE}, "query": {"n_cells": N_QUERY}}
-    told = {"technology": "10x", "counts": "X", "n_cells_in_file": 99, "n_labelled": 9, "n_genes_in_file": 4}
-    files.write_json(run.artefact("prepare") / "summary.json", {side: n | told for side, n in sides.items()})
+    shown = {"technology": "10x", "counts": "X", "n_cells_in_file": 99, "n_labelled": 9, "n_genes_in_file": 4}
+    files.write_json(run.artefact("prepare") / "summary.json", {side: n | shown for side, n in sides.items()})
     at = page("export", run)
     labels = [button.label for button in at.get("download_button")]
     assert {"Download the report", "Download the script"} <= set(labels)
@@ -260,8 +260,8 @@ def test_a_run_that_should_not_be_trusted_says_so_first(run: Run, level: str, wo
     trust["alarm"] |= {"level": level, "reasons": ["The two sides hardly mix."]}
     files.write_json(file, trust)
     for name in ("explore", "compare"):
-        told = said(page(name, run))
-        assert words in told and "The two sides hardly mix." in told
+        shown = said(page(name, run))
+        assert words in shown and "The two sides hardly mix." in shown
 
 
 def test_a_run_that_is_older_than_the_checks_of_trust_opens_all_the_same(run: Run) -> None:

@@ -94,7 +94,7 @@ def test_what_changed_since_it_was_listed_stays_and_the_runs_page_says_so(lt_hom
     assert not at.exception
     assert not old.folder.exists() and kept.folder.exists()
     assert at.success[0].value.startswith("Removed 1 thing; ")
-    assert "kept \\*one\\*: somebody keeps it." in at.info[0].value
+    assert "kept \\*one\\*: it is marked to be kept." in at.info[0].value
     assert not at.run().info  # said once
 
 
@@ -114,9 +114,7 @@ def test_runs_are_deleted_unless_they_changed_since_the_question(
     assert not same.folder.exists() and changed.folder.exists()
 
 
-def test_an_old_draft_that_somebody_takes_up_again_is_not_deleted(
-    lt_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_old_draft_that_is_taken_up_again_is_not_deleted(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pages.shared import draft
 
     folder = default_store().root / "drafts"

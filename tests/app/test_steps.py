@@ -418,9 +418,9 @@ for page in {PAGES!r}:
 print(sorted({{"torch", "scvi", "scanpy", "pymde"}} & set(sys.modules)))
 """
     env = os.environ | {"LABELTRANSFER_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=env)
-    assert told.returncode == 0, told.stderr[-2000:]
-    assert told.stdout.strip().splitlines()[-1] == "[]"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=env)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
 def test_the_name_of_the_first_page_is_an_address_too(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,7 +471,7 @@ def test_the_demo_run_says_that_its_plot_lacks_genes(lt_home: Path) -> None:
     assert "did not come with this run" in said(app("preprocess", run="demo"))
 
 
-def test_a_file_that_cannot_be_read_is_told_once(chosen: RunParams, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named_once(chosen: RunParams, tmp_path: Path) -> None:
     (tmp_path / "no.h5ad").write_text("hello")
     side = chosen.reference.model_copy(update={"path": str(tmp_path / "no.h5ad")})
     held = {"settings": chosen.model_copy(update={"reference": side}).model_dump(mode="json"), "notes": {}}

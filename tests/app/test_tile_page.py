@@ -65,7 +65,7 @@ def test_a_tile_is_held_against_both_parents(run: Run) -> None:
     at = opened(run)
     assert not at.error
     numbers = frame_with(at, "group", "n_cells")
-    # Too few query cells have both labels equal, so the reference's stand in.
+    # Too few query cells have both labels equal, so the reference's are taken.
     assert numbers["group"].tolist() == ["these cells", "T cell, reference", "B cell, reference"]
     cells = pd.read_parquet(run.artefacts.cells)
     reference = cells[cells["side"] == "reference"]
@@ -85,7 +85,7 @@ def test_query_parents_can_be_asked_for(run: Run) -> None:
     assert "too few to compare" in said(at)  # no other query cell was observed as T cell
 
 
-def test_genes_stand_with_effect_sizes_and_what_was_compared(run: Run) -> None:
+def test_genes_are_listed_with_effect_sizes_and_what_was_compared(run: Run) -> None:
     at = opened(run)
     genes = [frame.value for frame in at.dataframe if "auroc" in frame.value]
     assert len(genes) == 2

@@ -1,4 +1,4 @@
-"""A stand-in for Ray's job API."""
+"""A substitute of Ray's job API."""
 
 import json
 import threading
@@ -38,7 +38,7 @@ class JobApi:
 
 @contextmanager
 def job_api() -> Iterator[JobApi]:
-    """The stand-in as a server of this process."""
+    """The substitute as a server of this process."""
     api = JobApi()
 
     class Handler(BaseHTTPRequestHandler):

@@ -51,7 +51,7 @@ def random_counts(obs: pd.DataFrame, n_genes: int, share: float = 0.3) -> sp.csr
 
 
 def write_h5ad(path: Path, obs: pd.DataFrame, counts: sp.csr_matrix | np.ndarray, **options: object) -> Path:
-    """The current layout; with ``raw``, X is made of logarithms and the counts stand in raw."""
+    """The current layout; with ``raw``, X is made of logarithms and the counts are in raw."""
     var = pd.DataFrame({"n_cells": np.arange(counts.shape[1])}, index=[f"gene{i}" for i in range(counts.shape[1])])
     adata = ad.AnnData(counts, obs.set_axis([f"cell{i}" for i in range(len(obs))]), var)
     if options.pop("raw", False):

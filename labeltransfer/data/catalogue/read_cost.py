@@ -39,7 +39,7 @@ class StoredArray:
 class ReadCost:
     """What reading cells of a matrix takes.
 
-    ``arrays`` are those that are read for a cell, ``values`` how many values one step of the offsets stands for (1
+    ``arrays`` are those that are read for a cell, ``values`` how many values one step of the offsets means (1
     where sparse, a whole cell where dense), ``max_gap`` the unwanted values between two cells that are read along, and
     ``fixed`` the bytes that any choice takes.
     """

@@ -29,7 +29,7 @@ def read_gene_lengths(path: str | None, *, report: Callable[[str], None] | None 
         Text file with a gene and a length on each line, separated by spaces, a tab or a comma, with or without a
         header. None takes the tutorial's mouse table, fetched once and kept.
     report
-        Told in plain sentences where the table comes from and what was noticed in it.
+        Called with plain sentences: where the table comes from and what was noticed in it.
 
     Returns
     -------

@@ -136,7 +136,7 @@ def _chunk_size(dataset: h5d.DatasetID, plan: h5p.PropDCID) -> tuple[int, int]:
 
 
 REFERENCE = 16
-"""Bytes in a dataset that stand for a text or list of variable length: its length and where it is in the file."""
+"""Bytes in a dataset that refer to a text or list of variable length: its length and where it is in the file."""
 
 
 def stored_size(kind: h5t.TypeID) -> int:

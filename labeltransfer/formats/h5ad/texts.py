@@ -1,7 +1,7 @@
-"""How much text a dataset stands for, before any of it is read.
+"""How much text a dataset refers to, before any of it is read.
 
 A text of variable length is kept elsewhere in the file; the dataset holds its length and its place. Many values can
-point at the same place, so that a few bytes stand for any amount of text. The lengths alone are read here.
+point at the same place, so that a few bytes refer to any amount of text. The lengths alone are read here.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ class Texts:
 
 
 def measure(dataset: h5d.DatasetID, read_at: ReadAt, where: str, name: str) -> Texts:
-    """Measure what a dataset stands for.
+    """Measure what a dataset refers to.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def _stored(
             if len(content) != n * width or dataset.get_storage_size() != n_values * width:
                 raise unreadable
             yield np.frombuffer(content, np.uint8).reshape(n, width)
-    elif n_values > 1:  # in the header itself, where one text at most can stand for itself alone
+    elif n_values > 1:  # in the header itself, where one text at most has its only place
         raise unreadable
 
 

@@ -190,7 +190,7 @@ def _one_way(evidence: Evidence, big: set[str], compatible: Compatible, genes: n
             continue  # the two differ in the query as in the reference: the methods are confused
         words = (
             f"{_votes(evidence, label, other)} {int(compared.other_side.sum())} of {len(compared.genes)} genes that "
-            f"tell the two apart in the reference stand with {other}."
+            f"tell the two apart in the reference speak for {other}."
         ) + _named(evidence, label, other, genes)
         moved[label] = (other, "mislabelled", float(np.mean([share, compared.share])), words)
     return moved

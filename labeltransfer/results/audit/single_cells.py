@@ -90,7 +90,7 @@ def parts_of_classes(
                 more = f"The counts of {likelier:.0%} of them are likelier in the query's own {other} than in {label}."
             words = (
                 f"{n_part:,} of {len(own_rows):,} cells called {label} get {other} from at least {N_METHODS_AGREE} of "
-                f"4 methods; {with_other:.0%} of the genes that tell the two apart stand with {other} there, "
+                f"4 methods; {with_other:.0%} of the genes that tell the two apart speak for {other} there, "
                 f"{with_rest:.0%} in the other cells, {apart:.1f} standard deviations between. {more}"
             )
             score = float(np.mean([with_other, min(apart / 4, 1), agree[inside].mean() / 4]))

@@ -79,7 +79,9 @@ def _sign_in_of(found: dict[str, Any], *, where: str) -> Iterator[Finding]:
             about = f"{where} has no section [auth]" if where else "there is no secrets file"
             yield Finding("Sign-in", "to do", f"Sign-in is asked for, but {about}.", way_out)
         else:
-            about = "Off: whoever reaches the port may do everything. Keep it on loopback or behind the lab's proxy."
+            about = (
+                "Off: everyone who reaches the port may do everything. Keep it on loopback or behind the lab's proxy."
+            )
             yield Finding("Sign-in", "note", about)
         return
     providers = [part for part in auth.values() if isinstance(part, dict)] or [auth]

@@ -213,7 +213,7 @@ class Library:
         Raises
         ------
         RunError
-            There is none or another one by now, it belongs to somebody else, or a run is about to use it.
+            There is none or another one by now, it belongs to another person, or a run is about to use it.
         """
         path = self._inside(name, "")
         with Store(self.root).lock("references"):

@@ -7,7 +7,7 @@ disk, so it can be killed at any moment:
 - A waiting run is a file in ``queue/``, removed by its worker once that holds the run's lock and has given a sign of
   life. Before, the run waits on and gets another worker; after, the lock says whether its worker lives. A second worker
   for the same run finds the lock held, or the sign of life, and steps back: no run is lost, none is begun twice.
-- A device is held by the worker's lock, whoever started the worker. Two workers never share one.
+- A device is held by the worker's lock, no matter who started the worker. Two workers never share one.
 
 A spare worker waits with its imports done, for whichever run is next: a free device does not wait for a process to
 start, and the choice is made when the device is free. A run in a terminal waits in its own process; the dispatcher

@@ -1,7 +1,7 @@
 """What a run is doing whose worker is on another machine, where no file lock shows whether it lives.
 
 Three things show it: what the worker wrote last, with a sign of life every two seconds; what the cluster says about the
-job; and whether somebody asked for the run to stop. The cluster's word comes first. The sign of life decides where the
+job; and whether anyone asked for the run to stop. The cluster's word comes first. The sign of life decides where the
 cluster does not answer, or no longer knows the job. It is compared with this machine's clock, so the clocks should
 agree; where they don't, a worker's next sign of life puts a wrong verdict right.
 """
@@ -85,7 +85,7 @@ def judge(status: Status, answer: Answer, *, now: float, submitted: float, cance
     now, submitted
         Seconds since the epoch: the present, and when the job was submitted.
     cancelled
-        Whether somebody asked for the run to stop.
+        Whether anyone asked for the run to stop.
     silence
         Words for a cluster that does not answer.
     """

@@ -32,7 +32,7 @@ LATEST = 1e11
 
 @dataclass(frozen=True)
 class Act:
-    """One thing that somebody did; ``who`` is empty where nobody had signed in, as on the command line."""
+    """One thing that a person did; ``who`` is empty where nobody had signed in, as on the command line."""
 
     time: float
     who: str
@@ -59,7 +59,7 @@ def journal(root: Path) -> Journal:
 
 
 def note(root: Path, kind: Kind, who: str, *, thing: Thing = "", id: str = "", name: str = "") -> None:
-    """Note what somebody did, unless the server is set not to; nothing is raised where that fails.
+    """Note what a person did, unless the server is set not to; nothing is raised where that fails.
 
     Parameters
     ----------

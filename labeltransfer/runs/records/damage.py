@@ -25,7 +25,7 @@ READERS: dict[str, Callable[[Run], object]] = {
     relabelling.FILE: lambda run: relabelling.layers(run.folder),
     term_overrides.BY_HAND: lambda run: term_overrides.term_overrides(run.folder),
 }
-"""What reads each file of a run that somebody relies on."""
+"""What reads each file of a run that other code relies on."""
 
 
 def damage(run: Run) -> dict[str, str]:

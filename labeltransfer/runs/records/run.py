@@ -62,7 +62,7 @@ MOST_NAME = 10_000
 """Bytes of the name of an owner."""
 
 UNKNOWN_OWNER = "?"
-"""Who owns a run whose ``owner.txt`` is damaged: somebody, so that it is not everybody's."""
+"""Who owns a run whose ``owner.txt`` is damaged: someone unknown, so that it is not everybody's."""
 
 UNWRITTEN = ("notice", "damaged")
 """Fields of a status that are not in its file."""
@@ -158,7 +158,7 @@ class Run:
                 f"The worker has given no sign of life for more than {SILENCE:.0f} s{where}, and whether it still "
                 f"lives cannot be seen: {self.folder / 'worker.lock'} may not be read. "
             )
-        elif self.cancel_requested():  # and its worker has ended, whoever saw to it
+        elif self.cancel_requested():  # and its worker has ended, one way or another
             return replace(status, state="cancelled")
         else:
             reason = f"The worker ended without a word{where}: it was stopped from outside or ran out of memory. "
@@ -232,7 +232,7 @@ class Run:
         return "\n".join(read_tail(self.folder / "log.txt").splitlines()[-n_lines:])
 
     def note(self, kind: Kind, who: str) -> None:
-        """Note for admins that somebody did something to this run; nothing is raised where that fails."""
+        """Note for admins that a person did something to this run; nothing is raised where that fails."""
         if self.id == "demo":  # it lies in the installation, which keeps no list
             return
         name = ""
@@ -251,7 +251,7 @@ class Run:
         return (self.folder / "cancel").exists()
 
     def cancel_age(self) -> float | None:
-        """Seconds since somebody asked for the run to stop; None where nobody did."""
+        """Seconds since a person asked for the run to stop; None where nobody did."""
         try:
             return time.time() - (self.folder / "cancel").stat().st_mtime
         except OSError:
@@ -259,7 +259,7 @@ class Run:
 
     @property
     def kept(self) -> bool:
-        """Whether somebody asked that cleaning leaves this run; True where that cannot be known."""
+        """Whether anyone asked that cleaning leaves this run; True where that cannot be known."""
         return is_there(self.folder / "keep")
 
     def keep(self, wanted: bool) -> None:

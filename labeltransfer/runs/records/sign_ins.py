@@ -1,7 +1,7 @@
 """What the home keeps of sign-in: that it was on, and which sessions have ended.
 
-Streamlit's cookie is signed and says by itself who somebody is, for thirty days. So a copy of it would outlive signing
-out if the session that it stands for were not kept here.
+Streamlit's cookie is signed and says by itself who a person is, for thirty days. So a copy of it would outlive signing
+out if the session that it belongs to were not kept here.
 """
 
 import json

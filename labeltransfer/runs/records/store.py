@@ -178,7 +178,7 @@ class Store:
         damaged = checksums.damaged_files(folder)  # outside the lock: to read gigabytes takes seconds
         if damaged:
             with self.lock("stages"):
-                # Somebody else may have found the same damage, and what stands there now be the one made anew.
+                # Another run may have found the same damage, and what is there now may be the one made anew.
                 if checksums.damaged_files(folder, only=damaged):
                     aside = self.stages / f".damaged-{stage}-{key}~{run.id}"
                     shutil.rmtree(aside, ignore_errors=True)
@@ -197,7 +197,7 @@ class Store:
             yield building
             checksums.seal(building)
             sync(building)
-            with suppress(OSError):  # somebody else was faster with the same thing: theirs stays
+            with suppress(OSError):  # another run was faster with the same thing: its own stays
                 building.rename(self.stage_folder(stage, key))
                 files.sync_names(self.stages)
             if not self.has_stage(stage, key):
@@ -223,7 +223,7 @@ def _set_aside(folder: Path) -> Path:
     aside = folder.with_name(f".{folder.name}~{secrets.token_hex(4)}")
     try:
         folder.rename(aside)
-    except OSError:  # somebody else has removed it
+    except OSError:  # another process has removed it
         return folder
     return aside
 

@@ -2,7 +2,7 @@
 
 A plan says beforehand what would go and how much that frees. Carrying it out asks everything again of each thing, while
 nobody can make a run or send a file: what was kept, chosen, sent or claimed meanwhile stays, and the answer says so.
-Two cleanings at once do no harm. These never go: runs that are running or waiting, runs that somebody keeps, the demo
+Two cleanings at once do no harm. These never go: runs that are running or waiting, runs that anyone keeps, the demo
 run, what any other run needs, the lab's data folder and the published references.
 """
 
@@ -33,8 +33,8 @@ UNNEEDED = "no run needs it: "
 Kind = Literal["leftover", "artefact", "run", "input"]
 
 RESTS = 86400.0
-"""Seconds that a file has to lie untouched before it counts as left over, and an input as unused: it may be somebody's
-who is about to start a run."""
+"""Seconds that a file has to lie untouched before it counts as left over, and an input as unused: a person
+may be about to start a run with it."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def delete_run(store: Store, run: Run, *, person: Person | None = None, touched:
     Raises
     ------
     RunError
-        The run is gone, still queued or running, somebody else's, or was changed since.
+        The run is gone, still queued or running, another person's, or was changed since.
     """
     with store.lock("runs"):
         now = Run(run.folder)  # read anew, whatever its name
@@ -334,8 +334,8 @@ class _Now:
         if not observed_status(run).over:
             return "it is running or waiting"
         if run.kept:
-            return "somebody keeps it"
-        return "" if may_change(run, self.person) else "it belongs to somebody else"
+            return "it is marked to be kept"
+        return "" if may_change(run, self.person) else "it belongs to another person"
 
     def _input_stays(self, path: Path) -> str:
         if self.inputs is None:
@@ -343,9 +343,9 @@ class _Now:
         if any(path in paths for paths in self.inputs.values()):
             return "a run needs it by now"
         if path not in set(_spare_inputs(self.store, self.person)):
-            return "it belongs to somebody else as well"
+            return "it belongs to another person as well"
         if self.composed.get(path, 0.0) > time.time() - RESTS:
-            return "somebody has chosen it for the next run"
+            return "it is chosen for a next run"
         if path.parent.name == "downloads" and lock_state(_download_lock(path)) != "free":
             return "it is being downloaded"
         return ""
@@ -361,7 +361,7 @@ def _download_lock(path: Path) -> Path:
 
 
 def _note_all(store: Store, gone: list[Item], person: Person) -> None:
-    """Note which runs, uploads and downloads somebody has removed."""
+    """Note which runs, uploads and downloads a person has removed."""
     for item in gone:
         if item.kind == "run":
             note(store.root, "deleted", person.name, thing="run", id=Run(item.path).id, name=item.about)

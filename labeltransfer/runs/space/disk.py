@@ -18,7 +18,7 @@ from labeltransfer.runs.records.store import Store
 from labeltransfer.storage import uploads
 
 FOLDERS = ("runs", "stages", "downloads", "uploads", "demo", "references", "removing")
-"""What stands in the app's own folder and counts."""
+"""What lies in the app's own folder and counts."""
 
 
 def bytes_of(path: Path) -> int:
@@ -60,7 +60,7 @@ def _artefact_bytes(folder: str, inode: int, mtime: int) -> int:
 
 
 def disk_use(root: Path) -> dict[str, int]:
-    """Bytes below the app's own folder ``root``, by the name of the folder that they stand in."""
+    """Bytes below the app's own folder ``root``, by the name of the folder that they lie in."""
     use = {name: bytes_of(root / name) for name in FOLDERS if name != "stages"}
     with suppress(OSError), os.scandir(root / "stages") as entries:
         folders = [Path(entry.path) for entry in entries]
@@ -93,7 +93,7 @@ def artefact_names(runs: Iterable[Run]) -> set[str]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What stands in a folder, by name; nothing where it cannot be read."""
+    """What lies in a folder, by name; nothing where it cannot be read."""
     with suppress(OSError):
         return sorted(folder.iterdir())
     return []

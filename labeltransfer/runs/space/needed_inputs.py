@@ -1,4 +1,4 @@
-"""Which uploads and downloads somebody needs: named in the settings of a run, or chosen for the next one.
+"""Which uploads and downloads are needed: named in the settings of a run, or chosen for the next one.
 
 An input is an entry of ``uploads``, one folder a content, or of ``downloads``.
 """
@@ -36,7 +36,7 @@ def inputs_of_runs(store: Store, runs: Iterable[Run]) -> dict[str, set[Path]] | 
 
 
 def composed_inputs(store: Store) -> dict[Path, float]:
-    """Inputs that somebody has chosen for the next run, and when that was last changed."""
+    """Inputs that people have chosen for their next run, and when that was last changed."""
     found: dict[Path, float] = {}
     for file in (store.root / "drafts").glob("*.json"):
         with suppress(OSError, DamagedError):  # whatever was done to the file

@@ -25,7 +25,7 @@ def set_aside(root: Path, path: Path) -> Path | None:
         target.parent.mkdir(exist_ok=True)
         os.rename(path, target)
         return target
-    # On another disk, or in somebody else's folder: file by file, the one first that makes a run.
+    # On another disk, or in another user's folder: file by file, the one first that makes a run.
     with suppress(OSError):
         (path / "params.json").unlink(missing_ok=True)
     _delete(path)

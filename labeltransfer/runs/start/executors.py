@@ -68,7 +68,7 @@ def _start_on_ray(run: Run) -> None:
         "PYTHONPATH": str(PACKAGE_PARENT),
         variable("placed"): "gpu" if gpus else "cpu",
     }
-    # Variables stand in the command, for which Ray need not set up an environment of its own. The log lies in the run
+    # Variables are set in the command, for which Ray need not set up an environment of its own. The log lies in the run
     # directory, like that of a worker here. exec: signals reach the worker, not a shell.
     variables = [f"{name}={value}" for name, value in environment.items()]
     command = shlex.join(["exec", "env", *variables, "python", "-m", WORKER, str(run.folder)])

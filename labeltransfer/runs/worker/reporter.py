@@ -100,7 +100,7 @@ class Reporter:
         Raises
         ------
         RunCancelled
-            Somebody asked for the run to stop.
+            A person asked for the run to stop.
         Terminated
             There was a SIGTERM.
         """
@@ -121,7 +121,7 @@ class Reporter:
             timer.start()
 
     def end_words(self) -> dict[str, Any]:
-        """How a run ends that SIGTERM has ended: it has failed, unless somebody had cancelled it."""
+        """How a run ends that SIGTERM has ended: it has failed, unless it was cancelled before."""
         if self.run.cancel_requested():
             return {"state": "cancelled", "message": ""}
         return {"state": "failed", "error": TERMINATED}

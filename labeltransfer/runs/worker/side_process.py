@@ -38,7 +38,7 @@ class SecondProcess:
         context = get_context("spawn")
         self._line, its_end = context.Pipe()
         arguments = (its_end, job.run.folder, job.device)
-        self._process = context.Process(target=_serve, args=arguments, name="beside", daemon=True)
+        self._process = context.Process(target=_serve, args=arguments, name="second", daemon=True)
         self._process.start()
         its_end.close()  # so that this end hears of its death
 

@@ -11,7 +11,7 @@ from pages.door.doorman import Doorman, host_name
 
 
 async def streamlit(scope: Any, receive: Any, send: Any) -> None:
-    """Stands in for Streamlit: answers everything, and to a connection what it received second."""
+    """Plays Streamlit: answers everything, and to a connection what it received second."""
     if scope["type"] == "websocket":
         await receive()
         await send(await receive())

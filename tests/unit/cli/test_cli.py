@@ -51,7 +51,7 @@ def test_a_run_is_fast_unless_another_preset_is_asked_for(demo_pair: Path, tmp_p
     kept = tmp_path / "kept.json"
     kept.write_text(json.dumps({"integrate": {"n_latent": 7}}))
     mixed = settings("--params", str(kept))
-    assert mixed.integrate == IntegrateParams(n_latent=7), "settings of a file stand as they are"
+    assert mixed.integrate == IntegrateParams(n_latent=7), "settings of a file stay as they are"
     assert mixed.transfer == PRESETS["fast"]["transfer"]
     assert settings("--params", str(kept), "--preset", "fast").integrate.loop == "fast"
 

@@ -40,11 +40,13 @@ def test_the_usual_forms_read_alike(table: Path, text: str) -> None:
 
 def test_it_tells_where_the_table_comes_from_and_what_it_took_for_a_header(table: Path) -> None:
     table.write_text("gene length\nXkr4 100\nSox17 300\n")
-    told: list[str] = []
-    read_gene_lengths(str(table), report=told.append)
-    assert any("'gene length'" in sentence and "header" in sentence for sentence in told)
-    assert any(table.name in sentence and "2 genes" in sentence and "200" in sentence for sentence in told)
-    assert not any(str(table.parent) in sentence for sentence in told), "the place on the server is nobody's business"
+    sentences: list[str] = []
+    read_gene_lengths(str(table), report=sentences.append)
+    assert any("'gene length'" in sentence and "header" in sentence for sentence in sentences)
+    assert any(table.name in sentence and "2 genes" in sentence and "200" in sentence for sentence in sentences)
+    assert not any(str(table.parent) in sentence for sentence in sentences), (
+        "the place on the server is nobody's business"
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,11 +80,11 @@ def test_a_gene_with_two_lengths_is_refused_with_both_lines(table: Path) -> None
         read_gene_lengths(str(table))
 
 
-def test_a_gene_named_twice_with_the_same_length_is_told(table: Path) -> None:
+def test_a_gene_named_twice_with_the_same_length_is_reported(table: Path) -> None:
     table.write_text("Xkr4 3634\nSox17 2\nXkr4 3634.0\n")
-    told: list[str] = []
-    assert len(read_gene_lengths(str(table), report=told.append)) == 2
-    assert any("more than once" in sentence and "Xkr4" in sentence for sentence in told)
+    sentences: list[str] = []
+    assert len(read_gene_lengths(str(table), report=sentences.append)) == 2
+    assert any("more than once" in sentence and "Xkr4" in sentence for sentence in sentences)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"gene length\n", b"\x89HDF\r\n\x1a\n\0\0", b"Xkr4 1\n\0 2\n"])
@@ -92,7 +94,7 @@ def test_what_is_no_table_is_refused(table: Path, content: bytes) -> None:
         read_gene_lengths(str(table))
 
 
-def test_a_missing_table_is_told(tmp_path: Path) -> None:
+def test_a_missing_table_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_gene_lengths(str(tmp_path / "none.txt"))
 
@@ -109,9 +111,9 @@ def test_the_tutorials_table_is_fetched_once_and_kept(lt_home: Path, monkeypatch
     monkeypatch.setattr(module, "TUTORIAL_SHA256", hashlib.sha256(content).hexdigest())
     with serve(content) as server:
         monkeypatch.setenv("LABELTRANSFER_MIRROR", f"{server.url}/lab/")
-        told: list[str] = []
-        assert len(read_gene_lengths(None, report=told.append)) == 2
-        assert any("tutorial" in sentence and "2 genes" in sentence for sentence in told)
+        sentences: list[str] = []
+        assert len(read_gene_lengths(None, report=sentences.append)) == 2
+        assert any("tutorial" in sentence and "2 genes" in sentence for sentence in sentences)
         read_gene_lengths(None)
         assert len(server.requests) == 1
         kept = lt_home / "downloads" / "gene_len.txt"

@@ -14,7 +14,7 @@ from labeltransfer.data.prepare.counts import normalise_by_length
 from labeltransfer.errors import InputError, SettingsError
 
 
-def told(sentences: list[str]) -> Callable[[str], None]:
+def keep_in(sentences: list[str]) -> Callable[[str], None]:
     return sentences.append
 
 
@@ -73,7 +73,7 @@ def test_choice_is_the_median_rank_over_groups() -> None:
     counts, genes = some_counts(), names(400)
     groups = pd.Series(np.repeat(["a", "b"], 60), index=[f"c{i}" for i in range(120)])
     sentences: list[str] = []
-    table = choose_genes(counts, genes, groups, n_top_genes=100, hvg_batch="technology", report=told(sentences))
+    table = choose_genes(counts, genes, groups, n_top_genes=100, hvg_batch="technology", report=keep_in(sentences))
     adata = ad.AnnData(counts, obs=pd.DataFrame({"b": groups}), var=pd.DataFrame(index=genes))
     sc.pp.highly_variable_genes(adata, flavor="seurat_v3", n_top_genes=100, batch_key="b")
     assert table["highly_variable"].sum() == 100
@@ -86,7 +86,7 @@ def test_no_more_genes_than_asked_for_selects_nothing() -> None:
     counts = some_counts()
     sentences: list[str] = []
     table = choose_genes(
-        counts, names(400), pd.Series(["a"] * 120), n_top_genes=400, hvg_batch="none", report=told(sentences)
+        counts, names(400), pd.Series(["a"] * 120), n_top_genes=400, hvg_batch="none", report=keep_in(sentences)
     )
     assert table["highly_variable"].all()
     assert table["highly_variable_rank"].isna().all()
@@ -99,7 +99,7 @@ def test_a_group_too_small_to_rank_in_is_named_with_the_ways_out() -> None:
     counts = some_counts()
     groups = pd.Series(["large"] * 119 + ["single"])
     with pytest.raises(SettingsError) as caught:
-        choose_genes(counts, names(400), groups, n_top_genes=100, hvg_batch="batch", report=told([]))
+        choose_genes(counts, names(400), groups, n_top_genes=100, hvg_batch="batch", report=keep_in([]))
     message = str(caught.value)
     assert "batch 'single' (1 cell)" in message and "'large'" not in message
     assert "hvg_batch = none" in message and "all 400 genes" in message
@@ -111,7 +111,7 @@ def test_loess_failure_on_real_cells_names_the_technology(shared_data: Path) -> 
     counts = sp.vstack([reference.X, query.X], format="csr")
     groups = pd.Series(["3'"] * reference.n_obs + ["5'"] * query.n_obs)
     with pytest.raises(SettingsError, match=r"technology '3'' \(770 cells\).*hvg_batch = none"):
-        choose_genes(counts, reference.var_names, groups, n_top_genes=500, hvg_batch="technology", report=told([]))
+        choose_genes(counts, reference.var_names, groups, n_top_genes=500, hvg_batch="technology", report=keep_in([]))
     everyone = pd.Series("all", index=groups.index)
-    table = choose_genes(counts, reference.var_names, everyone, n_top_genes=500, hvg_batch="none", report=told([]))
+    table = choose_genes(counts, reference.var_names, everyone, n_top_genes=500, hvg_batch="none", report=keep_in([]))
     assert table["highly_variable"].sum() == 500

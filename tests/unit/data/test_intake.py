@@ -1,4 +1,4 @@
-"""The input report: each trouble is told with its way out, and nothing is told about a trouble that is not there."""
+"""The input report: each trouble is named with its way out, and nothing is said about a trouble that is not there."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_a_clean_file_gets_a_few_notes_only(tmp_path: Path) -> None:
         (lambda x: x / x.sum(1, keepdims=True) * 1e4, "X is normalised by library size", "error"),
     ],
 )
-def test_values_that_are_no_raw_counts_are_told(tmp_path: Path, change, title: str, severity: str) -> None:  # noqa: ANN001
+def test_values_that_are_no_raw_counts_are_reported(tmp_path: Path, change, title: str, severity: str) -> None:  # noqa: ANN001
     data = cells()
     data.X = change(data.X.toarray()).astype(np.float32)
     found = report(data, tmp_path)
@@ -82,7 +82,7 @@ def test_a_place_without_counts_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*not unique")
-def test_repeated_names_and_empty_cells_are_told(tmp_path: Path) -> None:
+def test_repeated_names_and_empty_cells_are_reported(tmp_path: Path) -> None:
     data = cells()
     counts = data.X.toarray()
     counts[3] = 0
@@ -96,7 +96,7 @@ def test_repeated_names_and_empty_cells_are_told(tmp_path: Path) -> None:
     assert "2 of 80" in found["Some cells are empty"].detail
 
 
-def test_trouble_with_labels_is_told(tmp_path: Path) -> None:
+def test_trouble_with_labels_is_reported(tmp_path: Path) -> None:
     data = cells()
     names = ["B"] * 40 + ["T"] * 30 + ["rare"] * 3 + ["Unknown"] * 4 + [None] * 3
     data.obs["cell_type"] = pd.Categorical(names, categories=["B", "T", "rare", "Unknown", "phantom"])
@@ -113,7 +113,7 @@ def test_trouble_with_labels_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*not unique")
-def test_names_without_end_are_told_by_their_beginning(tmp_path: Path) -> None:
+def test_names_without_end_are_shown_by_their_beginning(tmp_path: Path) -> None:
     data = cells()
     long = "x" * 70_000
     data.obs["cell_type"] = pd.Categorical(
@@ -149,7 +149,7 @@ def test_columns_are_recognised_by_name(tmp_path: Path) -> None:
     assert found.technology == "facs"
 
 
-def test_full_length_data_is_told_from_umis(shared_data: Path) -> None:
+def test_full_length_data_is_distinguished_from_umis(shared_data: Path) -> None:
     assert guess(read_summary(shared_data / "tm_kidney_facs_215.h5ad")).full_length is True
     assert guess(read_summary(shared_data / "baron_h1_lib12_to_lib3_query.h5ad")).full_length is False
 
@@ -178,7 +178,7 @@ def test_only_obvious_spellings_are_unlabelled() -> None:
     assert is_unlabelled(labels).tolist() == [False, True, True, True, True, True, False, True, True]
 
 
-def test_ensembl_ids_against_symbols_are_told_with_the_column_that_maps_them(tmp_path: Path) -> None:
+def test_ensembl_ids_against_symbols_are_reported_with_the_column_that_maps_them(tmp_path: Path) -> None:
     symbols, ids = cells(), cells()
     ids.var["symbol"] = ids.var_names
     ids.var_names = [f"ENSG{i:011d}.{i % 9}" for i in range(N_GENES)]

@@ -239,7 +239,7 @@ def test_negative_and_missing_counts_are_refused(tmp_path: Path, value: float, s
         prepared(a_pair(tmp_path, query=spoil), tmp_path)
 
 
-def test_counts_come_from_a_layer_when_told(tmp_path: Path) -> None:
+def test_counts_come_from_a_layer_when_asked(tmp_path: Path) -> None:
     def into_layer(adata: ad.AnnData) -> None:
         adata.layers["raw_counts"] = adata.X.copy()
         adata.X = adata.X.log1p()
@@ -435,7 +435,7 @@ def sampled(demo_pair: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return folder, summary
 
 
-def test_of_a_large_query_a_sample_is_trained_on_and_the_user_is_told(sampled: tuple[Path, dict[str, Any]]) -> None:
+def test_of_a_large_query_a_sample_is_trained_on_and_the_user_reads_it(sampled: tuple[Path, dict[str, Any]]) -> None:
     folder, summary = sampled
     cells = read_cells(folder / "prepared.h5ad")
     assert cells["trained_on"].dtype == bool
@@ -486,7 +486,7 @@ def test_a_prepared_file_of_before_there_were_samples_is_trained_on_whole(tmp_pa
     assert n_untrained(tmp_path / "prepared.h5ad") == 0
 
 
-def test_preparing_says_how_far_it_is_and_stops_when_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preparing_says_how_far_it_is_and_stops_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sparse, "MAX_VALUES", 900)
     shares: list[float] = []
     prepare(a_pair(tmp_path), tmp_path, report=lambda _: None, progress=shares.append)

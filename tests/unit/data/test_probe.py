@@ -37,7 +37,7 @@ def test_a_file_that_makes_hdf5_loop_for_ever_is_refused(demo_pair: Path, tmp_pa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the memory of another process")
-def test_a_file_that_stands_for_more_text_than_memory_holds_is_refused(demo_pair: Path, tmp_path: Path) -> None:
+def test_a_file_that_refers_to_more_text_than_memory_holds_is_refused(demo_pair: Path, tmp_path: Path) -> None:
     crafted = tmp_path / "crafted.h5ad"
     crafted.write_bytes((demo_pair / REFERENCE).read_bytes())
     with h5py.File(crafted, "r+") as file:

@@ -63,7 +63,7 @@ def test_rare_kinds_are_kept_and_frequent_ones_keep_their_order(
     assert n_of[0] > n_of[1] > n_of[2] > n_of[3]
 
 
-def test_a_kind_that_the_reference_lacks_is_told_apart_as_well(
+def test_a_kind_that_the_reference_lacks_is_distinguished_as_well(
     counts: sp.csr_matrix, kinds: np.ndarray, profiles: np.ndarray
 ) -> None:
     axes = _axes(_landmarks(lambda: blocks_of(counts), len(kinds), 0), 0)

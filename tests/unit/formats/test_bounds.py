@@ -1,4 +1,4 @@
-"""Small files that stand for much memory are refused before they take it, whichever part is read."""
+"""Small files that would take much memory are refused before they do, whichever part is read."""
 
 import json
 import re

@@ -18,12 +18,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="its limits and 
 def test_spoilt_files_are_refused_in_words_or_read_right() -> None:
     options = ["--inputs", "70", "--through", "6", "--probes", "1", "--top-genes", "2000", "--seed", "11"]
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.fuzz.spoil", *options]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "70 spoilt files" in told.stdout
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "70 spoilt files" in ended.stdout
 
 
-def test_what_does_not_end_dies_or_breaks_is_told_apart_and_the_next_goes_on() -> None:
+def test_what_does_not_end_dies_or_breaks_is_distinguished_and_the_next_goes_on() -> None:
     def sleeps(report: Report) -> None:
         report("passed")
         time.sleep(60)
@@ -45,7 +45,7 @@ def test_what_does_not_end_dies_or_breaks_is_told_apart_and_the_next_goes_on() -
 
 
 @pytest.mark.parametrize(
-    ("told", "expected", "outcome"),
+    ("ended", "expected", "outcome"),
     [
         (["refused no"], "read", "fault"),
         (["passed", "read", "agrees"], "refused", "fault"),
@@ -56,8 +56,8 @@ def test_what_does_not_end_dies_or_breaks_is_told_apart_and_the_next_goes_on() -
         (["refused no"], "refused", "refused"),
     ],
 )
-def test_what_should_not_come_of_an_input_is_a_fault(told: list[str], expected: str, outcome: str) -> None:
-    assert judge(Ended(told, "", 1.0, 1), expected)[0] == outcome
+def test_what_should_not_come_of_an_input_is_a_fault(ended: list[str], expected: str, outcome: str) -> None:
+    assert judge(Ended(ended, "", 1.0, 1), expected)[0] == outcome
 
 
 def test_a_file_that_is_opened_is_noticed(tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def packed_twice(file: h5py.File) -> None:
     plan = h5p.create(h5p.DATASET_CREATE)
     plan.set_chunk((2**24,))
     plan.set_deflate(9)
-    plan.set_deflate(9)  # a few hundred bytes now stand for a million times as many
+    plan.set_deflate(9)  # a few hundred bytes now hold a million times as many
     zeros = h5d.create(file.id, b"uns/bomb", h5t.STD_U8LE, h5s.create_simple((2**24,)), plan)
     zeros.write(h5s.ALL, h5s.ALL, np.zeros(2**24, "u1"))
 

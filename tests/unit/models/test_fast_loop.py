@@ -112,7 +112,7 @@ def test_a_probability_that_underflows_leaves_finite_gradients(zinb: Callable[..
 
 def test_where_nothing_can_be_kept_loops_are_compiled_all_the_same() -> None:
     place: dict[str, Any] = {}
-    exec("def double(x):\n    return x + x", place)  # noqa: S102  of no file, beside which it could be kept
+    exec("def double(x):\n    return x + x", place)  # noqa: S102  of no file, next to which it could be kept
     assert compiled.compiled_and_kept(place["double"])(2.5) == 5.0
 
 
@@ -234,7 +234,7 @@ def test_a_cancelled_training_ends_at_once(prepared: Path) -> None:
     assert len(shares) == 3 and shares == sorted(shares) and shares[-1] < 1
 
 
-def test_a_loss_that_is_no_number_is_told_in_words(prepared: Path) -> None:
+def test_a_loss_that_is_no_number_is_said_in_words(prepared: Path) -> None:
     params = FAST_SCVI.model_copy(update={"lr": 1e6})
     with pytest.raises(RunError, match="lower the learning rate"):
         train_scvi(training_data(prepared), params)
@@ -300,15 +300,15 @@ def test_without_patience_all_epochs_are_used_and_the_last_weights_kept() -> Non
     assert float(module.state["weight"]) == 4
 
 
-def test_the_end_of_a_training_is_told(prepared: Path) -> None:
-    told: list[Stopped] = []
+def test_the_end_of_a_training_is_reported(prepared: Path) -> None:
+    reports: list[Stopped] = []
     params = FAST_SCVI.model_copy(
         update={"max_epochs": 60, "early_stopping": True, "early_stopping_patience": 1, "n_epochs_kl_warmup": 1}
     )
     epochs: list[Epoch] = []
-    callback = ProgressCallback(epochs.append, lambda _: None, told.append)
+    callback = ProgressCallback(epochs.append, lambda _: None, reports.append)
     train_scvi(training_data(prepared), params.model_copy(update={"lr": 0.03}), callback=callback)
-    [stopped] = told
+    [stopped] = reports
     assert stopped.converged and stopped.n_epochs == len(epochs) < 60
     losses = [epoch.validation_loss for epoch in epochs if epoch.validation_loss is not None]
     assert losses[stopped.best_epoch - 1] == min(losses)

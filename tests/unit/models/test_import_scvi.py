@@ -1,4 +1,4 @@
-"""scvi-tools without torch's compiler: quick to import, and the compiler is there for whoever wants it."""
+"""scvi-tools without torch's compiler: quick to import, and the compiler is there when it is wanted."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_a_release_that_asks_for_more_of_the_compiler_is_imported_as_it_is(monke
     assert tried and "scvi" in sys.modules
 
 
-def test_the_stand_ins_are_gone_after_the_import_and_even_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_substitutes_are_gone_after_the_import_and_even_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith(import_scvi.COMPILER)]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ImportError), import_scvi.without_compiler():

@@ -58,7 +58,7 @@ def test_a_watched_training_equals_plain_scvi_tools_to_the_last_bit(
     np.testing.assert_array_equal(ours_soft, lvae.predict(soft=True))
 
 
-def test_labelled_cells_are_drawn_anew_in_each_epoch_beside_a_callback(
+def test_labelled_cells_are_drawn_anew_in_each_epoch_with_a_callback(
     scvi_model: scvi.model.SCVI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[frozenset[int]] = []

@@ -74,7 +74,7 @@ def test_labels_of_every_cell_equal_those_of_scvi_tools(sampled: Path, scanvi_mo
     )
 
 
-def test_batches_are_told_by_name_and_not_by_their_place(sampled: Path, scanvi_model: scvi.model.SCANVI) -> None:
+def test_batches_are_given_by_name_and_not_by_their_place(sampled: Path, scanvi_model: scvi.model.SCANVI) -> None:
     _, batches = all_counts(sampled)
     turned_round = batches.cat.reorder_categories(batches.cat.categories[::-1])
     assert list(turned_round.cat.codes) != list(batches.cat.codes)

@@ -224,7 +224,7 @@ def test_heeding_a_row_changes_its_cells_alone_and_never_the_original(
     pd.testing.assert_frame_equal(cells, before)
 
 
-def test_scores_stand_side_by_side(swapped: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_scores_are_shown_side_by_side(swapped: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     cells, table = swapped
     scores = corrections.side_by_side(cells, corrections.relabelled(cells, table, [0, 1])).set_index("labels")
     assert scores.loc["published", "accuracy"] < 0.7

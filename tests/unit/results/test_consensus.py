@@ -55,7 +55,7 @@ def test_a_method_that_fails_on_held_out_cells_hardly_counts() -> None:
     assert unequal["B"].iat[0] < 0.31
 
 
-def test_calibration_stands_beside_the_confidence_as_it_came() -> None:
+def test_calibration_is_kept_next_to_the_confidence_as_it_came() -> None:
     softs = {"scanvi": soft_of((0.99, 0.01))}
     table = table_of(softs, scanvi=2.0)
     assert table["raw_confidence"].iat[0] == pytest.approx(0.99)
@@ -68,7 +68,7 @@ def test_a_report_without_held_out_cells_says_nothing() -> None:
     assert consensus.best_method({"scanvi": report}) is None
 
 
-def test_the_best_method_is_told_by_macro_f1_on_held_out_cells() -> None:
+def test_the_best_method_is_chosen_by_macro_f1_on_held_out_cells() -> None:
     labels = np.array(["B"] * 30 + ["T"] * 3, dtype=object)
     always_b = soft_of(*[(0.9, 0.1)] * 33)
     better = soft_of(*[(0.9, 0.1)] * 28, *[(0.2, 0.8)] * 5)

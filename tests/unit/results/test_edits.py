@@ -70,7 +70,7 @@ def test_each_action_gives_its_label_and_the_last_edit_decides(cells: pd.DataFra
     assert table["edit"].tolist()[2] == "accept B"
 
 
-def test_the_export_has_the_outcome_beside_predictions_that_stay(cells: pd.DataFrame) -> None:
+def test_the_export_has_the_outcome_next_to_predictions_that_stay(cells: pd.DataFrame) -> None:
     before = predictions.predictions(cells, "r")
     assert "final_label" not in before
     after = predictions.predictions(cells, "r", edits=[edit(rows=(2, 0))])

@@ -239,7 +239,7 @@ def test_strata_reach_the_map(few_embedded: int) -> None:
         mde(latent, strata=strata[:-1])
 
 
-def test_how_many_cells_are_embedded_is_told() -> None:
+def test_how_many_cells_are_embedded_is_reported() -> None:
     assert embed.n_embedded(50) == 50
     assert embed.n_embedded(1_050_000) == embed.MOST_EMBEDDED
 

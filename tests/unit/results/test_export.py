@@ -191,7 +191,7 @@ def test_models_go_into_one_zip_by_name(tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["models.zip"]
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_words(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="choose another folder"):
         predictions.zip_models(tmp_path / "file" / "models.zip", {})

@@ -107,7 +107,7 @@ def test_hover_shows_id_and_labels_and_no_markup_of_the_file(cells: pd.DataFrame
     assert texts[4] == "<b>&lt;cell4&gt;</b><br>observed: T<br>predicted: B (70% sure)"
 
 
-def test_names_stand_at_the_medians_of_their_cells(cells: pd.DataFrame) -> None:
+def test_names_are_at_the_medians_of_their_cells(cells: pd.DataFrame) -> None:
     figure = scatter.scatter(cells, cells["predicted_label"], basis="scvi", split=(), names=cells["predicted_label"])
     places = {note.text: (note.x, note.y) for note in figure.layout.annotations}
     assert places == {"B": (3.5, 12.5), "T": (3.5, 14.5)}
@@ -121,7 +121,7 @@ def test_no_lasso_where_a_selection_could_break_the_connection(
     assert scatter.scatter(cells, cells["side"]).layout.dragmode == "pan"
 
 
-def test_highlighted_cells_stand_out_from_all_others(cells: pd.DataFrame) -> None:
+def test_highlighted_cells_differ_from_all_others(cells: pd.DataFrame) -> None:
     chosen = (cells["predicted_label"] == "T").to_numpy()
     rest, front = scatter.highlight(cells, chosen, cells["predicted_label"], colours={"T": "#123456"}).data
     assert (len(rest.x), len(front.x)) == (4, 4)
@@ -182,7 +182,7 @@ def test_confidence_bars_hold_every_cell(cells: pd.DataFrame) -> None:
     assert sum(row["n_cells"] for row in rows) == 8
 
 
-def test_chosen_genes_stand_out_from_the_others() -> None:
+def test_chosen_genes_differ_from_the_others() -> None:
     genes = pd.DataFrame(
         {"means": [1.0, 2, 0], "variances": [1.0, 9, 0], "highly_variable": [False, True, False]},
         index=["Actb", "Elane", "Silent"],

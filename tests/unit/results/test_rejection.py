@@ -56,7 +56,7 @@ def test_a_run_without_distances_can_still_be_cut_by_confidence(cells: pd.DataFr
     assert rejected(old, Rule(0.65, 99)).sum() == 2
 
 
-def test_rejected_cells_leave_as_unknown_beside_what_they_were(cells: pd.DataFrame) -> None:
+def test_rejected_cells_leave_as_unknown_next_to_what_they_were(cells: pd.DataFrame) -> None:
     table = predictions(cells, "r", rule=Rule(confidence=0.65))
     assert table["predicted_label"].tolist() == ["B", "Unknown", "T", "T", "Unknown", "B"]
     assert table["rejected_label"].fillna("").tolist() == ["", "T", "", "", "T", ""]

@@ -174,7 +174,7 @@ def test_the_calibration_of_no_held_out_cell_is_left_out() -> None:
     assert "has no calibration" in text
 
 
-def test_audit_ontology_and_edits_are_told_where_there_are_any() -> None:
+def test_audit_ontology_and_edits_are_shown_where_there_are_any() -> None:
     cells, trust = a_table()
     verdicts = {"verdicts": {"exact": 30, "sibling": 10}, "n_scored": 40, "n_right": 30, "n_differ": 10, "n_finer": 0}
     audit = pd.DataFrame({"observed_label": ["B cell"], "kind": ["swap"], "partner_label": ["T cell"]})
@@ -202,7 +202,7 @@ def test_settings_that_differ_from_the_nearest_preset_come_first() -> None:
     assert preset == "tutorial" and changed == [("scVI", "Latent dimensions", "7", "30")]
 
 
-def test_files_are_told_by_name_alone() -> None:
+def test_files_are_given_by_name_alone() -> None:
     cells, _ = a_table()
     params = a_run(prepare=PrepareParams(length_normalize="query", gene_lengths="/home/me/secret/lengths.txt"))
     html = render(Material(run_id="run-1", params=params, cells=cells))

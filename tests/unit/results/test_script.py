@@ -92,7 +92,7 @@ def test_the_script_knows_nothing_of_this_app() -> None:
     assert {"scvi", "scanpy", "anndata"} <= names
 
 
-def test_files_stand_in_it_by_name_and_counts_where_they_were_found() -> None:
+def test_files_are_in_it_by_name_and_counts_where_they_were_found() -> None:
     text = a_script(a_run())
     own = settings_of(text)
     assert own["reference"]["file"] == "r.h5ad" and "/home/me" not in text

@@ -206,7 +206,7 @@ def test_a_lock_that_may_not_be_read_is_unknown_and_a_silent_run_under_it_is_ove
     assert status.state == "failed" and "cannot be seen" in status.error and "worker.lock" in status.error
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can be somebody else for a while")
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can be another user for a while")
 def test_a_lock_of_another_user_is_unknown(tmp_path: Path) -> None:
     lock = Path(tempfile.gettempdir()) / f"lock-{tmp_path.name}-{os.getpid()}"
     lock.touch(mode=0o600)

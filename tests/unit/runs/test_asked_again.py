@@ -52,7 +52,7 @@ def sent(content: bytes, owner: str = "ada") -> Path:
 
 
 def choose(store: Store, path: Path) -> None:
-    """Name a file in somebody's draft."""
+    """Name a file in a person's draft."""
     folder = store.root / "drafts"
     folder.mkdir(exist_ok=True)
     (folder / "0123456789abcdef.json").write_text(json.dumps({"settings": {"query": {"path": str(path)}}}))
@@ -76,7 +76,11 @@ CHANGES: dict[str, tuple[Person, str, Change]] = {
         "run",
         lambda store, run, path: start_again(run),
     ),
-    "a run belongs to somebody else": (ADA, "run", lambda store, run, path: (run.folder / "owner.txt").write_text("b")),
+    "a run belongs to another person": (
+        ADA,
+        "run",
+        lambda store, run, path: (run.folder / "owner.txt").write_text("b"),
+    ),
     "an upload is sent again": (ADMIN, "upload", lambda store, run, path: uploads.keep(again(path), "x.h5ad", "ada")),
     "an upload is sent by another": (ADA, "upload", lambda store, run, path: uploads.keep(again(path), "y", "bob")),
     "an owner is added": (ADA, "upload", lambda store, run, path: claim(path)),
@@ -205,7 +209,7 @@ def test_the_command_says_what_stayed(
     monkeypatch.setattr("labeltransfer.cli.clean._agreed", lambda: run.keep(True) or True)
     assert main.main(["clean", "--older-than", "90d"]) == 0
     said = capsys.readouterr().out
-    assert f"{run.id} stays: somebody keeps it" in said and "Removed 0 of 1; 0 bytes are free again" in said
+    assert f"{run.id} stays: it is marked to be kept" in said and "Removed 0 of 1; 0 bytes are free again" in said
 
 
 # Delete buttons

@@ -1,4 +1,4 @@
-"""Artefacts that are damaged on the disk: found by checksum, set aside, made anew, and told of."""
+"""Artefacts that are damaged on the disk: found by checksum, set aside, made anew, and reported."""
 
 import shutil
 import time

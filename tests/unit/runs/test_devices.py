@@ -1,4 +1,4 @@
-"""Which devices a run may use, with a stand-in for the NVIDIA driver."""
+"""Which devices a run may use, with a substitute of the NVIDIA driver."""
 
 import importlib.metadata
 import os
@@ -52,7 +52,7 @@ def test_every_gpu_is_a_device_of_its_own(two_gpus: None) -> None:
     assert {device.accelerator for device in found} == {"gpu"}
 
 
-def test_a_run_may_ask_for_the_cpu_beside_gpus(two_gpus: None) -> None:
+def test_a_run_may_ask_for_the_cpu_where_there_are_gpus(two_gpus: None) -> None:
     (device,) = devices("cpu")
     assert device.accelerator == "cpu" and device.gpu is None
 
@@ -79,7 +79,7 @@ def test_without_a_driver_there_is_the_cpu_by_name(monkeypatch: pytest.MonkeyPat
     assert device.accelerator == "cpu" and "cores" in device.name
 
 
-def test_use_of_a_gpu_is_told_in_percent_and_bytes(two_gpus: None) -> None:
+def test_use_of_a_gpu_is_shown_in_percent_and_bytes(two_gpus: None) -> None:
     assert gpu_use(gpus()[0]) == {
         "gpu_percent": 83.0,
         "gpu_memory_bytes": 3e9,

@@ -129,7 +129,7 @@ def test_old_leftovers_are_removed_and_young_ones_stay(home: Path) -> None:
     assert to_do() == {}
 
 
-def test_what_somebody_touched_after_the_look_stays(home: Path) -> None:
+def test_what_was_touched_after_the_look_stays(home: Path) -> None:
     (home / "uploads" / ".arriving").mkdir(parents=True)
     part = aged_file = home / "uploads" / ".arriving" / "part"
     part.write_text("half a file")

@@ -65,7 +65,7 @@ def test_nothing_is_overwritten_without_saying_so(library: Library, reference_ru
     with pytest.raises(RunError, match="Another reference is published"):
         library.file(mapping(first), MODEL)
     assert library.file(mapping(second), MODEL).is_file()
-    assert [path.name for path in library.folder.iterdir()] == ["marrow"], "nothing is left beside it"
+    assert [path.name for path in library.folder.iterdir()] == ["marrow"], "nothing else is left there"
 
 
 def test_a_reference_is_whole_or_not_there(
@@ -176,7 +176,7 @@ def test_the_command_line_lists_publishes_and_deletes(
     library: Library, reference_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["references"]) == 0 and "No reference is published" in capsys.readouterr().out
-    for folder in ("runs", "stages"):  # the run stands in this store too
+    for folder in ("runs", "stages"):  # the run is in this store too
         (tmp_path / "home" / folder).symlink_to(reference_run.root / folder)
     assert main(["publish", reference_run.id, "--name", "marrow", "--description", "Small."]) == 0
     assert main(["publish", reference_run.id, "--name", "marrow"]) == 2

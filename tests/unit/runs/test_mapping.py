@@ -44,7 +44,7 @@ def prepared(published: Card, reference_run: Run, demo_pair: Path, tmp_path: Pat
     return make
 
 
-def test_missing_genes_are_counted_told_and_stand_as_zeros(published: Card, prepared, demo_pair: Path) -> None:  # noqa: ANN001
+def test_missing_genes_are_counted_reported_and_taken_as_zeros(published: Card, prepared, demo_pair: Path) -> None:  # noqa: ANN001
     genes = pd.Index(published.genes)
     dropped = ~genes.isin(ad.read_h5ad(demo_pair / QUERY).var_names)
     dropped[1::10] = True
@@ -130,7 +130,7 @@ def test_only_the_weights_of_the_querys_batches_learn(mapped_run: Run, published
     n_new = 0
     for name, weights in before.items():
         own = after[name]
-        if not isinstance(weights, torch.Tensor):  # what pyro keeps beside the weights
+        if not isinstance(weights, torch.Tensor):  # what pyro keeps next to the weights
             continue
         if own.shape == weights.shape:
             torch.testing.assert_close(own, weights, rtol=0, atol=0)
@@ -167,7 +167,7 @@ def test_a_mapped_run_has_what_every_run_has(
     assert "published reference" in report_html(mapped_run)
 
 
-def test_a_reference_deleted_or_replaced_under_a_queued_run_is_told(
+def test_a_reference_deleted_or_replaced_under_a_queued_run_is_reported(
     reference_run: Run, demo_pair: Path, tmp_path: Path
 ) -> None:
     library = Library(tmp_path)

@@ -1,4 +1,4 @@
-"""What a run on a cluster shows, told by a stand-in for Ray's job API."""
+"""What a run on a cluster shows, as a substitute of Ray's job API reports it."""
 
 import shlex
 import threading

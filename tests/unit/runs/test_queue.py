@@ -50,7 +50,7 @@ def test_without_owners_it_is_first_come_first_served() -> None:
     assert in_turn([*running, *entries[2:]]) == entries[2:]
 
 
-def test_three_people_are_served_in_turn_whoever_asked_for_more() -> None:
+def test_three_people_are_served_in_turn_no_matter_who_asked_for_more() -> None:
     assert owners(in_turn(asked(*"aaaaabbc"))) == "abcabaaa"
     assert served(asked(*"aaaaabbc")) == "abcabaaa"
     assert served(asked(*"aaaaabbc"), n_devices=2) == "abcabaaa"

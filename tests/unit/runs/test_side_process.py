@@ -1,4 +1,4 @@
-"""Stages made in a second process beside the others: only where there is a core for it, and never left behind."""
+"""Stages made in a second process next to the others: only where there is a core for it, and never left behind."""
 
 import signal
 import subprocess
@@ -22,7 +22,7 @@ from labeltransfer.runs.worker.side_process import SecondProcess
 from labeltransfer.runs.worker.stages import STAGES
 from tests.support.waiting import wait_for
 
-BESIDE = [name for name, stage in STAGES.items() if stage.side_process]
+IN_SECOND = [name for name, stage in STAGES.items() if stage.side_process]
 
 
 def worker(run: Run, *, n_cores: int) -> subprocess.Popen[bytes]:
@@ -47,25 +47,25 @@ def overlapped(run: Run) -> bool:
     return times["start", "transfer"] < times["end", "embed_scvi"]
 
 
-def test_maps_made_beside_the_training_are_those_made_after_it(store: Store, small_params: RunParams) -> None:
+def test_maps_made_during_the_training_are_those_made_after_it(store: Store, small_params: RunParams) -> None:
     maps = {}
     for n_cores in (2, 1):
         run = store.create(small_params)
         assert worker(run, n_cores=n_cores).wait() == 0, run.status().error
         assert overlapped(run) == (n_cores == 2)
         assert {e["stage"] for e in run.events("end")} == set(STAGES)
-        folders = [run.artefact(stage) for stage in BESIDE]
+        folders = [run.artefact(stage) for stage in IN_SECOND]
         maps[n_cores] = [np.load(folder / "mde.npy") for folder in folders]
         assert all(store.has_stage(*folder.name.split("-")) for folder in folders)
-        told = {e["stage"] for e in run.events("message") if e["text"].startswith("Mapping 615 cells")}
-        assert told == set(BESIDE)
-        for stage in BESIDE:  # the next run makes the maps, and what follows from them, anew
+        mapped = {e["stage"] for e in run.events("message") if e["text"].startswith("Mapping 615 cells")}
+        assert mapped == set(IN_SECOND)
+        for stage in IN_SECOND:  # the next run makes the maps, and what follows from them, anew
             store.stage_folder(stage, run.stage_keys()[stage]).rename(store.root / f"{stage}-{n_cores}")
-    for beside, after in zip(maps[2], maps[1], strict=True):
-        np.testing.assert_array_equal(beside, after)
+    for during, after in zip(maps[2], maps[1], strict=True):
+        np.testing.assert_array_equal(during, after)
 
 
-def test_a_second_process_that_dies_is_told_in_words(store: Store, small_params: RunParams) -> None:
+def test_a_second_process_that_dies_is_said_in_words(store: Store, small_params: RunParams) -> None:
     run = store.create(small_params)
     process = worker(run, n_cores=2)
     second_of(process).kill()

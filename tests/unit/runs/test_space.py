@@ -44,7 +44,7 @@ def made(
 
 
 def aged(path: Path, days: float) -> Path:
-    """Let a file or folder, and what stands in it, look as old as that."""
+    """Let a file or folder, and what lies in it, look as old as that."""
     for each in (*path.rglob("*"), path):
         os.utime(each, (time.time() - days * DAY,) * 2)
     return path
@@ -206,7 +206,7 @@ def test_what_is_at_work_or_kept_stays(store: Store) -> None:
     assert kept.id not in ids(store.runs())
 
 
-def test_a_run_that_somebody_keeps_meanwhile_stays(store: Store) -> None:
+def test_a_run_that_is_kept_meanwhile_stays(store: Store) -> None:
     run, upload = made(store, days=100, p1=10), sent(b"1", days=100)
     plan = cleaning.plan(store, older_than=90 * DAY)
     assert {item.path for item in plan.items} == {run.folder, upload.parent}
@@ -239,10 +239,10 @@ def test_inputs_go_by_age_once_no_run_needs_them(store: Store, lt_home: Path) ->
     assert [path.exists() for path in (needed, spare, fresh, freed)] == [True, False, True, False]
     assert sorted(path.name for path in downloads.iterdir()) == ["spare.h5ad.lock", "used.h5ad"]
     cleaning.clean(store, cleaning.plan(store, older_than=0, until=0))
-    assert fresh.exists()  # not a day old: somebody may be about to start a run with it
+    assert fresh.exists()  # not a day old: a person may be about to start a run with it
 
 
-def test_what_somebody_has_chosen_today_stays(store: Store, lt_home: Path) -> None:
+def test_what_was_chosen_today_stays(store: Store, lt_home: Path) -> None:
     chosen, forgotten = sent(b"1", days=99), sent(b"2", days=99)
     (lt_home / "drafts").mkdir()
     for path, days in ((chosen, 0.5), (forgotten, 50)):
@@ -302,11 +302,11 @@ def test_a_person_cleans_their_own(store: Store) -> None:
     plan = cleaning.plan(store, older_than=DAY, person=ADA)
     assert {item.path for item in plan.items} == {hers.folder, her_file.parent}
     everything = cleaning.plan(store, older_than=DAY)
-    cleaning.clean(store, everything, person=BOB)  # a plan of somebody else's gives no right
+    cleaning.clean(store, everything, person=BOB)  # another person's plan gives no right
     assert ids(store.runs()) == {hers.id, nobodys.id} and his.id not in ids(store.runs())
 
 
-def test_two_cleanings_beside_workers_never_cost_what_a_run_needs(store: Store) -> None:
+def test_two_cleanings_next_to_workers_never_cost_what_a_run_needs(store: Store) -> None:
     stop, faults = threading.Event(), []
 
     def guarded(work: Callable[[], None]) -> threading.Thread:

@@ -44,8 +44,8 @@ def test_shares_are_of_one_side_and_by_the_runs_own_label() -> None:
     found = stability.compare_seeds(own, [table("ABBBAA")])
     assert stability.changed_overall(own, found) == (1, 4)
     assert stability.changed_overall(own, found, side="reference") == (1, 2)
-    told = stability.changed_per_label(own, found)
-    assert told.to_dict("records") == [
+    changed = stability.changed_per_label(own, found)
+    assert changed.to_dict("records") == [
         {"predicted_label": "A", "n_cells": 2, "n_changed": 1, "share_changed": 0.5},
         {"predicted_label": "B", "n_cells": 2, "n_changed": 0, "share_changed": 0.0},
     ]

@@ -186,7 +186,7 @@ def test_a_failed_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pyte
     assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
 
 
-def test_the_default_store_stands_in_the_home_folder(lt_home: Path, params: RunParams) -> None:
+def test_the_default_store_is_in_the_home_folder(lt_home: Path, params: RunParams) -> None:
     run = default_store().create(params)
     assert run.folder.parent == lt_home / "runs"
     assert find_run(run.id) == run

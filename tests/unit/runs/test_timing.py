@@ -30,7 +30,7 @@ def epoch(run: Run, number: int, seconds: float, stage: str = "integrate") -> No
     run.append_event("epoch", stage=stage, epoch=number, n_epochs=10, train_loss=1.0, seconds=seconds)
 
 
-def test_nothing_is_foretold_before_the_first_epoch(run: Run) -> None:
+def test_nothing_is_forecast_before_the_first_epoch(run: Run) -> None:
     assert remaining_seconds(run, Status(state="running", stage="integrate", n_epochs=10)) is None
 
 

@@ -177,7 +177,7 @@ def test_twenty_runs_at_once_take_turns_and_all_finish(store: Store, prepare_onl
     assert [run.status().state for run in runs] == ["done"] * 20
     assert most_running == 1
     starts = [run.status().started for run in runs]
-    assert starts == sorted(starts), "somebody jumped the queue"
+    assert starts == sorted(starts), "a run jumped the queue"
     made = [event for run in runs for event in run.events("start") if not event["reused"]]
     assert len(made) == 1, "the same thing was made more than once"
 
@@ -231,7 +231,7 @@ def test_a_missing_input_file_is_said_in_words(store: Store, prepare_only: RunPa
     assert "Traceback" not in run.log_tail()
 
 
-def test_a_worker_outlives_whoever_started_it(store: Store, prepare_only: RunParams) -> None:
+def test_a_worker_outlives_who_started_it(store: Store, prepare_only: RunParams) -> None:
     run = store.create(prepare_only)
     code = (
         "import sys; from pathlib import Path; from labeltransfer.runs.start.executors import start; "
