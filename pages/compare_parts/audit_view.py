@@ -16,6 +16,7 @@ from labeltransfer.runs.records import relabelling
 from labeltransfer.runs.records.audit_files import read_audit
 from labeltransfer.runs.records.checksums import require_whole
 from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import SHIPPED_STAYS, is_shipped
 from pages.door.sign_in import visitor
 from pages.shared import cached
 from pages.shared.cached import reader, the_path
@@ -146,9 +147,11 @@ def show_suspicion(run: Run, cells: pd.DataFrame, table: pd.DataFrame, row: int)
 
 def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
     """Keep corrections as a named layer, compare the scores, remove it again."""
-    own = changeable(run)
+    own = changeable(run) and not is_shipped(run)
     if own:
         apply_form(run, table)
+    elif is_shipped(run):
+        st.caption(SHIPPED_STAYS)
     else:
         st.caption(f"Corrections are kept with the run, for everyone who opens it. {plain(whose_to_change(run))}")
     for number, layer in enumerate(relabelling.layers(run.folder)):
@@ -186,9 +189,7 @@ def show_layers(run: Run, cells: pd.DataFrame, table: pd.DataFrame) -> None:
                     on_click="ignore",
                     key=f"audit-layer-csv-{number}",
                 )
-                if changeable(run) and st.button(
-                    "Remove this layer", icon=":material/delete:", key=f"audit-remove-{number}"
-                ):
+                if own and st.button("Remove this layer", icon=":material/delete:", key=f"audit-remove-{number}"):
                     relabelling.remove_layer(run.folder, layer.name, by=visitor().name)
                     st.rerun()
 

@@ -8,8 +8,9 @@ import streamlit as st
 
 from labeltransfer.params import Side
 from labeltransfer.results.scores.final_labels import LONGEST, Action, Edit, deciding
-from labeltransfer.runs.records.edits import add_edit, can_edit, undo_edit
+from labeltransfer.runs.records.edits import add_edit, undo_edit
 from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import SHIPPED_STAYS, is_shipped
 from pages.door.sign_in import visitor
 from pages.shared import cached
 from pages.shared.visible_runs import may_undo
@@ -25,13 +26,12 @@ ICONS: dict[Action, str] = {
     "relabel": ":material/edit:",
     "exclude": ":material/block:",
 }
-DEMO_STAYS = "The demo run comes with the app and stays as it is: train the demo data yourself to edit its labels."
 
 
 def edit_form(run: Run, cells: pd.DataFrame, rows: np.ndarray, side: Side, observed: str, predicted: str) -> None:
     """Decide about the cells of a tile."""
-    if not can_edit(run):
-        st.caption(DEMO_STAYS)
+    if is_shipped(run):
+        st.caption(SHIPPED_STAYS)
         return
     st.caption(
         "An edit has a name and can be undone. Predictions stay as they are: the label that follows from all edits "

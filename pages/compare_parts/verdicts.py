@@ -9,6 +9,7 @@ import streamlit as st
 from labeltransfer.results.ontology import levels, relations
 from labeltransfer.results.ontology.terms import Term, find_terms, search_texts, term_name
 from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import SHIPPED_STAYS, is_shipped
 from labeltransfer.runs.records.term_overrides import override_terms, term_overrides, undo_override
 from pages.shared import cached
 from pages.shared.cached import cells_file, reader
@@ -143,8 +144,8 @@ def fix_terms(run: Run, terms: Mapping[str, Term]) -> None:
         },
         alt=f"Terms of {len(terms)} labels",
     )
-    if run.id == "demo":
-        st.caption("The demo run is shared by everyone: its terms stay as they are.")
+    if is_shipped(run):
+        st.caption(SHIPPED_STAYS)
         return
     if not changeable(run):
         st.caption(plain(whose_to_change(run)))

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from labeltransfer.results.audit.audit import COLUMNS
+from labeltransfer.runs.records import store
 from labeltransfer.runs.records.audit_files import write_audit
 from labeltransfer.runs.records.relabelling import layers
 from labeltransfer.runs.records.run import Run
@@ -95,3 +96,11 @@ def test_a_layer_without_a_name_is_refused_in_words(run: Run) -> None:
     next(button for button in at.button if button.label == "Apply this relabelling").click().run()
     assert any("needs a name" in str(error.value) for error in at.error)
     assert layers(run.folder) == []
+
+
+def test_the_run_of_the_installation_keeps_no_layer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "SHIPPED", run.root)
+    at = page("compare", run)
+    assert EVIDENCE in list(next(frame.value for frame in at.dataframe if "evidence" in frame.value)["evidence"])
+    assert store.SHIPPED_STAYS in said(at)
+    assert not [button for button in at.button if button.label == "Apply this relabelling"]

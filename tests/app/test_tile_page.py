@@ -12,9 +12,8 @@ from labeltransfer.runs.output.deliver import annotated
 from labeltransfer.runs.output.supplement import write_supplement
 from labeltransfer.runs.records.edits import edits_file, read_edits
 from labeltransfer.runs.records.run import Run
-from labeltransfer.runs.records.store import find_run
+from labeltransfer.runs.records.store import SHIPPED_STAYS, find_run
 from pages.compare_parts import tile_readers
-from pages.compare_parts.edit_view import DEMO_STAYS
 from tests.support.pages import finished_run, page, pick_control, said
 
 NEW_COLUMNS = [
@@ -207,7 +206,7 @@ def test_the_demo_opens_tiles_and_refuses_edits(lt_home: Path) -> None:
     observed, predicted = query.groupby(["observed_label", "predicted_label"], observed=True).size().idxmax()
     at = opened(demo, observed, predicted)
     assert not at.error
-    assert DEMO_STAYS in said(at)
+    assert SHIPPED_STAYS in said(at)
     assert "Keep this edit" not in [button.label for button in at.button]
     assert [frame for frame in at.dataframe if "auroc" in frame.value]
 

@@ -110,5 +110,5 @@ def test_a_damaged_file_of_terms_is_said_and_the_rest_stays(run: Run) -> None:
 
 def test_the_terms_of_the_demo_run_are_left_alone() -> None:
     at = page("compare", Run(DEMO))
-    assert "The demo run is shared by everyone" in said(at)
+    assert "The demo run comes with the app" in said(at)
     assert "verdict-keep" not in [button.key for button in at.button]

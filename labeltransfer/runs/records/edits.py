@@ -8,7 +8,7 @@ from pathlib import Path
 from labeltransfer.errors import RunError
 from labeltransfer.results.scores.final_labels import Edit
 from labeltransfer.runs.records.run import Run
-from labeltransfer.runs.records.store import SHIPPED
+from labeltransfer.runs.records.store import require_changeable
 from labeltransfer.storage.ledger import Ledger
 
 FILE = "edits.json"
@@ -17,11 +17,6 @@ FILE = "edits.json"
 def edits_file(run: Run) -> Path:
     """Where a run's edits are kept; the file is not there before the first one."""
     return run.folder / FILE
-
-
-def can_edit(run: Run) -> bool:
-    """Whether edits can be kept: the run that comes with the app belongs to the app, and stays as it is."""
-    return run.root != SHIPPED
 
 
 def read_edits(run: Run) -> list[Edit]:
@@ -44,7 +39,7 @@ def add_edit(run: Run, edit: Edit) -> Edit:
         The run comes with the app, or the file cannot be written.
     """
     kept = replace(edit, id=secrets.token_hex(6), when=time.time())
-    _require_editable(run)
+    require_changeable(run)
     ledger = _ledger(run)
     with ledger.changing() as edits:
         ledger.write([*edits, kept])
@@ -60,7 +55,7 @@ def undo_edit(run: Run, edit_id: str, *, by: str = "") -> None:
     RunError
         There is no such edit (any more), the run comes with the app, or the file cannot be written.
     """
-    _require_editable(run)
+    require_changeable(run)
     ledger = _ledger(run)
     with ledger.changing() as edits:
         left = [edit for edit in edits if edit.id != edit_id]
@@ -68,13 +63,6 @@ def undo_edit(run: Run, edit_id: str, *, by: str = "") -> None:
             raise RunError("This edit was undone before, perhaps by another person: reload the page.")
         ledger.write(left)
     run.note("relabelled", by)
-
-
-def _require_editable(run: Run) -> None:
-    if not can_edit(run):
-        raise RunError(
-            "The demo run comes with the app and stays as it is: train the demo data yourself to edit its labels."
-        )
 
 
 def _ledger(run: Run) -> Ledger[list[Edit]]:

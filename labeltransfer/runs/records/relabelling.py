@@ -10,6 +10,7 @@ import pandas as pd
 from labeltransfer.errors import SettingsError
 from labeltransfer.results.audit.corrections import Correction, Layer
 from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import require_changeable
 from labeltransfer.storage.ledger import Ledger
 
 FILE = "relabelling.json"
@@ -38,8 +39,9 @@ def keep_layer(folder: Path, name: str, table: pd.DataFrame, rows: Sequence[int]
     SettingsError
         The name is empty or too long, or no row is chosen.
     RunError
-        The file is damaged or cannot be written.
+        The run comes with the app, or the file is damaged or cannot be written.
     """
+    require_changeable(Run(folder))
     name = name.strip()
     if not name or len(name) > LONGEST_NAME:
         raise SettingsError(f"The layer needs a name of 1 to {LONGEST_NAME} characters.")
@@ -60,8 +62,9 @@ def remove_layer(folder: Path, name: str, *, by: str = "") -> None:
     Raises
     ------
     RunError
-        The file is damaged or cannot be written.
+        The run comes with the app, or the file is damaged or cannot be written.
     """
+    require_changeable(Run(folder))
     ledger = _ledger(folder)
     with ledger.changing() as kept:
         ledger.write([layer for layer in kept if layer.name != name])

@@ -27,6 +27,7 @@ from labeltransfer.storage.records import is_there
 SHIPPED = Path(__file__).parents[2] / "data" / "demo" / "shipped"
 """The finished demo run that comes with the app, in the same layout, read-only."""
 
+SHIPPED_STAYS = "The demo run comes with the app and stays as it is: train the demo data yourself to change its labels."
 NO_SUCH_RUN = "There is no such run (any more): choose another one on the Runs page."
 MAX_ID = 64
 """Characters of a run's id; a file system takes no name of more than 255."""
@@ -214,6 +215,23 @@ def default_store() -> Store:
 def find_run(run_id: str) -> Run:
     """A run of this server, or the demo run that ships with the app (id ``demo``)."""
     return Store(SHIPPED).run(run_id) if run_id == "demo" else default_store().run(run_id)
+
+
+def is_shipped(run: Run) -> bool:
+    """Whether a run comes with the app: it is part of the installation, which no one changes."""
+    return run.root == SHIPPED
+
+
+def require_changeable(run: Run) -> None:
+    """Go on only with a run that does not come with the app; for all that is kept in a run's folder by hand.
+
+    Raises
+    ------
+    RunError
+        It does.
+    """
+    if is_shipped(run):
+        raise RunError(SHIPPED_STAYS)
 
 
 def _set_aside(folder: Path) -> Path:

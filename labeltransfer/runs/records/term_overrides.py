@@ -6,6 +6,8 @@ from typing import Any
 
 from labeltransfer.errors import InputError
 from labeltransfer.results.ontology.terms import is_term
+from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.store import require_changeable
 from labeltransfer.storage.ledger import Ledger
 
 BY_HAND = "terms_by_hand.json"
@@ -34,8 +36,9 @@ def override_terms(folder: Path, changes: Mapping[str, str]) -> None:
     InputError
         An id is none of the Cell Ontology; nothing is written then.
     RunError
-        A file is damaged or cannot be written.
+        The run comes with the app, or a file is damaged or cannot be written.
     """
+    require_changeable(Run(folder))
     for label, term in changes.items():
         if term and not is_term(term):
             raise InputError(f"'{term}', given to label '{label}', is no term of the Cell Ontology: look it up again.")
@@ -51,8 +54,9 @@ def undo_override(folder: Path) -> None:
     Raises
     ------
     RunError
-        A file is damaged or cannot be written.
+        The run comes with the app, or a file is damaged or cannot be written.
     """
+    require_changeable(Run(folder))
     terms, history = _terms(folder), _history(folder)
     with terms.changing():
         before = history.read()

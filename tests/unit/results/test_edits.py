@@ -14,9 +14,9 @@ from labeltransfer.results.export import predictions
 from labeltransfer.results.export.safe_csv import to_csv
 from labeltransfer.results.scores.final_labels import Edit, deciding, final_labels
 from labeltransfer.results.trust.rejection import Rule
-from labeltransfer.runs.records.edits import add_edit, can_edit, edits_file, read_edits, undo_edit
+from labeltransfer.runs.records.edits import add_edit, edits_file, read_edits, undo_edit
 from labeltransfer.runs.records.run import Run
-from labeltransfer.runs.records.store import default_store, find_run
+from labeltransfer.runs.records.store import default_store
 
 
 def edit(action: str = "relabel", label: str = "NK", rows: tuple[int, ...] = (1, 2), **other: object) -> Edit:
@@ -150,11 +150,3 @@ def test_a_damaged_file_is_said_and_not_overwritten(run: Run, content: str) -> N
     with pytest.raises(RunError):
         add_edit(run, edit())
     assert edits_file(run).read_text() == content
-
-
-def test_the_demo_run_stays_as_it_is(lt_home: Path) -> None:
-    demo = find_run("demo")
-    assert not can_edit(demo)
-    with pytest.raises(RunError, match="stays as it is"):
-        add_edit(demo, edit())
-    assert not edits_file(demo).exists()
