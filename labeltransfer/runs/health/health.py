@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from labeltransfer.errors import LabelTransferError
-from labeltransfer.runs.queue.liveness import LIFE, is_silent
+from labeltransfer.runs.queue.liveness import is_silent
 from labeltransfer.runs.queue.observed import observed_status
-from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.run import LIFE, Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.storage.home import home, no_room
 from labeltransfer.units import counted, shorten

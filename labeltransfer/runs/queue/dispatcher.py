@@ -34,7 +34,7 @@ from labeltransfer.runs.queue.dispatching import WORKER, dispatcher_files
 from labeltransfer.runs.queue.line import Line
 from labeltransfer.runs.queue.liveness import KILL_GRACE, end_deaf, settle
 from labeltransfer.runs.queue.order import turns
-from labeltransfer.runs.records.run import SILENCE, Run
+from labeltransfer.runs.records.run import GONE, Run
 from labeltransfer.runs.records.store import Store
 from labeltransfer.storage.known_process import KnownProcess, kill_session
 
@@ -71,7 +71,7 @@ class Called:
 
     def on_its_way(self) -> bool:
         """Whether it has not taken its device yet, and is about to."""
-        return time.monotonic() - self.since < SILENCE and self.run.written_status().state == "queued"
+        return time.monotonic() - self.since < GONE and self.run.written_status().state == "queued"
 
     def hangs(self) -> bool:
         """Whether it has not even begun with its run for so long that it never will."""

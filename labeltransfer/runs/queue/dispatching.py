@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from labeltransfer.processes import start_module
-from labeltransfer.runs.records.run import Run
+from labeltransfer.runs.records.run import LIFE, Run
 from labeltransfer.runs.records.store import Store
 from labeltransfer.storage.known_process import KnownProcess
 from labeltransfer.storage.locks import lock_state
@@ -13,9 +13,6 @@ from labeltransfer.storage.locks import lock_state
 WORKER = "labeltransfer.runs.worker"
 
 DISPATCHER = "labeltransfer.runs.queue.dispatcher"
-
-SILENCE = 30.0
-"""Seconds without a sign of life after which a dispatcher that does not compute is ended and another one started."""
 
 STARTING = 5.0
 """Seconds that a dispatcher has to take its lock; in these, this process starts no other one."""
@@ -85,4 +82,4 @@ def _is_silent(life: Path) -> bool:
     except OSError:  # it has only just taken its lock
         return False
     known = KnownProcess.read(life)
-    return seconds > SILENCE and not (known and known.activity() == "computes")
+    return seconds > LIFE and not (known and known.activity() == "computes")

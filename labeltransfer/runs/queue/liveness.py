@@ -11,11 +11,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from labeltransfer.runs.queue.dispatching import ensure_dispatcher
-from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.run import LIFE, Run, Status
 from labeltransfer.runs.records.store import Store
-
-LIFE = 30.0
-"""Seconds for which a sign of life shows that a worker lives."""
 
 KILL_GRACE = 20.0
 """Seconds that a worker has to obey a cancel request before it is killed; it ends itself after 15 where it can."""

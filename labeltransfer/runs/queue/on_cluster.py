@@ -13,17 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from pydantic import TypeAdapter
 
 from labeltransfer.errors import DamagedError
-from labeltransfer.runs.queue.liveness import AGAIN, LIFE
+from labeltransfer.runs.queue.liveness import AGAIN
 from labeltransfer.runs.queue.ray_jobs import OVER, Answer, ray_cluster
-from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.run import GONE, LIFE, Run, Status
 from labeltransfer.storage import files
 from labeltransfer.storage.records import Seconds, read_record
 
 TAKING = 45.0
 """Seconds in which a job that was just submitted may still be unknown to its cluster."""
-
-SILENCE = 60.0
-"""Seconds without a word from cluster and worker after which a run shows as failed."""
 
 CANCEL_PATIENCE = 30.0
 """Seconds that a worker has to obey a cancel request before the cluster is asked to stop it."""
@@ -105,7 +102,7 @@ def judge(status: Status, answer: Answer, *, now: float, submitted: float, cance
     if answer.state == "silent":
         if alive:
             return replace(status, notice=f"{silence}, but the worker does: the run goes on.")
-        if answer.silent_for < SILENCE:
+        if answer.silent_for < GONE:
             return replace(status, notice=f"{silence}, and there is no sign of life of the worker.")
         return replace(status, state="failed", error=f"{silence}, and there is no sign of life of the worker. {AGAIN}")
     if alive:

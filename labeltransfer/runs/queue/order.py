@@ -11,7 +11,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from labeltransfer.runs.records.run import SILENCE, Run, Status
+from labeltransfer.runs.records.run import GONE, Run, Status
 from labeltransfer.runs.records.store import Store
 
 
@@ -92,4 +92,4 @@ def entry_of(run: Run, status: Status) -> QueueEntry | None:
 def _gives_signs(status: Status) -> bool:
     """Whether the process that a run waits in lives, or may still be on its way; in the queue a run needs none."""
     # Of a clock that was put back only the distance counts.
-    return abs(time.time() - (status.heartbeat or status.created)) < SILENCE
+    return abs(time.time() - (status.heartbeat or status.created)) < GONE

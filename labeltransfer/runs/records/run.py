@@ -55,8 +55,12 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 STARTUP_GRACE = 180.0
 """Seconds that a new worker has to take its lock; a run that is not in the queue and has none after that has failed."""
 
-SILENCE = 60.0
-"""Seconds without a sign of life after which a worker whose lock may not be read counts as gone."""
+LIFE = 30.0
+"""Seconds for which a sign of life shows that a process lives, be it a worker or the dispatcher; then it is silent."""
+
+GONE = 60.0
+"""Seconds without a sign of life after which a process counts as gone that cannot be seen otherwise: its lock may not be
+read, its cluster does not answer, or it waits in a process that no lock shows."""
 
 MOST_NAME = 10_000
 """Bytes of the name of an owner."""
@@ -152,10 +156,10 @@ class Run:
             return status
         where = f" in stage {status.stage}" if status.stage else ""
         if lock == "unknown":
-            if abs(time.time() - status.heartbeat) < SILENCE or self._worker_is_there():
+            if abs(time.time() - status.heartbeat) < GONE or self._worker_is_there():
                 return status
             reason = (
-                f"The worker has given no sign of life for more than {SILENCE:.0f} s{where}, and whether it still "
+                f"The worker has given no sign of life for more than {GONE:.0f} s{where}, and whether it still "
                 f"lives cannot be seen: {self.folder / 'worker.lock'} may not be read. "
             )
         elif self.cancel_requested():  # and its worker has ended, one way or another

@@ -19,7 +19,7 @@ from labeltransfer.runs.queue import dispatching, liveness
 from labeltransfer.runs.queue.dispatcher import Dispatcher
 from labeltransfer.runs.queue.liveness import cancel, end_deaf
 from labeltransfer.runs.queue.observed import observed_status
-from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.run import LIFE, Run, Status
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.space.cleaning import delete_run
 from labeltransfer.storage.known_process import KnownProcess, kill_session
@@ -233,7 +233,7 @@ def test_a_dispatcher_that_is_stopped_is_replaced(store: Store, monkeypatch: pyt
     wait_for(lambda: first.activity() == "stopped")
     dispatching.ensure_dispatcher(store, PATIENT)
     assert first.activity() == "stopped", "it may be stopped for a moment alone"
-    os.utime(life, (time.time() - 2 * dispatching.SILENCE,) * 2)
+    os.utime(life, (time.time() - 2 * LIFE,) * 2)
     dispatching.ensure_dispatcher(store, PATIENT)
     wait_for(lambda: first.activity() == "gone")
     second = wait_for(lambda: (known := KnownProcess.read(life)) and known != first and known)

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from labeltransfer.params import RunParams, run_params
-from labeltransfer.runs.queue import order
 from labeltransfer.runs.queue.order import QueueEntry, in_turn, waiting_runs
-from labeltransfer.runs.records.run import Run, Status
+from labeltransfer.runs.records.run import GONE, Run, Status
 from labeltransfer.runs.records.store import Store
 
 
@@ -97,10 +96,10 @@ def test_the_queue_of_a_store_goes_by_owners_and_signs_of_life(tmp_path: Path, p
         ada, bob = keep("ada"), keep("bob")
         keep("bob", state="cancelled")
         killed = keep("eve", heartbeat=now)  # its worker had come, and is gone
-        keep("eve", created=now - 2 * order.SILENCE)  # its worker never came
-        keep("eve", created=now + 2 * order.SILENCE)  # nor did this one's, and the clock was put back since
+        keep("eve", created=now - 2 * GONE)  # its worker never came
+        keep("eve", created=now + 2 * GONE)  # nor did this one's, and the clock was put back since
         assert waiting_runs(store) == [bob, ada]
         assert killed.status().state == "failed"
     with ada.worker_lock():  # a worker that hangs keeps its run from nothing but its turn
-        ada.write_status(Status(created=now - 900, heartbeat=now - 2 * order.SILENCE))
+        ada.write_status(Status(created=now - 900, heartbeat=now - 2 * GONE))
         assert ada.status().state == "queued" and waiting_runs(store) == [bob]

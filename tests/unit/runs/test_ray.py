@@ -182,7 +182,7 @@ def test_a_killed_head_is_said_and_after_its_restart_runs_go_again(
     refused = store.runs()[0]
     assert observed_status(refused).state == "failed" and "does not answer" in observed_status(refused).error
     assert observed_status(finished).state == "done" and finished.artefact("evaluate", "made.txt").read_text()
-    monkeypatch.setattr(on_cluster, "SILENCE", 0.0)
+    monkeypatch.setattr(on_cluster, "GONE", 0.0)
     monkeypatch.setattr(on_cluster, "LIFE", 0.0)
     assert states([working, waiting]) == ["failed", "failed"]
     assert working.written_status().state == "running", "what only this app believes is not written down"
