@@ -6,7 +6,7 @@ from pathlib import Path
 
 from labeltransfer.config import config
 from labeltransfer.errors import SettingsError
-from labeltransfer.runs.health import contents, home_folder, setup
+from labeltransfer.runs.health import contents, home_folder, queue, setup
 from labeltransfer.runs.health.finding import Finding, guarded
 
 
@@ -36,6 +36,7 @@ def examine(secrets_files: Sequence[Path], *, thorough: bool = False) -> Iterato
     yield from guarded("Disk", partial(home_folder.disk, root))
     yield from guarded("Clock", partial(home_folder.clock, root))
     yield from guarded("Locks", partial(home_folder.locks, root))
+    yield from guarded("Queue", partial(queue.queue, root))
     yield from guarded("Runs", partial(contents.runs, root))
     yield from guarded("Results", partial(contents.stages, root, thorough=thorough))
     yield from guarded("References", partial(contents.references, root, thorough=thorough))

@@ -59,8 +59,8 @@ LIFE = 30.0
 """Seconds for which a sign of life shows that a process lives, be it a worker or the dispatcher; then it is silent."""
 
 GONE = 60.0
-"""Seconds without a sign of life after which a process counts as gone that cannot be seen otherwise: its lock may not be
-read, its cluster does not answer, or it waits in a process that no lock shows."""
+"""Seconds without a sign of life after which a process counts as gone that cannot be seen otherwise: its lock may not
+be read, or its cluster does not answer, or it has none yet."""
 
 MOST_NAME = 10_000
 """Bytes of the name of an owner."""

@@ -5,14 +5,16 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from labeltransfer.cli import doctor as command
 from labeltransfer.cli.main import main
 from labeltransfer.params import run_params
-from labeltransfer.runs.health import contents, home_folder, setup
+from labeltransfer.runs.health import contents, home_folder, queue, setup
 from labeltransfer.runs.health.doctor import examine
 from labeltransfer.runs.health.finding import Finding, at_most, fixed, guarded
 from labeltransfer.runs.records.run import Run, Status
@@ -177,6 +179,53 @@ def test_a_held_device_without_a_worker_is_named(home: Path) -> None:
     assert "Locks" not in to_do()
 
 
+def waiting(home: Path, **status: Any) -> Run:
+    """A run in the queue, which no dispatcher serves."""
+    run = Store(home).create(PARAMS)
+    run.write_status(replace(run.written_status(), **status))
+    run.place_in_queue.parent.mkdir(exist_ok=True)
+    run.place_in_queue.touch()
+    return run
+
+
+def test_places_in_the_queue_of_runs_that_are_gone_or_over_are_removed(home: Path) -> None:
+    over, gone, waits = waiting(home, state="failed"), waiting(home), waiting(home)
+    shutil.rmtree(gone.folder)
+    lines = [line.about for line in examine([]) if line.what == "Queue"]
+    assert [run.id in about for run, about in zip((gone, over, waits), lines, strict=True)] == [True] * 3
+    with Store(home).lock("dispatcher"):
+        assert to_do(fix=True) == {}
+        assert [path.name for path in (home / "queue").iterdir()] == [waits.id]
+        assert to_do() == {}
+
+
+def test_what_has_begun_with_a_run_after_the_look_keeps_its_place(home: Path) -> None:
+    run = waiting(home, state="failed")
+    (line,) = [line for line in examine([]) if line.what == "Queue"]
+    run.write_status(Status(created=time.time()))
+    assert "stayed" in fixed(line).about and run.in_queue
+
+
+def test_runs_that_wait_where_nothing_serves_them_are_named(home: Path) -> None:
+    run = waiting(home)
+    assert run.id in to_do()["Queue"] and "no dispatcher" in to_do()["Queue"]
+    with Store(home).lock("dispatcher"):
+        assert to_do() == {}
+
+
+def test_what_no_run_has_put_into_the_queue_is_named_and_stays(home: Path) -> None:
+    (home / "queue" / "old" / "files").mkdir(parents=True)
+    (home / "queue" / "link").symlink_to("nowhere")
+    assert "2 things (link, old)" in to_do(fix=True)["Queue"]
+    assert len(list((home / "queue").iterdir())) == 2
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may change every folder")
+def test_a_queue_that_may_not_be_changed_is_named(home: Path) -> None:
+    (home / "queue").mkdir(mode=0o500)
+    assert "no folder that this user may change" in to_do()["Queue"]
+
+
 def test_an_unusable_setting_is_a_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABELTRANSFER_CPU_SLOTS", "many")
     assert "LABELTRANSFER_CPU_SLOTS is 'many'" in to_do()["Settings"]
@@ -256,11 +305,11 @@ def test_a_thousand_damaged_runs_are_some_lines() -> None:
 
 
 def test_a_home_of_nonsense_is_lines_and_no_traceback(lt_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("runs", "stages", "references", "uploads", "locks", "drafts"):
+    for name in ("runs", "stages", "references", "uploads", "locks", "drafts", "queue"):
         lt_home.mkdir(exist_ok=True)
         (lt_home / name).write_text(json.dumps(None))
     assert main(["doctor", "--fix", "--thorough"]) in (0, 1)
-    for name in ("runs", "stages", "references", "uploads", "locks", "drafts"):
+    for name in ("runs", "stages", "references", "uploads", "locks", "drafts", "queue"):
         (lt_home / name).unlink()
         (lt_home / name / name).mkdir(parents=True)
         (lt_home / name / "file").write_bytes(b"\xff\xfe")
@@ -271,5 +320,12 @@ def test_a_home_of_nonsense_is_lines_and_no_traceback(lt_home: Path, capsys: pyt
 
 
 def test_checks_of_one_room_look_at_folders_that_are_not_there(tmp_path: Path) -> None:
-    for check in (home_folder.disk, home_folder.clock, home_folder.locks, contents.runs, contents.leftovers):
+    for check in (
+        home_folder.disk,
+        home_folder.clock,
+        home_folder.locks,
+        contents.runs,
+        contents.leftovers,
+        queue.queue,
+    ):
         assert [line for line in check(tmp_path) if line.state == "to do"] == []
