@@ -5,7 +5,7 @@ import streamlit as st
 from labeltransfer.runs.queue.observed import observed_status
 from pages.door.sign_in import fragment, visitor
 from pages.runs_parts.disk_space import keep_button, space
-from pages.runs_parts.runs_table import damage_words, listing, shipped_demo
+from pages.runs_parts.runs_table import SHOWN, damage_words, listing, newest, shipped_demo
 from pages.shared.frame import ACTIVITY_PAGE, catching, go, guard, has_stage, open_run, page_header
 from pages.shared.start import confirm_cancel, confirm_delete
 from pages.shared.visible_runs import changeable, visible_runs, whose_to_change
@@ -24,7 +24,12 @@ with catching():
         st.page_link("pages/data.py", label="Go to Data", icon=":material/arrow_back:")
         st.stop()
 
-    chosen = listing(everything, any_wait=bool(running))
+    listed = newest(everything, running)
+    if len(listed) < len(everything):
+        about = f"Listed are the newest {SHOWN:,} and all that are not over."
+        if st.toggle(f"Show all {len(everything):,} runs", help=about, key="runs-all"):
+            listed = everything
+    chosen = listing(listed, any_wait=bool(running))
     with st.container(horizontal=True, vertical_alignment="center"):
         one = chosen[0] if len(chosen) == 1 else None
         if st.button("Open", type="primary", icon=":material/visibility:", disabled=one is None) and one:

@@ -1,7 +1,7 @@
 """The table of runs."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,14 @@ from pages.shared import words
 from pages.shared.queue_words import Place, places
 
 SCORES = Artefacts.metrics
+
+SHOWN = 500
+"""Runs that are listed unless all are asked for: each takes a millisecond or two when a server sees it first."""
+
+
+def newest(runs: list[Run], not_over: Collection[Run]) -> list[Run]:
+    """The first ``SHOWN`` of ``runs``, newest first, and of the others those that are not over."""
+    return runs[:SHOWN] + [run for run in runs[SHOWN:] if run in not_over]
 
 
 def listing(runs: list[Run], *, any_wait: bool = True) -> list[Run]:

@@ -183,6 +183,23 @@ def test_the_row_of_a_past_run_follows_its_files(lt_home: Path, monkeypatch: pyt
     assert read == [runs[2].id]  # what is not over may change without any of its files
 
 
+def test_of_many_runs_the_newest_are_listed_and_all_when_asked_for(
+    lt_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs_table, "SHOWN", 3)
+    waits = default_store().create(PARAMS.model_copy(update={"name": "waits"}))
+    for number in range(4):
+        ended(1, f"run {number}")
+    at = app("runs")
+    assert [name.partition(" (")[0] for name in at.dataframe[0].value["Name"]][1:] == ["run 3", "run 2", "waits"]
+    (toggle,) = at.toggle
+    assert toggle.label == "Show all 6 runs"
+    at = toggle.set_value(True).run()
+    assert len(at.dataframe[0].value) == 6
+    waits.write_status(Status(state="done", created=time.time()))
+    assert "waits" not in list(app("runs").dataframe[0].value["Name"])
+
+
 def test_the_runs_page_says_how_much_is_taken_of_what(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABELTRANSFER_DISK_PER_PERSON", "3GB")
     monkeypatch.setenv("LABELTRANSFER_DISK_IN_ALL", "2TB")

@@ -1,5 +1,6 @@
 """Which files of a run are damaged, and why: such a run is listed by name, hurts no other one, and can be deleted."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,8 +31,16 @@ READERS: dict[str, Callable[[Run], object]] = {
 
 def damage(run: Run) -> dict[str, str]:
     """Why files of a run cannot be read, by their names; empty for a run that is as it should be."""
-    found = {name: _damage_of(run.folder / name) for name in READERS}
+    found = {name: _damage_of(run.folder / name) for name in _names(run.folder)}
     return {name: why for name, why in found.items() if why}
+
+
+def _names(folder: Path) -> list[str]:
+    """Which files are there of those that are read, in one look; all of them where the folder cannot be seen."""
+    try:
+        return sorted(READERS.keys() & set(os.listdir(folder)), key=list(READERS).index)
+    except OSError:
+        return list(READERS)
 
 
 @by_stamp
