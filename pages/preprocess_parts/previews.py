@@ -41,9 +41,7 @@ def show_previews(folder: Path) -> None:
                 alt="Histograms: counts per cell of each side, before and after preparing.",
             )
         with right:
-            st.subheader(
-                "Highly variable genes", anchor=False, help="seurat_v3: variance beyond what the mean explains."
-            )
+            st.subheader("Highly variable genes", anchor=False, help="Those that vary beyond what their mean explains.")
             st.plotly_chart(
                 charts.mean_variance_figure(genes),
                 width="stretch",

@@ -1,21 +1,24 @@
 """Genes: those that both sides have, and the choice of highly variable ones."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.errors import InputError, SettingsError
+from labeltransfer.data.genes.ranking import SPANS, Ranking, Within, mean_variance, rank_genes, unfitted_groups
+from labeltransfer.errors import InputError
 from labeltransfer.units import counted, named, shorten
 
-MIN_VARYING = 10
-"""Below this no trend can be fitted, and below four points the loess library takes the whole process down."""
+MIN_SHARED = 30
+"""Fewer shared genes than this carry too little of a cell's type."""
 
-MIN_SHARED = 200
-"""Fewer shared genes than this mean that the two files name their genes differently."""
+FEW_SHARED = 200
+"""Fewer shared genes than this are a gene panel's, or show that the two files name their genes differently."""
+
+LEAST_SHARE = 0.1
+"""Share of the smaller side's genes that ``FEW_SHARED`` genes or fewer have to be, lest it is the names that differ."""
 
 
 def shared_genes(reference: pd.Index, query: pd.Index) -> pd.Index:
@@ -24,21 +27,61 @@ def shared_genes(reference: pd.Index, query: pd.Index) -> pd.Index:
     Raises
     ------
     InputError
-        Fewer than 200: the sides then name their genes differently or come from different species.
+        Fewer than ``MIN_SHARED``; or few, where the two sides name their genes differently or come from different
+        species.
     """
     shared = reference[reference.isin(query)]
-    if len(shared) >= MIN_SHARED:
+    if not too_few(reference, query):
         return shared
 
     def example(genes: pd.Index) -> str:
         return ", ".join(map(named, genes[:3]))
 
     hint = "choose the var column that holds the same kind of names on both sides as 'Gene names'"
-    if len(pd.Index(reference.str.upper()).intersection(query.str.upper())) >= MIN_SHARED:
+    if _differ_in_case(reference, query, len(shared)):
         hint = "the names differ in upper and lower case only, so these may be two species: map one to the other first"
+    few = f"and at least {MIN_SHARED} are needed" if len(shared) < MIN_SHARED else "too few of all that they have"
     raise InputError(
-        f"The sides share {len(shared):,} genes, and at least {MIN_SHARED} are needed: the reference has "
-        f"{len(reference):,} ({example(reference)} …), the query {len(query):,} ({example(query)} …); {hint}."
+        f"The sides share {len(shared):,} genes, {few}: the reference has {len(reference):,} ({example(reference)} …), "
+        f"the query {len(query):,} ({example(query)} …); {hint}."
+    )
+
+
+def check_enough(genes: pd.Index) -> None:
+    """Raise InputError where a reference alone has fewer than ``MIN_SHARED`` genes."""
+    if len(genes) < MIN_SHARED:
+        raise InputError(
+            f"The reference has {counted(len(genes), 'gene')} that can be used, and at least {MIN_SHARED} are needed: "
+            "take a file with more genes, or another gene-length table where counts are divided by gene length."
+        )
+
+
+def too_few(reference: pd.Index, query: pd.Index) -> bool:
+    """Whether two sides with these genes share too few of them, or so few that their names must be of two kinds."""
+    n_shared = int(reference.isin(query).sum())
+    if hardly_any(n_shared, min(len(reference), len(query))):
+        return True
+    return n_shared < FEW_SHARED and _differ_in_case(reference, query, n_shared)
+
+
+def hardly_any(n_found: int, n_genes: int) -> bool:
+    """Whether genes found by name among others are too few to use, or so few that names must be of two kinds."""
+    return n_found < MIN_SHARED or n_found < min(FEW_SHARED, LEAST_SHARE * n_genes)
+
+
+def _differ_in_case(reference: pd.Index, query: pd.Index, n_shared: int) -> bool:
+    """Whether many more genes have the same name apart from upper and lower case."""
+    return len(reference.str.upper().intersection(query.str.upper())) > max(2 * n_shared, MIN_SHARED)
+
+
+def what_few_genes_mean(n_genes: int) -> str:
+    """Sentences on what to expect of so few genes; empty where they are enough."""
+    if n_genes >= FEW_SHARED:
+        return ""
+    return (
+        f"Only {n_genes:,} genes are there to tell cells apart, as with a gene panel. Broad types can be told apart by "
+        "so few, close ones often not; the latents of scVI and scANVI know less, and their confidence says less. "
+        "Compare with the labels of logistic regression and of the consensus, and use coarse labels."
     )
 
 
@@ -48,18 +91,19 @@ def choose_genes(
     groups: pd.Series,
     *,
     n_top_genes: int,
-    hvg_batch: Literal["technology", "batch", "none"],
+    hvg_batch: Within,
     report: Callable[[str], None],
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, dict[str, Any] | None]:
     """Choose highly variable genes by seurat_v3: variance beyond the trend over the mean, ranked within each group.
 
     The rank of a gene is its median rank over those groups where it is among the ``n_top_genes`` first
-    (``scanpy.pp.highly_variable_genes``). With no more genes than asked for, all are taken.
+    (``scanpy.pp.highly_variable_genes``). Where the trend cannot be fitted in some group, wider spans are tried, then
+    Pearson residuals (see :func:`.ranking.rank_genes`). With no more genes than asked for, all are taken.
 
     Parameters
     ----------
     counts
-        Integer counts, shape (n_cells, n_genes).
+        Integer counts, shape (n_cells, n_genes); each cell has some.
     genes
         Gene names, shape (n_genes,).
     groups
@@ -67,87 +111,38 @@ def choose_genes(
     n_top_genes
         How many genes to choose.
     hvg_batch
-        What ``groups`` are, for errors.
+        What ``groups`` are, for sentences.
     report
         Called with a sentence for each thing that the user should know.
 
     Returns
     -------
-    Data frame of shape (n_genes, 5): highly_variable, highly_variable_rank, means, variances, variances_norm.
-
-    Raises
-    ------
-    SettingsError
-        The trend of variance over mean cannot be fitted in some group; the groups and the ways out are named.
+    Data frame of shape (n_genes, 5): highly_variable, highly_variable_rank, means, variances, variances_norm. And how
+    genes were ranked, see :class:`.ranking.Ranking`; None where all are taken.
     """
     if n_top_genes >= len(genes):
-        means, variances = _mean_variance(counts)
+        means, variances = mean_variance(counts)
         report(f"All {len(genes):,} shared genes are used: no more than the {n_top_genes:,} that were asked for.")
         empty = np.full(len(genes), np.nan)
         columns = {"highly_variable_rank": empty, "means": means, "variances": variances, "variances_norm": empty}
-        return pd.DataFrame({"highly_variable": np.ones(len(genes), bool), **columns}, index=genes)
-    try:
-        table = _rank_genes(counts, genes, groups, n_top_genes)
-    except ValueError as error:  # loess gives up; scanpy passes its error on as it is
-        raise SettingsError(_why_not(counts, genes, groups, n_top_genes, hvg_batch)) from error
-    n_groups = groups.nunique()
+        return pd.DataFrame({"highly_variable": np.ones(len(genes), bool), **columns}, index=genes), None
+    table, ranking = rank_genes(counts, genes, groups, n_top_genes, within=hvg_batch)
+    if ranking.span != SPANS[0]:
+        failed = unfitted_groups(counts, genes, groups, n_top_genes)
+        report(_what_instead(failed, ranking, hvg_batch))
+    n_groups = groups.nunique() if ranking.within != "none" else 1
     within = f"ranked within each {hvg_batch} ({n_groups})" if n_groups > 1 else "ranked over all cells"
     report(f"{int(table['highly_variable'].sum()):,} highly variable genes are chosen, {within}.")
-    return table
+    return table, ranking.as_dict()
 
 
-def _rank_genes(counts: sp.csr_matrix, genes: pd.Index, groups: pd.Series, n_top_genes: int) -> pd.DataFrame:
-    import scanpy as sc  # takes seconds, and the app's process does without it
-
-    for group in groups.unique():
-        _, variances = _mean_variance(counts[(groups == group).to_numpy()])
-        if (variances > 0).sum() < MIN_VARYING:
-            raise ValueError(f"fewer than {MIN_VARYING} genes vary in {group}")
-    adata = ad.AnnData(counts, obs=pd.DataFrame({"group": groups.to_numpy()}, index=groups.index.astype(str)))
-    adata.var_names = genes
-    table = sc.pp.highly_variable_genes(
-        adata, flavor="seurat_v3", n_top_genes=n_top_genes, batch_key="group", inplace=False, check_values=False
-    )
-    kept = ["highly_variable", "highly_variable_rank", "means", "variances", "variances_norm"]
-    table = table[kept].astype({"highly_variable_rank": np.float64})
-    if not np.isfinite(table["variances_norm"]).all():
-        raise ValueError("normalised variances are not finite")
-    return table
-
-
-def _why_not(counts: sp.csr_matrix, genes: pd.Index, groups: pd.Series, n_top_genes: int, hvg_batch: str) -> str:
-    """Sentence that names the groups whose trend cannot be fitted, and the ways out that do work."""
-    failed = []
-    for group, n_cells in groups.value_counts(sort=False).items():
-        rows = (groups == group).to_numpy()
-        if n_cells and not _can_rank(counts[rows], genes, groups[rows], n_top_genes):
-            cells = counted(n_cells, "cell")
-            failed.append(cells if hvg_batch == "none" else f"{hvg_batch} '{named(group)}' ({cells})")
-    ways = [f"ask for all {len(genes):,} genes (n_top_genes), which needs no ranking"]
-    if hvg_batch != "none" and _can_rank(counts, genes, pd.Series("all", index=groups.index), n_top_genes):
-        ways.insert(0, "rank genes over all cells at once (hvg_batch = none)")
-    if hvg_batch == "batch":
-        ways.insert(0, "choose a batch column with larger batches")
-    ways.append("widen the filters so that there are more cells")
-    where = shorten(failed) if failed else "this data"
+def _what_instead(failed: dict[str, int], ranking: Ranking, hvg_batch: Within) -> str:
+    """Sentence that says where genes cannot be ranked as usual, and how they are ranked instead."""
+    cells = {group: counted(n_cells, "cell") for group, n_cells in failed.items()}
+    own = list(cells.values()) if hvg_batch == "none" else [f"{hvg_batch} '{named(g)}' ({n})" for g, n in cells.items()]
+    why = f"Too few cells or counts in {shorten(own)} to fit the variance of a gene over its mean as usual"
+    if ranking.method == "seurat_v3":
+        return f"{why}: the trend is fitted with a span of {ranking.span:g} instead of {SPANS[0]:g}."
     return (
-        f"Highly variable genes cannot be ranked: too few cells or counts in {where} to fit the variance of a gene "
-        f"over its mean; {', or '.join(ways)}."
+        f"{why} or with a span of {SPANS[-1]:g}: genes are ranked by the variance of their Pearson residuals instead."
     )
-
-
-def _can_rank(counts: sp.csr_matrix, genes: pd.Index, groups: pd.Series, n_top_genes: int) -> bool:
-    try:
-        _rank_genes(counts, genes, groups, n_top_genes)
-    except ValueError:
-        return False
-    return True
-
-
-def _mean_variance(counts: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and unbiased variance of each gene, each of shape (n_genes,)."""
-    n_cells = counts.shape[0]
-    weights = np.bincount(counts.indices, weights=counts.data, minlength=counts.shape[1])
-    squares = np.bincount(counts.indices, weights=np.square(counts.data, dtype=np.float64), minlength=counts.shape[1])
-    means = weights / n_cells
-    return means, np.maximum(squares - n_cells * means**2, 0) / max(n_cells - 1, 1)

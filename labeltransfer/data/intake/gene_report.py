@@ -6,7 +6,7 @@ from itertools import product
 import pandas as pd
 
 from labeltransfer.data.genes.names import are_ensembl, name_columns, names_to_match
-from labeltransfer.data.genes.selection import MIN_SHARED
+from labeltransfer.data.genes.selection import FEW_SHARED, MIN_SHARED, too_few, what_few_genes_mean
 from labeltransfer.data.intake.finding import NOTHING_TO_DO, Finding
 from labeltransfer.data.intake.summary import Summary
 
@@ -60,11 +60,14 @@ def compare_genes(
     elif _n_shared(ours.str.upper(), theirs.str.upper()) > max(2 * n_shared, MIN_SHARED):
         detail += " Apart from upper and lower case many more are the same, as between mouse and human."
         way_out = "Use two files of one species, or add a var column with the other's gene names (orthologues)."
+    elif MIN_SHARED <= n_shared < FEW_SHARED and n_shared >= 0.5 * smaller:
+        detail += f" {what_few_genes_mean(n_shared)}"
+        way_out = "Go on if it is a gene panel; else check that both files hold all genes, not only a selection."
     else:
         way_out = "Check that both files are of one species and hold all genes, not only a selection."
-    if n_shared < MIN_SHARED:
+    if too_few(ours.unique(), theirs.unique()):
         return [Finding("error", f"Only {n_shared} genes are shared", detail, way_out)]
-    if better or n_shared < 0.5 * smaller:
+    if better or n_shared < max(0.5 * smaller, FEW_SHARED):
         return [Finding("warning", f"{n_shared:,} genes are shared", detail, way_out)]
     return [Finding("note", f"{n_shared:,} genes are shared", detail, "Nothing to do: the other genes are left out.")]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from labeltransfer.data.genes.selection import choose_genes, shared_genes
+from labeltransfer.data.genes.selection import check_enough, choose_genes, shared_genes, what_few_genes_mean
 from labeltransfer.data.prepare.cell_table import SIDES, join, side_summary
 from labeltransfer.data.prepare.query_sample import draw_cells, mean_profiles
 from labeltransfer.data.prepare.side_counts import CellTotals, Progress, add_side_counts, counts_of
@@ -74,7 +74,9 @@ def prepare(
         for side in sides
     }
     genes = read["reference"].genes
-    if not params.reference_alone:
+    if params.reference_alone:
+        check_enough(genes)
+    else:
         genes = shared_genes(genes, read["query"].genes)
     n_of = {side: len(read[side].genes) for side in sides}
     n_only = {f"n_only_{side}": n_of[side] - len(genes) for side in sides}
@@ -83,6 +85,8 @@ def prepare(
             f"{len(genes):,} genes are shared; {n_only['n_only_reference']:,} of the reference and "
             f"{n_only['n_only_query']:,} of the query are left out."
         )
+    if few := what_few_genes_mean(len(genes)):
+        note(few)
     transpose = OutOfCoreTranspose(folder / "counts_by_cell", len(genes))
     try:
         obs, lengths = _gather(read, genes, transpose, params, note, progress)
@@ -91,13 +95,13 @@ def prepare(
         del read
         obs["trained_on"] = _trained_on(obs, transpose, params.prepare, note, progress)
         progress(0.6)
-        var = _choose(obs, genes, transpose, params.prepare, note)
+        var, ranking = _choose(obs, genes, transpose, params.prepare, note)
         var["gene_length"] = np.nan if lengths is None else lengths.reindex(genes).to_numpy()
         progress(0.8)
         _write(folder / "prepared.h5ad", obs, var, transpose, progress)
     finally:
         transpose.file.unlink(missing_ok=True)
-    tallies["genes"] |= {"n_chosen": int(var["highly_variable"].sum())}
+    tallies["genes"] |= {"n_chosen": int(var["highly_variable"].sum()), "ranking": ranking}
     for side in sides:
         own = obs[obs["side"] == side]
         tallies[side] |= side_summary(own) | {"n_trained_on": int(own["trained_on"].sum())}
@@ -174,8 +178,8 @@ def _choose(
     transpose: OutOfCoreTranspose,
     params: PrepareParams,
     note: Callable[[str], None],
-) -> pd.DataFrame:
-    """The table of genes, chosen on the cells that are trained on."""
+) -> tuple[pd.DataFrame, dict[str, Any] | None]:
+    """The table of genes, chosen on the cells that are trained on, and how they were ranked."""
     trained = obs["trained_on"].to_numpy()
     own = obs[trained]
     groups = own[params.hvg_batch] if params.hvg_batch != "none" else pd.Series("all", index=own.index)

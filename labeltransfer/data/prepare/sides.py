@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from labeltransfer.data.genes.lengths import read_gene_lengths
+from labeltransfer.data.genes.selection import hardly_any
 from labeltransfer.data.intake import Summary, filter_rows, gene_index, is_unlabelled, read_summary
 from labeltransfer.data.prepare.counts import Report
 from labeltransfer.errors import InputError, SettingsError
@@ -171,11 +172,12 @@ def _with_length(
     lengths = table.reindex(genes)
     known = (lengths > 0).to_numpy()
     tally["n_genes_without_length"] = int((~known).sum())
-    if not known.any():
+    if hardly_any(int(known.sum()), len(genes)):
         ours, theirs = (", ".join(map(named, names[:3])) for names in (genes, table.index))
+        n_known = f"Only {int(known.sum()):,}" if known.any() else "None"
         raise InputError(
-            f"None of the {len(genes):,} genes of the {side} ({ours} …) has a length in the table ({theirs} …): choose "
-            "another table, or gene names of the same kind."
+            f"{n_known} of the {len(genes):,} genes of the {side} ({ours} …) are in the table of gene lengths "
+            f"({theirs} …): choose another table, or gene names of the same kind."
         )
     lengths = lengths[known].astype(np.float64)
     report(

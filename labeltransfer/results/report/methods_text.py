@@ -7,7 +7,7 @@ from typing import Any
 
 from labeltransfer.params import RunParams
 from labeltransfer.presets import scanvi_pace, scvi_pace
-from labeltransfer.results.report.script import epochs_kept, n_trained_on
+from labeltransfer.results.report.script import USUAL_SPAN, epochs_kept, n_trained_on, ranking_of
 
 SENIS = ("tabula-muris-senis", "23938934", "23939711")
 """What the names of the catalogue's Tabula Muris Senis files contain."""
@@ -31,6 +31,7 @@ CITATIONS: dict[str, Citation] = {
     "scverse": Citation("Virshup et al., 2023", "Virshup I, Bredikhin D, Heumos L, et al. The scverse project provides a computational ecosystem for single-cell omics data analysis. Nature Biotechnology 41, 604–606 (2023).", "https://doi.org/10.1038/s41587-023-01733-8"),  # noqa: E501
     "scanpy": Citation("Wolf et al., 2018", "Wolf FA, Angerer P, Theis FJ. SCANPY: large-scale single-cell gene expression data analysis. Genome Biology 19, 15 (2018).", "https://doi.org/10.1186/s13059-017-1382-0"),  # noqa: E501
     "seurat": Citation("Stuart et al., 2019", "Stuart T, Butler A, Hoffman P, et al. Comprehensive integration of single-cell data. Cell 177, 1888–1902 (2019).", "https://doi.org/10.1016/j.cell.2019.05.031"),  # noqa: E501
+    "residuals": Citation("Lause et al., 2021", "Lause J, Berens P, Kobak D. Analytic Pearson residuals for normalization of single-cell RNA-seq UMI data. Genome Biology 22, 258 (2021).", "https://doi.org/10.1186/s13059-021-02451-7"),  # noqa: E501
     "mde": Citation("Agrawal et al., 2021", "Agrawal A, Ali A, Boyd S. Minimum-distortion embedding. Foundations and Trends in Machine Learning 14, 211–378 (2021).", "https://doi.org/10.1561/2200000090"),  # noqa: E501
     "temperature": Citation("Guo et al., 2017", "Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. Proceedings of the 34th International Conference on Machine Learning, PMLR 70, 1321–1330 (2017).", "https://proceedings.mlr.press/v70/guo17a.html"),  # noqa: E501
     "ontology": Citation("Diehl et al., 2016", "Diehl AD, Meehan TF, Bradford YM, et al. The Cell Ontology 2016: enhanced content, modularization, and ontology interoperability. Journal of Biomedical Semantics 7, 44 (2016).", "https://doi.org/10.1186/s13326-016-0088-7"),  # noqa: E501
@@ -119,14 +120,28 @@ def _genes(params: RunParams, summary: Mapping[str, Any], cite: Any) -> list[str
     n_shared, n_chosen = genes.get("n_shared"), genes.get("n_chosen", prepare.n_top_genes)
     if n_shared is not None and n_chosen >= n_shared:
         parts.append(f"All {n_shared:,} genes that both sides share were used.")
-        return parts
+        return parts + _without_counts(summary)
     among = f" of the {n_shared:,} genes that both sides share" if n_shared is not None else ""
-    within = "over all cells" if prepare.hvg_batch == "none" else f"within each {prepare.hvg_batch}"
+    ranking = ranking_of(params, summary)
+    within = "over all cells" if ranking["within"] == "none" else f"within each {ranking['within']}"
+    if ranking["method"] == "seurat_v3":
+        how = f"by the seurat_v3 method ({cite('seurat')})"
+        wider = ranking["span"] != USUAL_SPAN
+        span = f", with a span of {ranking['span']:g} for its trend of variance over mean" if wider else ""
+    else:
+        how = f"by the variance of their Pearson residuals ({cite('residuals')})"
+        span = ", since the trend of the seurat_v3 method could not be fitted"
     parts.append(
-        f"The {n_chosen:,} most variable{among} were chosen by the seurat_v3 method ({cite('seurat')}) as implemented "
-        f"in scanpy ({cite('scanpy')}), ranked {within}."
+        f"The {n_chosen:,} most variable{among} were chosen {how} as implemented in scanpy ({cite('scanpy')}), ranked "
+        f"{within}{span}."
     )
-    return parts
+    return parts + _without_counts(summary)
+
+
+def _without_counts(summary: Mapping[str, Any]) -> list[str]:
+    n_cells = sum(summary.get(side, {}).get("n_without_chosen", 0) for side in ("reference", "query"))
+    were = "cells without a count in these genes were" if n_cells > 1 else "cell without a count in these genes was"
+    return [f"{n_cells:,} {were} left out of training."] if n_cells else []
 
 
 def _training(
@@ -178,6 +193,7 @@ def _mapping(
             f"The query has {n_found:,} of the {genes['n_chosen']:,} genes of the reference's model; the others were "
             "set to zero."
         )
+        parts += _without_counts(summary)
     took = f" for {epochs} epochs" if epochs else ""
     parts.append(
         f"The query was mapped onto the published reference '{name}', a scANVI model ({cite('scvi')}; "

@@ -13,6 +13,8 @@ from labeltransfer.params import RunParams, Side
 from labeltransfer.presets import FOR_MAPPING, scanvi_pace, scvi_pace
 
 BODY = Path(__file__).with_name("script_body.py")
+USUAL_SPAN = 0.3
+"""Span of seurat_v3's trend in scanpy, unless another one is asked for."""
 PLACE = "SETTINGS: dict[str, Any] = {}"
 """Line of the body that the settings take."""
 
@@ -117,6 +119,7 @@ def script_settings(
     first, second, n_cells = params.integrate, params.transfer, n_trained_on(summary)
     first_pace, second_pace = scvi_pace(first, n_cells=n_cells), scanvi_pace(second, n_cells=n_cells)
     lengths = params.prepare.gene_lengths
+    ranking = ranking_of(params, summary)
     n_fast = {stage: epochs_kept(history, stage) for stage in ("integrate", "transfer")}
     return {
         "seed": params.seed,
@@ -125,7 +128,9 @@ def script_settings(
         "length_normalize": params.prepare.length_normalize,
         "gene_lengths": Path(lengths).name if lengths else tutorial_lengths,
         "n_top_genes": params.prepare.n_top_genes,
-        "hvg_batch": params.prepare.hvg_batch,
+        "hvg_method": ranking["method"],
+        "hvg_span": ranking["span"],
+        "hvg_batch": ranking["within"],
         "hidden_label": params.hidden_label,
         "max_query_cells": params.prepare.max_query_cells,
         "scvi": {
@@ -155,6 +160,12 @@ def script_settings(
         },
         "temperature": float(temperature),
     }
+
+
+def ranking_of(params: RunParams, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run's genes were ranked: ``method``, ``span`` and ``within``; runs that do not say so ranked as usual."""
+    usual = {"method": "seurat_v3", "span": USUAL_SPAN, "within": params.prepare.hvg_batch}
+    return usual | (summary.get("genes", {}).get("ranking") or {})
 
 
 def n_trained_on(summary: Mapping[str, Any]) -> int:

@@ -38,6 +38,8 @@ def main() -> None:
     trained = choose_cells(everyone)
     genes = choose_genes(everyone[trained])
     everyone = everyone[:, genes].copy()
+    # scVI divides by a cell's counts in these genes, so it is not trained on a cell without any.
+    trained &= np.asarray(everyone.layers["counts"].sum(axis=1)).ravel() > 0
     cells = everyone[trained].copy()
     print(f"Training on {cells.n_obs:,} cells x {cells.n_vars:,} genes")
     soft = train(cells, everyone, options.accelerator)
@@ -154,7 +156,7 @@ def choose_cells(cells: ad.AnnData) -> np.ndarray:
 
 
 def choose_genes(cells: ad.AnnData) -> np.ndarray:
-    """Mask of the highly variable genes (seurat_v3), shape (n_genes,)."""
+    """Mask of the highly variable genes, shape (n_genes,)."""
     if SETTINGS["n_top_genes"] >= cells.n_vars:
         return np.ones(cells.n_vars, bool)
     import scanpy as sc
@@ -164,7 +166,11 @@ def choose_genes(cells: ad.AnnData) -> np.ndarray:
     ranked = ad.AnnData(cells.layers["counts"], obs=pd.DataFrame({"group": groups}, index=cells.obs_names))
     ranked.var_names = cells.var_names
     ask: dict[str, Any] = {"n_top_genes": SETTINGS["n_top_genes"], "inplace": False, "check_values": False}
-    table = sc.pp.highly_variable_genes(ranked, flavor="seurat_v3", batch_key="group", **ask)
+    ask |= {"flavor": SETTINGS["hvg_method"], "batch_key": "group"}
+    if SETTINGS["hvg_method"] == "pearson_residuals":
+        table = sc.experimental.pp.highly_variable_genes(ranked, **ask)
+    else:
+        table = sc.pp.highly_variable_genes(ranked, span=SETTINGS["hvg_span"], **ask)
     return table["highly_variable"].to_numpy()
 
 

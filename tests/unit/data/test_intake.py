@@ -193,3 +193,27 @@ def test_ensembl_ids_against_symbols_are_reported_with_the_column_that_maps_them
     assert gene_index(query, None)[5] == "ENSG00000000005"
     with pytest.raises(SettingsError, match="There are: symbol"):
         gene_index(query, "typo")
+
+
+@pytest.mark.parametrize(
+    ("n_shared", "n_other", "severity", "said"),
+    [
+        (158, 0, "warning", "158 genes are shared"),
+        (158, 100, "warning", "158 genes are shared"),
+        (40, 2000, "error", "Only 40 genes are shared"),
+        (29, 0, "error", "Only 29 genes are shared"),
+        (250, 20, "note", "250 genes are shared"),
+    ],
+)
+def test_a_panel_is_warned_of_and_few_genes_of_many_are_an_error(
+    tmp_path: Path, n_shared: int, n_other: int, severity: str, said: str
+) -> None:
+    summaries = []
+    for name in ("reference", "query"):
+        genes = [f"Gene{i}" for i in range(n_shared)] + [f"{name}{i}" for i in range(n_other)]
+        counts = sp.csr_matrix(np.ones((4, len(genes)), np.float32))
+        ad.AnnData(counts, var=pd.DataFrame(index=genes)).write_h5ad(tmp_path / f"{name}.h5ad")
+        summaries.append(read_summary(tmp_path / f"{name}.h5ad"))
+    (finding,) = compare_genes(*summaries)
+    assert (finding.severity, finding.title) == (severity, said)
+    assert ("Broad types" in finding.detail) == (severity == "warning")

@@ -12,6 +12,7 @@ from labeltransfer.params import IntegrateParams, PrepareParams, RunParams, Side
 from labeltransfer.presets import PRESETS
 from labeltransfer.results.report.methods_text import CITATIONS, methods
 from labeltransfer.results.report.render import Material, compare_with_preset, render, share
+from labeltransfer.results.report.script import script_settings
 from labeltransfer.results.report.svg_figures import MOST_CELLS, label_scores, maps
 from labeltransfer.results.scores import evaluate
 from labeltransfer.results.scores.cells import cell_table
@@ -235,6 +236,40 @@ def test_the_paragraph_follows_the_settings_and_cites_what_it_names() -> None:
     text, works = said(a_run(reference=senis), methods={"scanvi": {"n_cells": 50, "temperature": 1.5}})
     assert {"Guo et al., 2017", "Tabula Muris Consortium, 2020"} <= works
     assert "50 held-out reference cells (temperature 1.50)" in text
+
+
+@pytest.mark.parametrize(
+    ("ranking", "said"),
+    [
+        ({"method": "seurat_v3", "span": 0.3, "within": "technology"}, "seurat_v3 method (Stuart et al., 2019) as"),
+        ({"method": "seurat_v3", "span": 0.5, "within": "technology"}, "with a span of 0.5 for its trend"),
+        ({"method": "pearson_residuals", "span": None, "within": "none"}, "residuals (Lause et al., 2021)"),
+    ],
+)
+def test_the_paragraph_says_how_genes_were_ranked(ranking: dict[str, Any], said: str) -> None:
+    summary = {"genes": {"n_shared": 5000, "n_chosen": 2000, "ranking": ranking}}
+    text, _ = methods(a_run(), summary=summary, history=[], trust={}, versions={})
+    assert said in text and "2,000 most variable of the 5,000 genes" in text
+    assert ("ranked over all cells" in text) == (ranking["within"] == "none")
+    assert ("span" in text) == (ranking["span"] == 0.5)
+    assert settings_ranking(ranking) == (ranking["method"], ranking["span"], ranking["within"])
+
+
+def settings_ranking(ranking: dict[str, Any]) -> tuple[Any, ...]:
+    """What the script that repeats the run is given of a ranking."""
+    side = {"technology": "10x", "counts": "X", "n_cells": 300}
+    summary = {"reference": side, "query": side, "genes": {"ranking": ranking}}
+    own = script_settings(a_run(), summary=summary, history=[], tutorial_lengths="", temperature=1.0)
+    return own["hvg_method"], own["hvg_span"], own["hvg_batch"]
+
+
+def test_the_paragraph_says_how_many_cells_were_not_trained_on() -> None:
+    sides = {"n_cells": 10, "n_cells_in_file": 10, "n_trained_on": 9}
+    summary = {"query": sides | {"n_without_chosen": 1}, "reference": sides | {"n_without_chosen": 0}}
+    text, _ = methods(a_run(), summary=summary, history=[], trust={}, versions={})
+    assert "1 cell without a count in these genes was left out of training" in text
+    text, _ = methods(a_run(), summary={}, history=[], trust={}, versions={})
+    assert "without a count" not in text
 
 
 def test_the_shipped_demo_run_gives_a_small_whole_report() -> None:
