@@ -18,6 +18,7 @@ from labeltransfer.data.prepare.cell_table import join, side_summary
 from labeltransfer.data.prepare.prepared import gene_counts, read_cells, read_genes
 from labeltransfer.data.prepare.side_counts import Progress, add_side_counts
 from labeltransfer.data.prepare.sides import read_side
+from labeltransfer.data.prepare.without_counts import set_aside, totals_in
 from labeltransfer.errors import InputError
 from labeltransfer.params import RunParams
 from labeltransfer.storage.files import read_json, write_json
@@ -88,10 +89,14 @@ def prepare_query(
         )
         stored = read_cells(source)
         places = np.flatnonzero(genes.index.isin(read.genes) | genes["highly_variable"].to_numpy())
-        stored["n_counts"], stored["n_genes"], n_values = _reference_totals(source, places)
+        stored["n_counts"], stored["n_counts_chosen"], stored["n_genes"] = _reference_totals(source, genes, places)
+        n_values = int(stored["n_genes"].sum())
         stored = stored.drop(columns=["training_label", "trained_on"], errors="ignore")
         obs = join({"query": (read, totals)}, params, note, kept=stored)
+        is_chosen = genes.loc[shared, "highly_variable"].to_numpy()
+        obs.loc[obs["side"] == "query", "n_counts_chosen"] = totals_in(transpose, is_chosen)
         obs["trained_on"] = _trained_on(obs, params.prepare.max_query_cells, note)
+        without = set_aside(obs, params.reference, n_chosen=len(chosen), report=note)
         progress(0.6)
         var = genes.iloc[places].assign(padded=lambda own: ~own.index.isin(shared))
         _write(folder / "prepared.h5ad", obs, var, (source, places, n_values), transpose, progress)
@@ -101,7 +106,7 @@ def prepare_query(
     kept = read_json(reference / "summary.json")
     tallies: dict[str, dict[str, Any]] = {
         "reference": kept["reference"],
-        "query": read.tally | side_summary(query) | {"n_trained_on": int(query["trained_on"].sum())},
+        "query": read.tally | side_summary(query) | {"n_trained_on": int(query["trained_on"].sum())} | without["query"],
         "genes": {
             "n_reference": len(genes),
             "n_query": len(read.genes),
@@ -115,17 +120,21 @@ def prepare_query(
     write_json(folder / "summary.json", {**tallies, "steps": steps})
 
 
-def _reference_totals(source: Path, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Counts and number of genes of each reference cell in some genes, shape (n_cells,), and stored values in all."""
-    sums: list[np.ndarray] = []
+def _reference_totals(source: Path, genes: pd.DataFrame, places: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Of each reference cell: counts in the genes at some places, in the chosen ones, and genes with a count there.
+
+    Three arrays of shape (n_cells,).
+    """
+    chosen = genes["highly_variable"].to_numpy()[places]
+    sums, n_done = np.zeros((3, 1)), 0
     for block in _by_gene(source, places):
-        of_cells = {"minlength": block.shape[1]}
-        counts = np.bincount(block.indices, weights=block.data, **of_cells)
-        own = np.array([counts, np.bincount(block.indices, **of_cells)])
-        sums = [own] if not sums else [sums[0] + own]
-    n_counts, n_genes = sums[0]
+        is_chosen = np.repeat(chosen[n_done : n_done + block.shape[0]], np.diff(block.indptr))
+        weights = (block.data, block.data * is_chosen, np.ones(block.nnz))
+        sums = sums + [np.bincount(block.indices, weights=each, minlength=block.shape[1]) for each in weights]
+        n_done += block.shape[0]
+    n_counts, n_chosen, n_genes = sums
     # A cell without a count in what is left stays, since the models know it; nothing is divided by its zero.
-    return np.maximum(n_counts, 1), n_genes.astype(np.int64), int(n_genes.sum())
+    return np.maximum(n_counts, 1), n_chosen, n_genes.astype(np.int64)
 
 
 def _by_gene(source: Path, places: np.ndarray) -> Iterator[sp.csr_matrix]:

@@ -18,6 +18,7 @@ from labeltransfer.data.prepare.cell_table import SIDES, join, side_summary
 from labeltransfer.data.prepare.query_sample import draw_cells, mean_profiles
 from labeltransfer.data.prepare.side_counts import CellTotals, Progress, add_side_counts, counts_of
 from labeltransfer.data.prepare.sides import SideCells, read_side
+from labeltransfer.data.prepare.without_counts import set_aside, totals_in
 from labeltransfer.params import PrepareParams, RunParams, Side
 from labeltransfer.storage.files import write_json
 from labeltransfer.storage.h5ad import new_h5ad, write_anndata
@@ -96,12 +97,16 @@ def prepare(
         obs["trained_on"] = _trained_on(obs, transpose, params.prepare, note, progress)
         progress(0.6)
         var, ranking = _choose(obs, genes, transpose, params.prepare, note)
+        chosen = var["highly_variable"].to_numpy()
+        obs["n_counts_chosen"] = obs["n_counts"] if chosen.all() else totals_in(transpose, chosen)
+        for side, tally in set_aside(obs, params.reference, n_chosen=int(chosen.sum()), report=note).items():
+            tallies[side] |= tally
         var["gene_length"] = np.nan if lengths is None else lengths.reindex(genes).to_numpy()
         progress(0.8)
         _write(folder / "prepared.h5ad", obs, var, transpose, progress)
     finally:
         transpose.file.unlink(missing_ok=True)
-    tallies["genes"] |= {"n_chosen": int(var["highly_variable"].sum()), "ranking": ranking}
+    tallies["genes"] |= {"n_chosen": int(chosen.sum()), "ranking": ranking}
     for side in sides:
         own = obs[obs["side"] == side]
         tallies[side] |= side_summary(own) | {"n_trained_on": int(own["trained_on"].sum())}

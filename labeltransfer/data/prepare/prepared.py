@@ -1,8 +1,9 @@
 """Read ``prepared.h5ad``: its cells, its genes, one gene's expression, or what the models train on.
 
-Layout: ``obs`` one row a cell (``trained_on`` marks those that models are trained on; the others are only labelled),
-``var`` one row a shared gene, no ``X``, and ``layers["counts"]`` by column (CSC), so that one gene, or the chosen ones,
-can be read without the rest.
+Layout: ``obs`` one row a cell (``trained_on`` marks those that models are trained on; the others are only labelled;
+``n_counts_chosen`` are counts in the chosen genes, and no model is trained on a cell with 0 of them), ``var`` one row a
+shared gene, no ``X``, and ``layers["counts"]`` by column (CSC), so that one gene, or the chosen ones, can be read
+without the rest.
 """
 
 from collections.abc import Iterator, Sequence
@@ -105,7 +106,10 @@ def training_data(path: Path, *, side: Side | None = None) -> ad.AnnData:
         if side is not None:
             trained &= (obs["side"] == side).to_numpy()
         counts = _read_cells(file, chosen, trained)
-    return ad.AnnData(obs=obs[trained].copy(), var=var.iloc[chosen].copy(), layers={"counts": counts})
+    obs = obs[trained].copy()
+    # A label that only cells without a count have would become a class of the models.
+    obs["training_label"] = obs["training_label"].cat.remove_unused_categories()
+    return ad.AnnData(obs=obs, var=var.iloc[chosen].copy(), layers={"counts": counts})
 
 
 def all_counts(path: Path) -> tuple[sp.csr_matrix, pd.Series]:

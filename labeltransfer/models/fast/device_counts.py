@@ -67,7 +67,8 @@ class DeviceCounts:
         self._lengths = torch.from_numpy(np.diff(counts.indptr).astype(np.int64))
         self._columns = torch.as_tensor(counts.indices, device=device)
         self._values = torch.as_tensor(counts.data, dtype=torch.float32, device=device)
-        library = np.asarray(counts.sum(axis=1, dtype=np.float64))
+        # A cell without a count is not trained on, see ``data.prepare``; if one comes all the same, it is no NaN.
+        library = np.maximum(np.asarray(counts.sum(axis=1, dtype=np.float64)), 1)
         self._log_library = torch.as_tensor(np.log(library), dtype=torch.float32, device=device)
         self._batch = torch.as_tensor(batch.astype(np.int64), device=device)
         self._one_hot = torch.eye(n_batches, device=device)

@@ -22,6 +22,7 @@ from labeltransfer.data.prepare.prepared import (
     read_genes,
     training_data,
 )
+from labeltransfer.data.prepare.without_counts import set_aside
 from labeltransfer.errors import InputError, RunCancelled, SettingsError
 from labeltransfer.params import RunParams, run_params
 from labeltransfer.storage import sparse
@@ -498,3 +499,139 @@ def test_preparing_says_how_far_it_is_and_stops_when_asked(tmp_path: Path, monke
     with pytest.raises(RunCancelled):
         prepare(a_pair(tmp_path), tmp_path, report=lambda _: None, progress=cancel)
     assert not (tmp_path / "counts_by_cell").exists()
+
+
+def without_chosen(cells: list[int], n_kept: int = 160) -> Edit:
+    """Takes all counts but those in the last genes, which hardly vary, from some cells."""
+
+    def edit(adata: ad.AnnData) -> None:
+        counts = adata.X.toarray()
+        counts[:, n_kept:] = 1
+        counts[cells, :n_kept] = 0
+        adata.X = sp.csr_matrix(counts)
+
+    return edit
+
+
+def test_cells_without_a_count_in_the_chosen_genes_stay_and_are_not_trained_on(tmp_path: Path) -> None:
+    params = a_pair(tmp_path, reference=without_chosen([3]), query=without_chosen([5, 7]), prepare__n_top_genes=100)
+    cells, genes, summary = prepared(params, tmp_path)
+    chosen = stored_counts(tmp_path)[:, genes["highly_variable"].to_numpy()]
+    assert len(cells) == 120 and genes["highly_variable"].sum() == 100
+    np.testing.assert_array_equal(cells["n_counts_chosen"], chosen.sum(axis=1))
+    assert list(cells.index[cells["n_counts_chosen"] == 0]) == ["r3", "q5", "q7"]
+    assert list(cells.index[~cells["trained_on"]]) == ["r3", "q5", "q7"]
+    assert cells.loc["r3", "training_label"] == "Unknown" and cells.loc["r3", "observed_label"] == "B cell"
+    assert (summary["reference"]["n_without_chosen"], summary["query"]["n_without_chosen"]) == (1, 2)
+    assert (summary["reference"]["n_trained_on"], summary["query"]["n_trained_on"]) == (59, 58)
+    assert "2 cells of the query (q5, q7)" in steps(summary) and "1 cell of the reference (r3)" in steps(summary)
+    training = training_data(tmp_path / "prepared.h5ad")
+    assert training.n_obs == 117 and training.layers["counts"].sum(axis=1).min() > 0
+    everyone, _ = all_counts(tmp_path / "prepared.h5ad")
+    assert everyone.shape == (120, 100)
+
+
+def test_where_every_cell_has_such_a_count_all_are_trained_on(tmp_path: Path) -> None:
+    cells, _, summary = prepared(a_pair(tmp_path, prepare__n_top_genes=150), tmp_path)
+    assert cells["trained_on"].all() and (cells["n_counts_chosen"] > 0).all()
+    assert summary["query"]["n_without_chosen"] == 0 and "Without a count" not in steps(summary)
+    assert n_untrained(tmp_path / "prepared.h5ad") == 0
+
+
+def test_a_label_that_is_left_without_counts_teaches_nothing(tmp_path: Path) -> None:
+    t_cells, nk_cells = list(range(1, 60, 3)), list(range(2, 60, 3))
+    params = a_pair(tmp_path, reference=without_chosen(t_cells), query=without_chosen([]), prepare__n_top_genes=100)
+    prepared(params, tmp_path)
+    labels = training_data(tmp_path / "prepared.h5ad").obs["training_label"]
+    assert list(labels.cat.categories) == ["B cell", "NK cell", "Unknown"]
+    params = a_pair(
+        tmp_path, reference=without_chosen(t_cells + nk_cells), query=without_chosen([]), prepare__n_top_genes=100
+    )
+    with pytest.raises(SettingsError, match="has 1 label in the reference"):
+        prepared(params, tmp_path)
+
+
+def test_a_batch_of_such_cells_alone_counts_among_the_largest_of_its_side(tmp_path: Path) -> None:
+    def third_donor(adata: ad.AnnData) -> None:
+        without_chosen([0, 1])(adata)
+        adata.obs["donor"] = pd.Categorical(["d3", "d3", *["d1"] * 20, *["d2"] * 38])
+
+    params = a_pair(
+        tmp_path,
+        reference=without_chosen([]),
+        query=third_donor,
+        query__batch_key="donor",
+        prepare__n_top_genes=100,
+    )
+    cells, _, _ = prepared(params, tmp_path)
+    assert cells.loc[["q0", "q1"], "batch"].tolist() == ["10x / d2"] * 2
+    assert list(cells["batch"].cat.categories) == ["Smart-seq2", "10x / d2", "10x / d1"]
+    trained = training_data(tmp_path / "prepared.h5ad").obs["batch"]
+    assert set(trained) == set(cells["batch"])
+
+
+def some_cells() -> pd.DataFrame:
+    """Cells whose genes are chosen: in the query one of batch a, of which one is sampled, and two of batch b."""
+    return pd.DataFrame(
+        {
+            "side": ["reference"] * 2 + ["query"] * 5,
+            "batch": pd.Categorical(["r"] * 2 + ["a", "a", "a", "b", "b"]),
+            "training_label": pd.Categorical(["B", "T"] + ["Unknown"] * 5),
+            "trained_on": [True, True, True, False, False, True, False],
+            "n_counts_chosen": [3.0, 2, 0, 1, 1, 4, 4],
+        },
+        index=list("rsqtuvw"),
+    )
+
+
+def test_other_cells_of_a_batch_take_the_place_of_a_sample_without_counts(tmp_path: Path) -> None:
+    obs, sentences = some_cells(), list[str]()
+    tallies = set_aside(obs, a_pair(tmp_path).reference, n_chosen=9, report=sentences.append)
+    assert obs["trained_on"].tolist() == [True, True, False, True, False, True, False]
+    assert obs["batch"].tolist() == ["r", "r", "a", "a", "a", "b", "b"]
+    assert tallies["query"] == {"n_without_chosen": 1} and len(sentences) == 1
+
+
+def test_a_side_without_any_count_in_the_chosen_genes_is_refused(tmp_path: Path) -> None:
+    obs = some_cells()
+    obs.loc[obs["side"] == "query", "n_counts_chosen"] = 0
+    with pytest.raises(SettingsError, match=r"No cell of the query has a count in the 9 chosen genes.*n_top_genes"):
+        set_aside(obs, a_pair(tmp_path).reference, n_chosen=9, report=lambda _: None)
+
+
+def panel(n_genes: int) -> Edit:
+    return lambda adata: adata[:, :n_genes].copy()
+
+
+def test_a_panel_goes_through_with_what_to_expect_and_fewer_than_thirty_genes_do_not(tmp_path: Path) -> None:
+    _, genes, summary = prepared(a_pair(tmp_path, query=panel(30)), tmp_path)
+    assert len(genes) == 30 and "Only 30 genes" in steps(summary)
+    with pytest.raises(InputError, match="share 29 genes"):
+        prepared(a_pair(tmp_path, query=panel(29)), tmp_path)
+
+
+def test_a_panel_alone_is_a_reference_too(tmp_path: Path) -> None:
+    alone = {"query": {"path": ""}}
+    params = a_pair(tmp_path, reference=panel(30))
+    _, genes, summary = prepared(run_params(params.model_dump() | alone), tmp_path)
+    assert len(genes) == 30 and "Only 30 genes" in steps(summary)
+    params = a_pair(tmp_path, reference=panel(29))
+    with pytest.raises(InputError, match="has 29 genes that can be used"):
+        prepared(run_params(params.model_dump() | alone), tmp_path)
+
+
+def test_a_table_that_knows_few_genes_of_many_is_refused(tmp_path: Path) -> None:
+    params = a_pair(
+        tmp_path, prepare__length_normalize="reference", prepare__gene_lengths=a_table(tmp_path, n_known=25)
+    )
+    with pytest.raises(InputError, match=r"Only 25 of the 260 genes of the reference.*another table"):
+        prepared(params, tmp_path)
+
+
+def test_a_tiny_reference_is_prepared_with_another_ranking(tmp_path: Path) -> None:
+    few = lambda adata: adata[:4].copy()  # noqa: E731
+    params = a_pair(tmp_path, reference=few, prepare__n_top_genes=100)
+    cells, genes, summary = prepared(params, tmp_path)
+    assert (cells["side"] == "reference").sum() == 4 and genes["highly_variable"].sum() == 100
+    assert summary["genes"]["ranking"]["span"] != 0.3
+    assert "technology 'Smart-seq2' (4 cells)" in steps(summary)
