@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # From predictions to answers: pure.
     "results.scores": {"classifiers", "storage"},  # names of the panel
     "results.ontology": {"results.scores"},
+    "results.levels": {"results.ontology"},
     "results.maps": {"neighbours"},
     "results.trust": {"classifiers", "neighbours", "results.maps", "results.scores"},
     "results.tile": {"results.scores"},

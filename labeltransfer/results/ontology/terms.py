@@ -48,6 +48,7 @@ BROAD_TERMS = {
     "CL:0002681": "kidney cortical cell",
     "CL:1000504": "kidney medulla cell",
     "CL:0002494": "cardiocyte",
+    "CL:0000095": "neuron associated cell",
 }
 """Id and name of terms that group cells by what they do or where they are, not by kind.
 
