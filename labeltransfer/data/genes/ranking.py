@@ -19,10 +19,13 @@ SPANS = (0.3, 0.5)
 """Shares of the genes that the trend is fitted to at each mean, in the order in which they are tried; the first is
 scanpy's own. With few cells many genes have the same mean, and a narrow span then holds too few different ones. With a
 span of 1 the trend can nearly always be fitted, and badly: of 500 genes chosen so among 260 cells and nuclei of breast,
-a logistic regression got 0.31 of the labels right, of as many by Pearson residuals 0.88; nowhere did it do better."""
+a logistic regression got 0.31 of the labels right, of as many by Pearson residuals 0.88; in none of five samples in
+which 0.5 fails did it do better."""
 
 FEWEST_CELLS = 30
-"""Cells that each group has to have for residuals to be ranked within it; a variance over fewer is mostly noise."""
+"""Cells that each group has to have for residuals to be ranked within it; a variance over fewer is mostly noise. On
+references of 10 cells cut from three pairs a logistic regression got 0.82 of the labels right with genes ranked over
+all cells, 0.79 with genes ranked within the sides; with 20 cells 0.86 and 0.85, with 40 equally many."""
 
 MIN_VARYING = 10
 """Below this no trend can be fitted, and below four points the loess library takes the whole process down."""

@@ -91,11 +91,13 @@ class ScanviTask:
         return scanvi_loss(self.module, cells, lambda: self.cells.take(labelled), kl_weight, generator=self._generator)
 
     def held_out(self, *, batch_size: int) -> float:
+        if not len(self._held_out):
+            return float("nan")
         total = 0.0
         with torch.no_grad():
             for rows in self._held_out.split(batch_size):
                 total += float(classification_loss(self.module, self.cells.take(rows))) * len(rows)
-        return total / len(self._held_out) if len(self._held_out) else float("nan")
+        return total / len(self._held_out)
 
 
 def negative_elbo(module: Any, cells: DeviceCounts, rows: Tensor, *, batch_size: int = 1024) -> float:
@@ -103,6 +105,8 @@ def negative_elbo(module: Any, cells: DeviceCounts, rows: Tensor, *, batch_size:
 
     The latent is drawn with the same random numbers at each call, so that two values differ by their weights alone.
     """
+    if not len(rows):  # torch splits nothing into one part that is empty
+        return float("nan")
     total = 0.0
     devices = [module.device] if module.device.type == "cuda" else []
     with torch.no_grad(), torch.random.fork_rng(devices):
@@ -110,4 +114,4 @@ def negative_elbo(module: Any, cells: DeviceCounts, rows: Tensor, *, batch_size:
         for part in rows.split(batch_size):
             terms = scvi_terms(module, cells.take(part))
             total += float(terms.loss()) * len(part)
-    return total / len(rows) if len(rows) else float("nan")
+    return total / len(rows)

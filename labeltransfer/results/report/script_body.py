@@ -205,19 +205,38 @@ def train(cells: ad.AnnData, everyone: ad.AnnData, accelerator: str) -> pd.DataF
 def scanvi_split(labels: np.ndarray, settings: dict[str, Any]) -> list[np.ndarray] | None:
     """Rows of training, validation and test; None leaves the split to scvi-tools.
 
-    A last step of a single cell cannot be normalised, so then one cell more goes to validation.
+    A last step of a single cell cannot be normalised, so then one cell more goes to validation. Validation needs a
+    labelled cell, or has none at all.
     """
     share, step = settings["train_size"], settings["training"]["batch_size"]
-    n_known = int((labels != UNKNOWN).sum())
-    n_training = ceil(share * n_known) + ceil(share * (len(labels) - n_known))
-    if not settings["stratified_split"] and n_training % step != 1:
+    known = labels != UNKNOWN
+    n_of = [int(known.sum()), int((~known).sum())]
+    n_training = [ceil(share * n_cells) for n_cells in n_of]
+    lacks_labels = n_training[0] == n_of[0] > 0 and n_training[1] < n_of[1]
+    if not settings["stratified_split"] and not lacks_labels and sum(n_training) % step != 1:
         return None
     training, validation, test = stratified_split(labels, share)
+    if len(validation) and known.any() and not known[validation].any():
+        labelled = training[known[training]]
+        if len(np.unique(labels[labelled].astype(str))) < len(labelled):
+            moved = last_of_most(labels, labelled)
+            training, validation = training[training != moved], np.sort(np.append(validation, moved))
+        else:
+            training, validation = np.arange(len(labels)), validation[:0]
     if len(training) % step == 1:
-        names, counts = np.unique(labels[training], return_counts=True)
-        moved = training[labels[training] == names[counts.argmax()]][-1]
-        training, validation = training[training != moved], np.sort(np.append(validation, moved))
+        moved = last_of_most(labels, training)
+        training = training[training != moved]
+        if len(validation):
+            validation = np.sort(np.append(validation, moved))
+        else:
+            test = np.array([moved])
     return [training, validation, test]
+
+
+def last_of_most(labels: np.ndarray, rows: np.ndarray) -> int:
+    """Last of some rows with the label that most of them have."""
+    names, counts = np.unique(labels[rows].astype(str), return_counts=True)
+    return int(rows[labels[rows] == names[counts.argmax()]][-1])
 
 
 def stratified_split(labels: np.ndarray, share: float) -> list[np.ndarray]:

@@ -72,7 +72,11 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
     yield f"{len(table):,} query cells labelled: {folder / 'predictions.csv'}"
     n_trained_on = int(cells.loc[cells["side"] == "query", "trained_on"].sum())
     if n_trained_on < len(table):
-        yield f"the models were trained on {n_trained_on:,} of them, drawn from every batch and every kind of cell"
+        is_sample = len(table) > run.params.prepare.max_query_cells
+        which = (
+            "drawn from every batch and every kind of cell" if is_sample else "which have counts in the chosen genes"
+        )
+        yield f"the models were trained on {n_trained_on:,} of them, {which}"
     if query["n_scored"]:
         yield (
             f"accuracy {query['accuracy']:.3f}, macro-F1 {query['macro_f1']:.3f} over {query['n_scored']:,} of "

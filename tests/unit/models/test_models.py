@@ -137,6 +137,24 @@ def test_no_split_ends_an_epoch_with_a_step_of_one_cell(n_cells: int, stratified
         assert sorted(np.concatenate(split)) == list(range(n_cells))
 
 
+@pytest.mark.parametrize("n_unknown", [1, 14, 22, 23, 400])
+@pytest.mark.parametrize("labels", ["ab", "aab", "abc" * 3, "aaaaaaaab", "ab" * 5])
+@pytest.mark.parametrize("stratified", [False, True])
+def test_held_out_cells_of_scvi_tools_loop_have_a_label_among_them_or_there_are_none(
+    labels: str, n_unknown: int, stratified: bool
+) -> None:
+    everyone = np.array([*labels, *[UNKNOWN] * n_unknown], dtype=object)
+    params = TransferParams(batch_size=16, stratified_split=stratified)
+    split = choose_split(everyone, params)
+    if split is None:  # scvi-tools rounds up
+        assert len(labels) == 10 or n_unknown == 1
+        return
+    training, validation, _ = split
+    assert sorted(np.concatenate(split)) == list(range(len(everyone)))
+    assert set(labels) <= set(everyone[training]) and len(training) % 16 != 1
+    assert not len(validation) or (everyone[validation] != UNKNOWN).any()
+
+
 def test_soft_predictions_are_probabilities_over_the_reference_labels(
     scvi_model: scvi.model.SCVI, small_params: RunParams
 ) -> None:

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 
 from labeltransfer.cli.main import main
@@ -165,6 +166,29 @@ def test_a_mapped_run_has_what_every_run_has(
     annotated(mapped_run, tmp_path / "annotated.h5ad")
     assert set(ad.read_h5ad(tmp_path / "annotated.h5ad").obsm) == {"X_scANVI", "X_mde_scANVI", "soft_predictions"}
     assert "published reference" in report_html(mapped_run)
+
+
+def test_query_cells_without_a_count_in_the_models_genes_are_placed_and_not_learnt_from(
+    published: Card, reference_run: Run, demo_pair: Path, tmp_path: Path
+) -> None:
+    query = ad.read_h5ad(demo_pair / QUERY)
+    wanted = ((query.obs["tissue"] == "Marrow") & (query.obs["sex"] == "female")).to_numpy()
+    emptied = np.flatnonzero(wanted)[[2, 5]]
+    counts, chosen = query.X.toarray(), query.var_names.isin(published.genes)
+    counts[np.ix_(emptied, chosen)] = 0
+    counts[np.ix_(emptied, ~chosen)] += 1
+    query.X = sp.csr_matrix(counts)
+    query.write_h5ad(tmp_path / "query.h5ad")
+    run = Store(reference_run.root).create(mapped_params(published, tmp_path / "query.h5ad"))
+    status = work(run)
+    assert status.state == "done", status.error
+    cells = pd.read_parquet(run.artefacts.cells)
+    assert list(cells.loc[~cells["trained_on"], "cell_id"]) == list(query.obs_names[emptied])
+    prepared_cells = read_cells(run.artefacts.prepared)
+    assert list(np.flatnonzero(prepared_cells["n_counts_chosen"] == 0)) == [302, 305]
+    assert np.isfinite(np.load(run.artefacts.latent("transfer"))).all()
+    np.testing.assert_allclose(pd.read_parquet(run.artefacts.soft).sum(axis=1), 1, rtol=1e-5)
+    assert files.read_json(run.artefacts.summary)["query"]["n_without_chosen"] == 2
 
 
 def test_a_reference_deleted_or_replaced_under_a_queued_run_is_reported(
