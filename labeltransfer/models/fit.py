@@ -1,6 +1,5 @@
 """Fit a scvi-tools model: in scvi-tools' own loop, or in the fast one, after which it looks the same."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,17 @@ Split = list[np.ndarray]
 """Row numbers of training, validation and test cells."""
 
 
-def fit(train: Callable[..., Any], *, callbacks: list[Any], batch_size: int, **settings: Any) -> None:
-    """Call a model's own ``train`` quietly, with validation losses, and put its known failures into words.
+def fit(model: Any, *, callbacks: list[Any], batch_size: int, **settings: Any) -> None:
+    """Call a scvi-tools model's own ``train`` quietly, with validation losses, and put its known failures into words.
 
     Raises
     ------
     SettingsError
         An epoch would end with a step of one cell, which batch normalisation cannot take.
     """
+    model._data_splitter_cls = _with_or_without_validation(model._data_splitter_cls)
     try:
-        train(
+        model.train(
             batch_size=batch_size,
             callbacks=callbacks,
             check_val_every_n_epoch=1,  # scvi-tools leaves validation out unless asked; it does not steer the training
@@ -39,6 +39,17 @@ def fit(train: Callable[..., Any], *, callbacks: list[Any], batch_size: int, **s
             f"With {batch_size} cells per step an epoch ends with a step of one cell, which cannot be normalised: "
             f"set 'Cells per step' to {batch_size + 1}."
         ) from error
+
+
+def _with_or_without_validation(splitter: Any) -> Any:
+    """The same splitter of cells, which lets Lightning train where so few cells are there that none is held out."""
+
+    class Splitter(splitter):
+        def val_dataloader(self) -> Any:
+            loader = super().val_dataloader()
+            return [] if loader is None else loader  # Lightning takes no loader at all for a fault
+
+    return Splitter
 
 
 def fit_fast(model: Any, task: Task, pace: Pace, split: Split, *, callback: ProgressCallback | None = None) -> None:

@@ -89,7 +89,7 @@ def train_scvi(
         fit_fast(model, task, pace, split, callback=callback)
         return model
     fit(
-        model.train,
+        model,
         callbacks=[callback] if callback else [],
         accelerator=accelerator,
         max_epochs=pace.max_epochs,

@@ -56,7 +56,7 @@ def map_onto(
     model = scvi.model.SCANVI.load_query_data(adata, str(folder), accelerator=accelerator)
     pace = mapping_pace(max_epochs, n_cells=adata.n_obs)
     fit(
-        model.train,
+        model,
         callbacks=[callback] if callback else [],
         accelerator=accelerator,
         max_epochs=pace.max_epochs,

@@ -65,7 +65,7 @@ def train_scanvi(
     model._data_splitter_cls = _DataSplitter
     split_or_none = choose_split(labels, params, seed=seed)
     fit(
-        model.train,
+        model,
         # scvi-tools drops its own SubSampleLabels as soon as any callback is given; without it the same labelled
         # cells would be shown in every epoch.
         callbacks=[SubSampleLabels(), *([callback] if callback else [])],

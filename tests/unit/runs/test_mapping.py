@@ -191,6 +191,17 @@ def test_query_cells_without_a_count_in_the_models_genes_are_placed_and_not_lear
     assert files.read_json(run.artefacts.summary)["query"]["n_without_chosen"] == 2
 
 
+def test_a_single_query_cell_is_mapped(published: Card, reference_run: Run, demo_pair: Path, tmp_path: Path) -> None:
+    query = ad.read_h5ad(demo_pair / QUERY)
+    wanted = ((query.obs["tissue"] == "Marrow") & (query.obs["sex"] == "female")).to_numpy()
+    query[np.flatnonzero(wanted)[:1]].copy().write_h5ad(tmp_path / "query.h5ad")
+    run = Store(reference_run.root).create(mapped_params(published, tmp_path / "query.h5ad"))
+    status = work(run)
+    assert status.state == "done", status.error
+    cells = pd.read_parquet(run.artefacts.cells)
+    assert cells.loc[cells["side"] == "query", "predicted_label"].notna().sum() == 1
+
+
 def test_a_reference_deleted_or_replaced_under_a_queued_run_is_reported(
     reference_run: Run, demo_pair: Path, tmp_path: Path
 ) -> None:
