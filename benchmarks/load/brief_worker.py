@@ -6,20 +6,16 @@ from pathlib import Path
 from labeltransfer.processes import leave
 from labeltransfer.runs.worker import work
 from labeltransfer.runs.worker.job import Job
-from labeltransfer.runs.worker.registry import MAKERS
-from labeltransfer.runs.worker.stages import STAGES, Stage
+from tests.support.patient_worker import at_once, leave_two_stages
 
 SECONDS = 1.0
 
 
 def _briefly(job: Job, folder: Path) -> None:
     time.sleep(SECONDS / 2)
-    (folder / "made.txt").write_text(job.device.name)
+    at_once(job, folder)
 
 
 if __name__ == "__main__":
-    STAGES.clear()
-    STAGES["prepare"] = Stage("First", (), ("seed",))
-    STAGES["evaluate"] = Stage("Last", ("prepare",), ("seed",))
-    MAKERS.update(prepare=_briefly, evaluate=_briefly)
+    leave_two_stages(_briefly, _briefly, params="seed")  # each run makes its own
     leave(work.main())

@@ -24,7 +24,8 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--fix",
         action="store_true",
-        help="fix what is safe to fix: permissions, old leftovers, compiled loops. No run is deleted",
+        help="fix what is safe to fix: permissions, old leftovers, places of past runs in the queue, compiled loops. "
+        "No run is deleted",
     )
     parser.add_argument(
         "--thorough", action="store_true", help="compare the checksums of all results and references, which reads them"

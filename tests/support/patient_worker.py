@@ -9,11 +9,20 @@ from pathlib import Path
 
 from labeltransfer.runs.worker import work
 from labeltransfer.runs.worker.job import Job
-from labeltransfer.runs.worker.registry import MAKERS
+from labeltransfer.runs.worker.registry import MAKERS, Maker
 from labeltransfer.runs.worker.stages import STAGES, Stage
 
 
-def _at_once(job: Job, folder: Path) -> None:
+def leave_two_stages(first: Maker, last: Maker, *, params: str) -> None:
+    """Leave this process's worker two stages with these makers; ``params`` are the settings that the first goes by."""
+    STAGES.clear()
+    STAGES["prepare"] = Stage("First", (), (params,))
+    STAGES["evaluate"] = Stage("Last", ("prepare",), ("seed",))
+    MAKERS.update(prepare=first, evaluate=last)
+
+
+def at_once(job: Job, folder: Path) -> None:
+    """Make a stage that says which device it was made on."""
     (folder / "made.txt").write_text(job.device.name)
 
 
@@ -21,12 +30,9 @@ def _patiently(job: Job, folder: Path) -> None:
     while not (job.run.folder / "go").exists():
         job.progress(0.5)
         time.sleep(0.05)
-    (folder / "made.txt").write_text(job.device.name)
+    at_once(job, folder)
 
 
 if __name__ == "__main__":
-    STAGES.clear()
-    STAGES["prepare"] = Stage("First", (), ("prepare",))
-    STAGES["evaluate"] = Stage("Last", ("prepare",), ("seed",))
-    MAKERS.update(prepare=_at_once, evaluate=_patiently)
+    leave_two_stages(at_once, _patiently, params="prepare")
     sys.exit(work.main())
