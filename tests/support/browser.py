@@ -140,6 +140,12 @@ def open_page(browser: Browser, address: str, *, width: int = 1366, dark: bool =
     return page
 
 
+def visit(page: Page, address: str) -> None:
+    """Type an address into the tab: a new session of the app, in a browser that has its scripts already."""
+    page.goto(address)
+    settle(page)
+
+
 def settle(page: Page) -> None:
     """Wait until the page's script has run through and nothing on it is out of date.
 
