@@ -1,4 +1,4 @@
-"""Runs under fire: killed, cancelled, without room, and twenty at once."""
+"""Runs under fire: killed, cancelled, without room, and many at once."""
 
 import errno
 import os
@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from labeltransfer.runs.worker import work as work_module
 from labeltransfer.runs.worker.out_of_memory import out_of_memory
 from labeltransfer.runs.worker.pipeline import reusable_stages, stage_keys
 from labeltransfer.runs.worker.stages import STAGES
+from tests.support.forked_workers import ForkedWorkers, forked_workers
 from tests.support.waiting import wait_for
 
 WORKER = [sys.executable, "-m", "labeltransfer.runs.worker"]
@@ -33,12 +35,21 @@ def worker(run: Run, **settings: object) -> subprocess.Popen[bytes]:
         return subprocess.Popen([*WORKER, str(run.folder)], stdout=log, stderr=log, **settings)  # type: ignore[call-overload]
 
 
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedWorkers]:
+    """Starts workers at once, for tests that need many or long ones."""
+    with forked_workers(tmp_path_factory.mktemp("workers")) as started:
+        yield started
+
+
 def half_built(store: Store) -> list[str]:
     return [folder.name for folder in store.stages.iterdir() if folder.name.startswith(".")]
 
 
 @pytest.mark.slow
-def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(store: Store, small_params: RunParams) -> None:
+def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(
+    store: Store, small_params: RunParams, workers: ForkedWorkers
+) -> None:
     keys = stage_keys(small_params)
     finished: set[str] = set()
 
@@ -47,7 +58,7 @@ def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(store: Sto
 
     for stage in STAGES:
         run = store.create(small_params)
-        process = worker(run)
+        process = workers.start(run)
         wait_for(lambda stage=stage, run=run: is_building(run, stage))  # type: ignore[misc]
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -59,20 +70,20 @@ def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(store: Sto
         assert before <= finished, "a finished stage was lost"
 
     run = store.create(small_params)
-    assert worker(run).wait() == 0
+    assert workers.start(run).wait() == 0
     assert {event["stage"] for event in run.events("start") if event["reused"]} == finished
     assert {"prepare", "integrate", "transfer", "opinions"} <= finished
     assert half_built(store) == []
 
 
 def test_cancel_stops_a_training_at_the_next_batch_and_keeps_what_is_finished(
-    store: Store, small_params: RunParams
+    store: Store, small_params: RunParams, workers: ForkedWorkers
 ) -> None:
     endless = small_params.model_copy(
         update={"integrate": small_params.integrate.model_copy(update={"max_epochs": 2000})}
     )
     run = store.create(endless)
-    process = worker(run)
+    process = workers.start(run)
     wait_for(lambda: bool(run.events("epoch")))
     run.request_cancel()
     n_epochs = len(run.events("epoch"))
@@ -161,8 +172,8 @@ def test_other_errors_are_not_called_a_lack_of_memory(error: Exception) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_runs_at_once_take_turns_and_all_finish(store: Store, prepare_only: RunParams) -> None:
-    runs = [store.create(prepare_only) for _ in range(20)]
+def test_ten_runs_at_once_take_turns_and_all_finish(store: Store, prepare_only: RunParams) -> None:
+    runs = [store.create(prepare_only) for _ in range(10)]
     most_running = 0
     for run in runs:
         executors.start(run)
@@ -174,7 +185,7 @@ def test_twenty_runs_at_once_take_turns_and_all_finish(store: Store, prepare_onl
         return not {"queued", "running"} & set(states)
 
     wait_for(all_over, seconds=300)
-    assert [run.status().state for run in runs] == ["done"] * 20
+    assert [run.status().state for run in runs] == ["done"] * 10
     assert most_running == 1
     starts = [run.status().started for run in runs]
     assert starts == sorted(starts), "a run jumped the queue"
@@ -201,10 +212,12 @@ def test_a_run_without_room_on_the_disk_fails_in_words_and_the_next_one_succeeds
     assert again.status().state == "done"
 
 
-def test_of_a_sampled_query_every_cell_is_labelled(store: Store, small_params: RunParams, tmp_path: Path) -> None:
+def test_of_a_sampled_query_every_cell_is_labelled(
+    store: Store, small_params: RunParams, tmp_path: Path, workers: ForkedWorkers
+) -> None:
     sampled = small_params.prepare.model_copy(update={"max_query_cells": 100})
     run = store.create(small_params.model_copy(update={"prepare": sampled}))
-    assert worker(run).wait() == 0, run.status().error
+    assert workers.start(run).wait() == 0, run.status().error
     said = [event["text"] for event in run.events("message")]
     assert any("Training on 100 of 315 query cells" in text for text in said), said
     assert "Training scVI on 400 cells × 300 genes" in said and "Labelling all 615 cells" in said
