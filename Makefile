@@ -19,9 +19,10 @@ BIN := $(VENV)/bin
 run: $(VENV)/.compiled
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
-# Two modules of tests at a time: many wait for a browser or a worker. Threads that spin would slow each other down.
+# Two modules of tests at a time, long ones first (tests/conftest.py): many wait for a browser or a worker. Threads that
+# spin would slow each other down.
 test: $(VENV)/.installed-test $(VENV)/.compiled chromium lint
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --durations=25 -n 2 --dist loadfile
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --durations=25 -n 2 --dist loadfile --no-loadscope-reorder
 
 # The small real pair where it is, else the demo pair.
 PAIR := ../shared/data/pbmc_3prime_to_5prime

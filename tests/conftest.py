@@ -1,17 +1,20 @@
 """What several test modules use."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 from labeltransfer.config import reread
 from labeltransfer.data.demo.simulate import demo_params
 from labeltransfer.params import IntegrateParams, RunParams, SideParams, TransferParams
+from labeltransfer.processes import keep_to_cores
 from tests.support import ROOT, SHARED_DATA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser
 
@@ -24,12 +27,29 @@ if TYPE_CHECKING:
 ROOMS = ("unit", "app", "browser")
 
 
+LONG = ("browser", "ray", "slow")
+"""Markers of tests that take tens of seconds."""
+
+
+def pytest_configure() -> None:
+    """Give each of several processes its share of the cores: threads of one would only slow the other's down."""
+    if n_processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        keep_to_cores(max(1, (os.cpu_count() or 1) // int(n_processes)))
+
+
 def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
-    """Mark every test by the folder that it is in."""
+    """Mark every test by the folder that it is in, and put modules with long tests first.
+
+    Each of several processes takes a module at a time, so that only short ones are left when the first has no more.
+    """
+    long = set()
     for item in items:
         room = item.path.relative_to(ROOT / "tests").parts[0]
         if room in ROOMS:
             item.add_marker(room)
+        if any(item.get_closest_marker(name) for name in LONG):
+            long.add(item.path)
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(autouse=True)
@@ -71,14 +91,28 @@ def browser() -> "Iterator[Browser]":
         yield running
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: "Callable[[Path], object]") -> Path:
+    """A folder that the first of several processes makes and all find; none may change it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"once-{name}"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            building = factory.mktemp(name)
+            make(building)
+            building.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def demo_pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small demo pair: 300 reference and 300 query cells after the filters."""
     from labeltransfer.data.demo.simulate import simulate
 
-    folder = tmp_path_factory.mktemp("demo")
-    simulate(folder, n_reference=300, n_query=300, n_genes=700, seed=1)
-    return folder
+    return made_once(
+        tmp_path_factory,
+        "demo",
+        lambda folder: simulate(folder, n_reference=300, n_query=300, n_genes=700, seed=1),
+    )
 
 
 @pytest.fixture(scope="session")
