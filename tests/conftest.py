@@ -1,6 +1,7 @@
 """What several test modules use."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,20 +135,45 @@ def prepare_only(small_params: RunParams) -> RunParams:
 
 
 @pytest.fixture(scope="session")
+def finished_store(small_params: RunParams, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of one finished run over the small pair, which a test copies before it changes anything."""
+    from labeltransfer.runs.records.store import Store
+
+    return made_once(tmp_path_factory, "finished", lambda folder: made_run(Store(folder), small_params))
+
+
+def made_run(store: "Store", params: RunParams) -> "Run":
+    """Carry out a run in this process."""
+    from labeltransfer.runs.worker.work import work
+
+    run = store.create(params)
+    status = work(run)
+    assert status.state == "done", status.error
+    return run
+
+
+def only_run(root: Path) -> "Run":
+    """The one run of a home."""
+    from labeltransfer.runs.records.store import Store
+
+    (run,) = Store(root).runs()
+    return run
+
+
+@pytest.fixture(scope="session")
 def reference_run(small_params: RunParams, tmp_path_factory: pytest.TempPathFactory) -> "Run":
     """A finished run over the small reference alone, in the architecture that mapping wants."""
     from labeltransfer.runs.records.store import Store
-    from labeltransfer.runs.worker.work import work
 
     alone = {
         "query": SideParams(path=""),
         "integrate": small_params.integrate.model_copy(update={"for_mapping": True, "loop": "fast", "max_epochs": 15}),
         "transfer": TransferParams(loop="fast", max_epochs=10, stratified_split=True),
     }
-    run = Store(tmp_path_factory.mktemp("library")).create(small_params.model_copy(update=alone))
-    status = work(run)
-    assert status.state == "done", status.error
-    return run
+    made = made_once(
+        tmp_path_factory, "library", lambda folder: made_run(Store(folder), small_params.model_copy(update=alone))
+    )
+    return only_run(shutil.copytree(made, tmp_path_factory.mktemp("library") / "home"))
 
 
 @pytest.fixture(scope="session")
@@ -163,13 +189,9 @@ def mapped_run(published: "Card", reference_run: "Run", demo_pair: Path) -> "Run
     """A finished run that mapped the small query onto the published reference, in the same store."""
     from labeltransfer.data.demo.simulate import QUERY
     from labeltransfer.runs.records.store import Store
-    from labeltransfer.runs.worker.work import work
     from tests.support.builders import mapped_params
 
-    run = Store(reference_run.root).create(mapped_params(published, demo_pair / QUERY))
-    status = work(run)
-    assert status.state == "done", status.error
-    return run
+    return made_run(Store(reference_run.root), mapped_params(published, demo_pair / QUERY))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 from labeltransfer.cli.asked import params_from_options
 from labeltransfer.cli.main import main, parser
+from labeltransfer.config import reread
 from labeltransfer.data.demo.simulate import LENGTHS, QUERY, REFERENCE
 from labeltransfer.params import IntegrateParams, RunParams
 from labeltransfer.presets import PRESETS
@@ -67,17 +68,17 @@ def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def outputs(demo_pair: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Result folders of the same command, carried out twice with nothing in common but the inputs."""
-    folders = []
-    for turn in ("first", "second"):
-        base = tmp_path_factory.mktemp(turn)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("LABELTRANSFER_HOME", str(base / "home"))
-            done = run(options(demo_pair, base / "out"))
+    """Result folders of one command, carried out in a process of its own and in this one, each in a home of its own."""
+    folders = [tmp_path_factory.mktemp(turn) for turn in ("first", "second")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABELTRANSFER_HOME", str(folders[0] / "home"))
+        done = run(options(demo_pair, folders[0] / "out"))
         assert done.returncode == 0, done.stderr
         assert "CLEAN" in done.stdout
-        folders.append(base / "out")
-    return folders
+        patch.setenv("LABELTRANSFER_HOME", str(folders[1] / "home"))
+        reread()
+        assert main(options(demo_pair, folders[1] / "out")) == 0
+    return [folder / "out" for folder in folders]
 
 
 def test_a_run_writes_every_promised_file(outputs: list[Path]) -> None:

@@ -1,5 +1,6 @@
 """Stages made in a second process next to the others: only where there is a core for it, and never left behind."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from labeltransfer.runs.queue.devices import devices
 from labeltransfer.runs.records.run import Run
 from labeltransfer.runs.records.store import Store
 from labeltransfer.runs.worker.job import Job
+from labeltransfer.runs.worker.pipeline import stage_keys
 from labeltransfer.runs.worker.reporter import Reporter
 from labeltransfer.runs.worker.side_process import SecondProcess
 from labeltransfer.runs.worker.stages import STAGES
@@ -47,7 +49,12 @@ def overlapped(run: Run) -> bool:
     return times["start", "transfer"] < times["end", "embed_scvi"]
 
 
-def test_maps_made_during_the_training_are_those_made_after_it(store: Store, small_params: RunParams) -> None:
+def test_maps_made_during_the_training_are_those_made_after_it(
+    store: Store, small_params: RunParams, finished_store: Path
+) -> None:
+    for stage in ("prepare", "integrate"):
+        name = f"{stage}-{stage_keys(small_params)[stage]}"
+        shutil.copytree(finished_store / "stages" / name, store.stages / name)
     maps = {}
     for n_cores in (2, 1):
         run = store.create(small_params)
