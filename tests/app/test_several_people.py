@@ -54,7 +54,7 @@ def app(page: str, person: str, *, run: str = "", **claims: object) -> AppTest:
 def kept(owner: str, **status: object) -> Run:
     """A run on disk in some state."""
     run = default_store().create(RunParams(reference=SideParams(path="r"), query=SideParams(path="q")), owner)
-    run.write_status(Status(**{"created": time.time(), **status}))  # type: ignore[arg-type]
+    run.write_status(Status(**{"created": time.time(), **status}))
     return run
 
 

@@ -60,7 +60,7 @@ def with_demo(page: str = "data") -> AppTest:
 def keep(params: RunParams, **status: object) -> Run:
     """A run on disk in some state, without a worker."""
     run = default_store().create(params)
-    run.write_status(Status(**{"created": time.time(), **status}))  # type: ignore[arg-type]
+    run.write_status(Status(**{"created": time.time(), **status}))
     return run
 
 
@@ -424,7 +424,7 @@ print(sorted({{"torch", "scvi", "scanpy", "pymde"}} & set(sys.modules)))
 
 
 def test_the_name_of_the_first_page_is_an_address_too(lt_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[st.Page] = []  # type: ignore[valid-type]
+    made: list[st.Page] = []
     page = st.Page
     monkeypatch.setattr(st, "Page", lambda *args, **kwargs: made.append(page(*args, **kwargs)) or made[-1])
     assert not app().exception

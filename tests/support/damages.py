@@ -59,7 +59,10 @@ def _with(**values: object) -> Callable[[Path], None]:
 
 
 def _written(content: bytes) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(content) and None
+    def change(path: Path) -> None:
+        path.write_bytes(content)
+
+    return change
 
 
 def damages() -> Iterator[tuple[str, str, Callable[[Path], None]]]:

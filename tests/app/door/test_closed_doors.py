@@ -102,7 +102,7 @@ def test_a_value_of_sign_in_that_means_nothing_opens_nothing(
 def signed_in(**claims: object) -> AppTest:
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     at.secrets["auth"] = AUTH
-    at.user = {**SIGNED_IN, **claims}  # type: ignore[dict-item]
+    at.user = {**SIGNED_IN, **claims}
     return at.run()
 
 

@@ -119,7 +119,7 @@ def test_scores_alarm_and_report(result: Transfer, tmp_path: Path) -> None:
     assert "<html" in result.report(tmp_path / "report.html").read_text()
     assert result.run.id in repr(result) and "query cells" in repr(result)
     with pytest.raises(AttributeError):
-        result.run = None  # type: ignore[misc, assignment]
+        result.run = None  # type: ignore[assignment]
 
 
 def test_a_home_keeps_the_stages(
@@ -168,7 +168,7 @@ def test_a_misspelt_setting_is_refused_with_what_is_near() -> None:
 
 def test_what_cannot_be_an_input_is_said_in_words(demo_pair: Path, pair: tuple[ad.AnnData, ad.AnnData]) -> None:
     with pytest.raises(InputError, match="The query is a DataFrame"):
-        labeltransfer.transfer(pair[0], pair[1].obs, labels_key=KEY)  # type: ignore[arg-type]
+        labeltransfer.transfer(pair[0], pair[1].obs, labels_key=KEY)
     with pytest.raises(InputError, match="no such file"):
         labeltransfer.transfer(demo_pair / REFERENCE, "nowhere.h5ad", labels_key=KEY)
     with pytest.raises(SettingsError, match="no_such_key"):

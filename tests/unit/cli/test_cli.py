@@ -214,7 +214,7 @@ def test_settings_of_a_run_that_only_prepared_still_give_predictions(demo_pair: 
 def test_inspect_reports_on_a_file_whose_name_is_no_text(demo_pair: Path, tmp_path: Path) -> None:
     strange = os.fsencode(tmp_path) + b"/caf\xe9.h5ad"
     shutil.copy(demo_pair / "query.h5ad", strange)
-    command = [sys.executable, "-m", "labeltransfer", "inspect", strange]
+    command: list[str | bytes] = [sys.executable, "-m", "labeltransfer", "inspect", strange]
     done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, b"") and b"cells" in done.stdout
     missing = subprocess.run([*command[:-1], strange + b"x"], capture_output=True, check=False, cwd=ROOT)

@@ -59,7 +59,7 @@ def no_process_left() -> Iterator[None]:
     yield
     for entry in CATALOGUE.values():
         cancel_fetch(entry)
-        wait_for(lambda entry=entry: not fetch_progress(entry).active)  # type: ignore[misc]
+        wait_for(lambda entry=entry: not fetch_progress(entry).active)
 
 
 def test_the_entries_name_the_tutorials_files() -> None:

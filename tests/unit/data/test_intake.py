@@ -1,5 +1,6 @@
 """The input report: each trouble is named with its way out, and nothing is said about a trouble that is not there."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata as ad
@@ -52,7 +53,9 @@ def test_a_clean_file_gets_a_few_notes_only(tmp_path: Path) -> None:
         (lambda x: x / x.sum(1, keepdims=True) * 1e4, "X is normalised by library size", "error"),
     ],
 )
-def test_values_that_are_no_raw_counts_are_reported(tmp_path: Path, change, title: str, severity: str) -> None:  # noqa: ANN001
+def test_values_that_are_no_raw_counts_are_reported(
+    tmp_path: Path, change: Callable[[np.ndarray], np.ndarray], title: str, severity: str
+) -> None:
     data = cells()
     data.X = change(data.X.toarray()).astype(np.float32)
     found = report(data, tmp_path)

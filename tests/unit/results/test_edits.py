@@ -21,7 +21,7 @@ from labeltransfer.runs.records.store import default_store
 
 def edit(action: str = "relabel", label: str = "NK", rows: tuple[int, ...] = (1, 2), **other: object) -> Edit:
     given = {"id": "", "name": f"{action} {label}", "side": "query", "observed": "T", "predicted": "B"} | other
-    return Edit(action=action, label=label, rows=rows, **given)  # type: ignore[arg-type]
+    return Edit(action=action, label=label, rows=rows, **given)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_cells_that_the_run_lacks_are_refused() -> None:
 )
 def test_what_is_no_edit_says_why(wrong: dict[str, object], says: str) -> None:
     with pytest.raises(LabelTransferError, match=says):
-        edit(**wrong)  # type: ignore[arg-type]
+        edit(**wrong)
 
 
 def test_edits_are_kept_in_order_with_time_and_come_back_the_same(run: Run) -> None:

@@ -102,7 +102,7 @@ def test_files_are_in_it_by_name_and_counts_where_they_were_found() -> None:
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_no_pace_is_left_open(preset: str) -> None:
-    params = a_run(**PRESETS[preset])  # type: ignore[index]
+    params = a_run(**PRESETS[preset])
     history = [
         {"event": "epoch", "stage": "integrate", "epoch": 31},
         {"event": "stopped", "stage": "integrate", "n_epochs": 31, "best_epoch": 26, "converged": True},

@@ -124,7 +124,7 @@ def test_two_runs_that_find_the_same_damage_leave_the_new_one_alone(store: Store
 
     def slow(folder: Path, *, only: object = None, quick: bool = False) -> list[str]:
         """The second run finds the damage, and before it acts the first one has made the artefact anew."""
-        found = late(folder, only=only, quick=quick)  # type: ignore[arg-type]
+        found = late(folder, only=only, quick=quick)
         if only is None and not quick and not remade:
             remade.append(True)
             assert store.set_damaged_aside(runs[0], "prepare", "k") == ["table"]

@@ -140,7 +140,8 @@ class Crew:
     """Workers in threads, which hold a device for a moment each."""
 
     def __init__(self, root: Path) -> None:
-        self.store, self.started = Store(root), []
+        self.store = Store(root)
+        self.started: list[tuple[str, str]] = []
         self.most = 0
         self._at_work: set[str] = set()
         self._guard = threading.Lock()

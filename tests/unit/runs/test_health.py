@@ -21,7 +21,7 @@ PARAMS = run_params({side: {"path": f"{side}.h5ad"} for side in ("reference", "q
 def started(store: Store, monkeypatch: pytest.MonkeyPatch, **status: object) -> Run:
     """A run in some state, whose worker holds its lock."""
     run = store.create(PARAMS)
-    run.write_status(Status(**{"created": time.time(), **status}))  # type: ignore[arg-type]
+    run.write_status(Status(**{"created": time.time(), **status}))
     monkeypatch.setattr(Run, "worker_lock_state", lambda run: "held")
     return run
 

@@ -1,6 +1,7 @@
 """Mapping a query onto a published reference: genes, weights, results, and what is refused."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata as ad
@@ -28,9 +29,11 @@ from labeltransfer.runs.worker.work import work
 from labeltransfer.storage import files
 from tests.support.builders import mapped_params
 
+Prepare = Callable[..., tuple[Path, list[str]]]
+
 
 @pytest.fixture
-def prepared(published: Card, reference_run: Run, demo_pair: Path, tmp_path: Path):  # noqa: ANN201
+def prepared(published: Card, reference_run: Run, demo_pair: Path, tmp_path: Path) -> Prepare:
     """Prepare a query from which some genes were taken; gives the folder and what was said."""
     reference = reference_run.root / "references" / "marrow" / "prepare"
 
@@ -45,7 +48,9 @@ def prepared(published: Card, reference_run: Run, demo_pair: Path, tmp_path: Pat
     return make
 
 
-def test_missing_genes_are_counted_reported_and_taken_as_zeros(published: Card, prepared, demo_pair: Path) -> None:  # noqa: ANN001
+def test_missing_genes_are_counted_reported_and_taken_as_zeros(
+    published: Card, prepared: Prepare, demo_pair: Path
+) -> None:
     genes = pd.Index(published.genes)
     dropped = ~genes.isin(ad.read_h5ad(demo_pair / QUERY).var_names)
     dropped[1::10] = True
@@ -69,7 +74,7 @@ def test_missing_genes_are_counted_reported_and_taken_as_zeros(published: Card, 
 def test_the_references_cells_are_those_it_was_published_with(
     published: Card,
     reference_run: Run,
-    prepared,  # noqa: ANN001
+    prepared: Prepare,
 ) -> None:
     folder, _ = prepared(pd.Index(published.genes[:5]))
     before = reference_run.artefacts.prepared
@@ -87,7 +92,7 @@ def test_the_references_cells_are_those_it_was_published_with(
     np.testing.assert_array_equal(np.diff(counts.indptr), kept["n_genes"])
 
 
-def test_too_few_genes_are_refused_with_the_number(published: Card, prepared, demo_pair: Path) -> None:  # noqa: ANN001
+def test_too_few_genes_are_refused_with_the_number(published: Card, prepared: Prepare, demo_pair: Path) -> None:
     genes = pd.Index(published.genes)
     there = genes[genes.isin(ad.read_h5ad(demo_pair / QUERY).var_names)]
     with pytest.raises(InputError, match=r"has 149 of the 300 genes .* At least 50% are needed"):
@@ -116,7 +121,7 @@ def test_a_gene_finding_says_the_way_out(
     assert words in f"{found.title}. {found.detail} {found.way_out}"
 
 
-def test_a_large_query_is_learnt_from_by_a_sample_of_every_batch(published: Card, prepared) -> None:  # noqa: ANN001
+def test_a_large_query_is_learnt_from_by_a_sample_of_every_batch(published: Card, prepared: Prepare) -> None:
     folder, said = prepared(pd.Index([]), prepare={"max_query_cells": 100})
     cells = read_cells(folder / "prepared.h5ad")
     query = cells[cells["side"] == "query"]

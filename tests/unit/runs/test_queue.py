@@ -89,7 +89,7 @@ def test_the_queue_of_a_store_goes_by_owners_and_signs_of_life(tmp_path: Path, p
 
     def keep(owner: str, **status: object) -> Run:
         run = store.create(params, owner)
-        run.write_status(Status(**{"created": now, **status}))  # type: ignore[arg-type]
+        run.write_status(Status(**{"created": now, **status}))
         return run
 
     with keep("ada", state="running", started=now).worker_lock():

@@ -32,7 +32,7 @@ WORKER = [sys.executable, "-m", "labeltransfer.runs.worker"]
 
 def worker(run: Run, **settings: object) -> subprocess.Popen[bytes]:
     with (run.folder / "log.txt").open("ab") as log:
-        return subprocess.Popen([*WORKER, str(run.folder)], stdout=log, stderr=log, **settings)  # type: ignore[call-overload]
+        return subprocess.Popen([*WORKER, str(run.folder)], stdout=log, stderr=log, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_killed_in_every_stage_a_run_fails_in_words_and_loses_nothing(
     for stage in STAGES:
         run = store.create(small_params)
         process = workers.start(run)
-        wait_for(lambda stage=stage, run=run: is_building(run, stage))  # type: ignore[misc]
+        wait_for(lambda stage=stage, run=run: is_building(run, stage))
         process.send_signal(signal.SIGKILL)
         process.wait()
         status = run.status()
@@ -142,7 +142,7 @@ def _with_cause(cause: Exception) -> Exception:
     "error",
     [
         MemoryError(),
-        np._core._exceptions._ArrayMemoryError((10**6, 10**6), np.dtype(float)),
+        np._core._exceptions._ArrayMemoryError((10**6, 10**6), np.dtype(float)),  # type: ignore[attr-defined]
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         RuntimeError("[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: can't allocate memory: 8 bytes"),
         RuntimeError("CUDA error: out of memory"),

@@ -28,7 +28,7 @@ def _flip(path: Path) -> None:
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
-DAMAGES: dict[str, Callable[[Path], None]] = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "cut": _cut,
     "flipped": _flip,
     "empty": lambda path: path.write_bytes(b""),

@@ -75,7 +75,7 @@ def test_anndata_reads_what_was_written_in_parts(tmp_path: Path, layout: str) ->
     var = pd.DataFrame(index=[f"g{i}" for i in range(90)])
     with new_h5ad(tmp_path / "parts.h5ad") as (file, check):
         write_anndata(ad.AnnData(obs=pd.DataFrame(index=[f"c{i}" for i in range(300)]), var=var), file)
-        writer = SparseWriter(file, "layers/counts", layout=layout, shape=counts.shape, n_values=counts.nnz)  # type: ignore[arg-type]
+        writer = SparseWriter(file, "layers/counts", layout=layout, shape=counts.shape, n_values=counts.nnz)
         for first in range(0, lines.shape[0], 40):
             writer.append(lines[first : first + 40])
             check()

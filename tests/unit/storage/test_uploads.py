@@ -195,7 +195,7 @@ def test_a_full_disk_is_said_in_words(handler: Starlette, lt_home: Path, monkeyp
 def test_two_at_once_do_not_mix(handler: Starlette) -> None:
     one, two = np.random.default_rng(1).bytes(2 * MB), np.random.default_rng(2).bytes(2 * MB)
 
-    async def both() -> list[tuple[int, int]]:
+    async def both() -> tuple[tuple[int, int], tuple[int, int]]:
         app = SpoolUploads(handler)
         return await asyncio.gather(
             put(app, chunks(form(one)), file_id="f1"), put(app, chunks(form(two)), file_id="f2")
