@@ -1,8 +1,8 @@
 """How long pages take with thousands of past runs: ``python -m benchmarks.load.past_runs``.
 
 Writes run folders as finished runs leave them, each with results of its own, and visits every page in one process, by
-Streamlit's own test runner: that is the server's time, without network and browser. The first look reads every run; the
-next ones find what they need in memory. Takes about two minutes.
+Streamlit's own test runner: that is the server's time, without network and browser. The first look reads the state of
+every run and all of those that are listed; the next ones find what they need in memory. Takes about two minutes.
 """
 
 import argparse
