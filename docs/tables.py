@@ -77,7 +77,7 @@ def _bounds(field: dict[str, Any]) -> str:
     ]
     if "maxLength" in kind:
         words.append(f"at most {kind['maxLength']} characters")
-    names = {"string": "text", "object": "values by column"}
+    names = {"string": "text", "object": "values by column", "array": "a list of texts"}
     return (" ".join(words) or names.get(kind.get("type", ""), "")) + (empty if words else "")
 
 

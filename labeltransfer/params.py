@@ -257,6 +257,20 @@ class RunParams(Params):
         title="Reject below",
         description="Predictions with a smaller confidence are exported as Unknown; empty keeps all.",
     )
+    level_keys: tuple[str, ...] = Field(
+        (),
+        title="Coarser label columns",
+        description="obs columns of the reference that are coarser levels of its labels: each label has one parent "
+        "there. Empty takes families of the Cell Ontology.",
+    )
+    error_to_bear: float = Field(
+        0.05,
+        ge=0.001,
+        le=0.5,
+        title="Error to be borne",
+        description="Share of wrong labels that you can bear. A cell whose finest label is not sure enough for it gets "
+        "a coarser one.",
+    )
     hidden_label: str | None = Field(
         None,
         title="Hidden label",

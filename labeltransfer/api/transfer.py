@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from labeltransfer.api.inputs import PathLike, stored, stored_name
 from labeltransfer.api.result import Transfer
 from labeltransfer.cli.asked import check, params_from_options
-from labeltransfer.cli.options import QUERY, REFERENCE, RUN, Option, named_value, value_of
+from labeltransfer.cli.options import QUERY, REFERENCE, RUN, Option, is_list, named_value, value_of
 from labeltransfer.config import check_variables
 from labeltransfer.errors import SettingsError
 from labeltransfer.presets import DEFAULT_PRESET, PRESETS
@@ -157,6 +157,8 @@ def _value(name: str, value: Any) -> Any:
         if not isinstance(value, Mapping):
             raise SettingsError(f"{name} is {named_value(value)}: give a dictionary, such as {{'tissue': 'Marrow'}}.")
         return value
+    if is_list(option):
+        value = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else value
     try:
         return value_of(option, os.fspath(value) if isinstance(value, os.PathLike) else value)
     except SettingsError as error:
@@ -180,6 +182,8 @@ def _rename(options: argparse.Namespace, given_as_objects: Iterable[str]) -> Non
         for name in (key, "batch_key"):
             if value := getattr(options, name):
                 setattr(options, name, stored_name(value))
+        if side == "reference" and options.level_keys:
+            options.level_keys = [stored_name(key) for key in options.level_keys]
         filters = getattr(options, f"filter_{side}")
         setattr(options, f"filter_{side}", {stored_name(column): values for column, values in filters.items()})
 

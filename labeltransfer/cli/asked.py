@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labeltransfer.cli.options import (
+    ERROR_TO_BEAR,
     GENE_LENGTHS,
     HIDE_LABEL,
     LENGTH_NORMALIZE,
+    LEVEL_KEYS,
     MAX_QUERY_CELLS,
     N_TOP_GENES,
     REJECT_BELOW,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from labeltransfer.runs.library.reference_card import Card
 
-_OF_THE_RUN = (SEED, REJECT_BELOW, HIDE_LABEL)
+_OF_THE_RUN = (SEED, REJECT_BELOW, LEVEL_KEYS, ERROR_TO_BEAR, HIDE_LABEL)
 _OF_THE_STAGES = (GENE_LENGTHS, LENGTH_NORMALIZE, N_TOP_GENES, MAX_QUERY_CELLS, SCVI_EPOCHS, SCANVI_EPOCHS)
 
 
@@ -93,7 +95,8 @@ def mapping_params_from_options(options: argparse.Namespace, card: "Card") -> Ru
         "filters": _filters(options.filter_query),
     }
     _put(asked, "query", _given(query))
-    _put_options(asked, options, (GENE_LENGTHS, LENGTH_NORMALIZE, MAX_QUERY_CELLS, SEED, REJECT_BELOW))
+    of_the_run = (SEED, REJECT_BELOW, LEVEL_KEYS, ERROR_TO_BEAR)
+    _put_options(asked, options, (GENE_LENGTHS, LENGTH_NORMALIZE, MAX_QUERY_CELLS, *of_the_run))
     own["transfer"]["max_epochs"] = options.epochs
     return run_params(asked | own | {"last_stage": "evaluate"})
 

@@ -84,12 +84,20 @@ SCANVI_EPOCHS = Option("--scanvi-epochs", "transfer.max_epochs")
 MAPPING_EPOCHS = Option("--epochs", "transfer.max_epochs", help="passes over the query")
 SEED = Option("--seed", "seed")
 REJECT_BELOW = Option("--reject-below", "reject_below", "P", unset="all are kept")
+LEVEL_KEYS = Option(
+    "--level-keys",
+    "level_keys",
+    "KEY",
+    "obs columns of the reference that are coarser levels of its labels: each label has one parent there",
+    unset="families of the Cell Ontology",
+)
+ERROR_TO_BEAR = Option("--error-to-bear", "error_to_bear", "P")
 HIDE_LABEL = Option("--hide-label", "hidden_label", "LABEL", unset="none is hidden")
 
 RUN = (
     *(REFERENCE, QUERY, LABELS_KEY, QUERY_LABELS_KEY, BATCH_KEY, FILTER_REFERENCE, FILTER_QUERY),
     *(GENE_LENGTHS, LENGTH_NORMALIZE, N_TOP_GENES, MAX_QUERY_CELLS),
-    *(SCVI_EPOCHS, SCANVI_EPOCHS, SEED, REJECT_BELOW, HIDE_LABEL),
+    *(SCVI_EPOCHS, SCANVI_EPOCHS, SEED, REJECT_BELOW, LEVEL_KEYS, ERROR_TO_BEAR, HIDE_LABEL),
 )
 """Options of ``run``, and keywords of Python's ``transfer``."""
 
@@ -112,7 +120,7 @@ MAP = (
     Option("--batch-key", "query.batch_key", "KEY", "obs column with the query's batches", unset="none"),
     *(FILTER_QUERY, GENE_LENGTHS),
     Option("--length-normalize", "prepare.length_normalize", None, choices=("none", "query")),
-    *(MAX_QUERY_CELLS, MAPPING_EPOCHS, SEED, REJECT_BELOW),
+    *(MAX_QUERY_CELLS, MAPPING_EPOCHS, SEED, REJECT_BELOW, LEVEL_KEYS, ERROR_TO_BEAR),
 )
 """Options of ``map``."""
 
@@ -123,6 +131,8 @@ def add_options(parser: argparse.ArgumentParser, options: Iterable[Option], *, p
         form: dict[str, Any] = {"metavar": option.metavar, "type": _reader(option)}
         if choices := choices_of(option):
             form = {"choices": choices}
+        elif is_list(option):
+            form = {"metavar": option.metavar, "nargs": "+", "action": "extend"}
         elif _is_filter(option):
             form = {"metavar": option.metavar, "nargs": "+", "action": "extend", "default": []}
         about = help_of(option, preset=preset).replace("%", "%%")
@@ -148,7 +158,7 @@ def default_of(option: Option, *, preset: PresetName) -> str:
         value = getattr(PRESETS[preset][option.section], option.key)
         if value is None:
             return f"by preset; {preset}: at most {_most_epochs(option, preset)}, fewer for many cells"
-    if value is None:
+    if value is None or value == ():
         return option.unset
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -191,6 +201,8 @@ def allowed_words(option: Option) -> str:
     """What an option takes, in words, such as "a whole number from 100 to 10000"."""
     if choices := choices_of(option):
         return f"one of {', '.join(choices)}"
+    if is_list(option):
+        return "a list of texts"
     kinds = {kind for kind in (get_args(option.info.annotation) or (option.info.annotation,)) if kind is not None}
     if not kinds & {int, float}:
         return "text"
@@ -222,6 +234,11 @@ def _reader(option: Option) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return read
+
+
+def is_list(option: Option) -> bool:
+    """Whether an option takes several values, all of them text."""
+    return get_origin(option.info.annotation) is tuple
 
 
 def _is_filter(option: Option) -> bool:

@@ -13,6 +13,7 @@ from labeltransfer.results.figures.colours import SIDE_COLOURS
 from pages.data_parts.choose_file import choose_file
 from pages.data_parts.filters import filter_boxes
 from pages.data_parts.input_readers import load_summary, report, value_columns
+from pages.data_parts.level_columns import levels_choice
 from pages.data_parts.published_reference import published_panel
 from pages.data_parts.side_settings import about, more_settings
 from pages.shared.draft import Draft, draft
@@ -34,6 +35,7 @@ def side_panel(side: Side) -> list[str]:
     if path is None:
         return [f"choose the {side}"]
     if side == "reference" and draft().settings.get("mapping"):
+        draft().change(level_keys=[])  # those of a file that was chosen before
         return published_panel(draft())
     with catching():
         return _with_file(side, path)
@@ -54,6 +56,8 @@ def _with_file(side: Side, path: str) -> list[str]:
         n_unlabelled = int((rows & unlabelled).sum())
         rows = _unlabelled_choice(side, held, rows, unlabelled, n_unlabelled)
     _counted(side, held, summary, rows, labels_key)
+    if side == "reference" and labels_key is not None:
+        levels_choice(held, path, labels_key)
     more_settings(side, held, summary)
     findings = report(path, side, json.dumps(held.settings[side], sort_keys=True))
     st.markdown(

@@ -45,7 +45,7 @@ class Promise:
     ``error`` is the share of wrong labels among those handed out, ``interval`` its bounds, both of which it lies within
     with a probability of ``SURE`` (one-sided each); NaN without such labels. ``coverage`` is the share of cells by the
     level of their label, ``NO_LEVEL`` first. ``kept`` says whether the promise can be given: where not, the threshold
-    is the one that comes nearest to it.
+    is the one that comes nearest to it, the lowest of several.
     """
 
     threshold: float
@@ -124,7 +124,7 @@ def keep_promise(
             break
         last = place
     kept = last >= 0
-    chosen = last if kept else min(range(len(bounds)), key=lambda i: (np.nan_to_num(bounds[i][2], nan=2.0), i))
+    chosen = last if kept else min(range(len(bounds)), key=lambda i: (np.nan_to_num(bounds[i][2], nan=2.0), -i))
     share, low, high = bounds[chosen]
     return Promise(
         threshold=float(THRESHOLDS[chosen]),

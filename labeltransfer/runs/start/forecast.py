@@ -130,7 +130,8 @@ def _kind(folder: Path) -> tuple[str, str]:
 def _pace(params: RunParams) -> str:
     """What a run's pace depends on, apart from its cells: all settings but those that choose them or change little."""
     trainings = () if params.last_stage != "prepare" else ("integrate", "transfer", "embed")
-    others = ("name", "reference", "query", "seed", "reject_below", "hidden_label", *trainings)
+    of_results = ("reject_below", "level_keys", "error_to_bear")
+    others = ("name", "reference", "query", "seed", "hidden_label", *of_results, *trainings)
     of_prepare = {"gene_lengths", "length_normalize", "hvg_batch"}
     return params.model_dump_json(exclude={"prepare": of_prepare, **dict.fromkeys(others, True)})
 

@@ -12,7 +12,10 @@ N_SEEDS = 3
 """Seeds that stability is judged by, the run's own among them."""
 
 _MAX_SEED = 2**31 - 1
-_FREE = {"name": "", "seed": 0, "hidden_label": None, "reject_below": None, "device": "auto"}
+_FREE = {
+    **{"name": "", "seed": 0, "hidden_label": None, "reject_below": None, "device": "auto"},
+    **{"level_keys": (), "error_to_bear": 0.05},
+}
 """What related runs may differ in: what is looked for, and what changes no prediction."""
 
 

@@ -32,7 +32,7 @@ STAGES: dict[str, Stage] = {
     "evaluate": Stage(
         "Score, audit and collect",
         ("prepare", "integrate", "transfer", "opinions", "embed_scvi", "embed_scanvi"),
-        ("seed",),
+        ("seed", "level_keys", "error_to_bear"),
     ),
 }
 

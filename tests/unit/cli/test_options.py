@@ -39,7 +39,7 @@ def expected_default(command: str, option: Option) -> str | None:
     if value is None and option.key == "max_epochs":
         most = scvi_epochs(asked.integrate, n_cells=1), scanvi_pace(asked.transfer, n_cells=1).max_epochs
         return f"by preset; {preset}: at most {most[option.section == 'transfer']}"
-    return None if value is None else str(value)
+    return None if value is None or value == () else str(value)
 
 
 @pytest.mark.parametrize(("command", "option"), GENERATED, ids=lambda value: getattr(value, "flag", value))

@@ -1,19 +1,24 @@
 """The last stage: everything that pages and files show, put together, scored and audited."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
 from labeltransfer.results.audit.audit import audit
+from labeltransfer.results.levels.labelled import label_cells
 from labeltransfer.results.ontology import relations
-from labeltransfer.results.ontology.terms import find_terms
-from labeltransfer.results.scores.cells import cell_table
+from labeltransfer.results.ontology.terms import Term, find_terms
+from labeltransfer.results.scores.cells import cell_table, codes_among
 from labeltransfer.results.scores.evaluate import method_scores, metrics, reference_labels
+from labeltransfer.results.trust.confidence import calibrated, cross_calibrated
 from labeltransfer.runs.records.audit_files import write_audit
 from labeltransfer.runs.worker.job import Job
+from labeltransfer.runs.worker.label_tree import label_tree
 from labeltransfer.storage import files
 from labeltransfer.training_labels import hidden_cells
 
@@ -21,10 +26,11 @@ from labeltransfer.training_labels import hidden_cells
 def make(job: Job, folder: Path) -> None:
     """Put the table of cells together, and score and audit it.
 
-    Writes ``cells.parquet`` (:func:`.cells.cell_table` with ``ontology_verdict``, ``audited_label`` and
-    ``audit_score``, and ``hidden`` where a label was), ``metrics.json``, ``terms.json`` (what the labels mean in the
-    Cell Ontology), ``audit.parquet`` and ``audit.csv``, and ``trust.json``: that of the stage before, with scores of
-    the methods on the query and of the Cell Ontology.
+    Writes ``cells.parquet`` (:func:`.cells.cell_table` with ``ontology_verdict``, ``audited_label``, ``audit_score``,
+    ``hidden`` where a label was, and the labels at levels of :func:`.labelled.label_cells`), ``metrics.json``,
+    ``terms.json`` (what the labels mean in the Cell Ontology), ``audit.parquet`` and ``audit.csv``, and ``trust.json``:
+    that of the stage before, with scores of the methods on the query and of the Cell Ontology, and what is promised of
+    the labels at levels.
     """
     run = job.run
     prepared = run.artefacts.prepared
@@ -50,11 +56,36 @@ def make(job: Job, folder: Path) -> None:
         genes=genes.index[genes["highly_variable"]].astype(str).to_list(),
         seed=job.params.seed,
     )
-    cells = pd.concat([cells, audited.cells], axis=1)
+    trust = files.read_json(run.artefacts.opinions_trust)
+    levelled, promised = _levels(job, cells, terms, trust["methods"]["scanvi"]["temperature"])
+    cells = pd.concat([cells, audited.cells, levelled.set_axis(cells.index)], axis=1)
     cells.to_parquet(folder / "cells.parquet")
     write_audit(folder, audited.table)
     files.write_json(folder / "metrics.json", metrics(cells))
     files.write_json(folder / "terms.json", {label: asdict(term) for label, term in terms.items()})
     scores = relations.ontology_scores(relations.pair_verdicts(cells, terms), terms, reference_labels(cells))
-    trust = files.read_json(run.artefacts.opinions_trust)
-    files.write_json(folder / "trust.json", trust | {"query": method_scores(cells), "ontology": scores})
+    found = {"query": method_scores(cells), "ontology": scores, "levels": promised}
+    files.write_json(folder / "trust.json", trust | found)
+
+
+def _levels(
+    job: Job, cells: pd.DataFrame, terms: Mapping[str, Term], temperature: float
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Labels at levels by scANVI's calibrated probabilities, and what is promised of them."""
+    soft = pd.read_parquet(job.run.artefacts.soft)
+    labels = [str(label) for label in soft.columns]
+    held_out = np.load(job.run.artefacts.held_out)
+    own, params = cells.iloc[held_out], job.params
+    observed = own["observed_label"].astype(str).to_numpy()
+    held_out_soft = soft.iloc[held_out]
+    known = cross_calibrated(held_out_soft, observed, seed=params.seed) if len(held_out) else held_out_soft
+    return label_cells(
+        calibrated(soft, temperature),
+        label_tree(cells, labels, params.level_keys, terms),
+        held_out=held_out,
+        held_out_probabilities=known,
+        observed=codes_among(own["observed_label"], labels),
+        is_query=(cells["side"] == "query").to_numpy(),
+        error=params.error_to_bear,
+        groups=own["batch"].astype(str).to_numpy(),
+    )

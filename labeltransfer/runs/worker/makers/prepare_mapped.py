@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from labeltransfer.data.prepare.onto_reference import prepare_query
+from labeltransfer.data.prepare.prepared import read_cells
 from labeltransfer.errors import SettingsError
 from labeltransfer.runs.worker.job import Job
+from labeltransfer.runs.worker.label_tree import check_levels
 from labeltransfer.runs.worker.makers.published import published_file
 
 
@@ -25,3 +27,4 @@ def make(job: Job, folder: Path) -> None:
     reference = published_file(job, "prepare/prepared.h5ad").parent
     published_file(job, "prepare/summary.json")
     prepare_query(job.params, reference, folder, report=job.reporter.say, progress=job.progress)
+    check_levels(read_cells(folder / "prepared.h5ad"), job.params.level_keys)
