@@ -3,11 +3,13 @@
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 from sklearn.metrics import accuracy_score, f1_score
 
 from labeltransfer.data.prepare.pair import prepare
@@ -21,6 +23,28 @@ SHARED = Path("../shared")
 FILES = {"pbmc": "pbmc_3prime_to_5prime", "baron": "baron_h1_lib12_to_lib3"}
 PAIRS = (*FILES, "marrow")
 
+_SORTED = "sorted_pbmc_reference"
+REAL: dict[str, tuple[str, str, str, str]] = {
+    "pbmc": ("pbmc_3prime_to_5prime_reference", "cell_type", "pbmc_3prime_to_5prime_query", "cell_type"),
+    "baron": ("baron_h1_lib12_to_lib3_reference", "cell_type", "baron_h1_lib12_to_lib3_query", "cell_type"),
+    "baron donors": (
+        *("baron_donors124_to_donor3_reference", "cell_type1"),
+        *("baron_donors124_to_donor3_query", "cell_type1"),
+    ),
+    "sorted to garnett": (_SORTED, "cell_type", "sorted_pbmc_to_garnett_query", "cell_type"),
+    "sorted to kang": (_SORTED, "cell_type", "sorted_pbmc_to_kang_query", "cell_type"),
+    "sorted to celseq2": (_SORTED, "celseq2_label", "sorted_pbmc_to_celseq2_query", "cell_type"),
+    "lymph to sorted": ("lymph_tissue_reference", "cell_type", _SORTED, "tissue_label"),
+    "breast": ("breast_scrna_to_snrna_reference", "cell_type", "breast_scrna_to_snrna_query", "cell_type"),
+    "zilionis": (
+        *("zilionis_mouse_healthy_to_tumor_reference", "cell_type"),
+        *("zilionis_mouse_healthy_to_tumor_query", "cell_type"),
+    ),
+    "starmap": ("starmap_batch01_to_2_reference", "cell_type", "starmap_batch01_to_2_query", "cell_type"),
+    "cite": ("cite_pbmc10k_to_pbmc5k_reference", "cell_type", "cite_pbmc10k_to_pbmc5k_query", "cell_type"),
+}
+"""Real pairs: reference and its label column, query and its label column."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -31,10 +55,12 @@ class Pair:
     labels_key: str
     filters: tuple[str, ...] = ()
     gene_lengths: Path | None = None
+    query_labels_key: str | None = None
 
     def options(self) -> list[str]:
         """Options of the command line."""
         options = ["--reference", str(self.reference), "--query", str(self.query), "--labels-key", self.labels_key]
+        options += ["--query-labels-key", self.query_labels_key] if self.query_labels_key else []
         for side in ("reference", "query"):
             options += [f"--filter-{side}", *self.filters] if self.filters else []
         lengths = self.gene_lengths
@@ -63,6 +89,17 @@ def find_pair(name: str, scratch: Path, shared: Path = SHARED) -> Pair:
     return Pair(scratch / "facs.h5ad", scratch / "droplet.h5ad", "cell_ontology_class", filters, lengths)
 
 
+def real_pairs(names: Iterable[str], shared: Path = SHARED, *, swapped: bool = False) -> dict[str, Pair]:
+    """Real pairs by name; ``swapped`` takes each query as the reference, which gives as many more."""
+    found = {}
+    for name in names:
+        reference, key, query, query_key = REAL[name]
+        sides = [(shared / "data" / f"{reference}.h5ad", key), (shared / "data" / f"{query}.h5ad", query_key)]
+        (first, first_key), (second, second_key) = sides[::-1] if swapped else sides
+        found[f"{name}, swapped" if swapped else name] = Pair(first, second, first_key, query_labels_key=second_key)
+    return found
+
+
 def load(pair: Pair) -> ad.AnnData:
     """Cells by chosen genes, ready to train on, with observed labels in ``obs["observed_label"]``."""
     with tempfile.TemporaryDirectory() as folder:
@@ -73,6 +110,16 @@ def load(pair: Pair) -> ad.AnnData:
 def split(adata: ad.AnnData, seed: int = 0) -> list[np.ndarray]:
     """Rows of training, held-out and test cells: the fast loop's own split, given to both sides."""
     return stratified_split(adata.obs["training_label"].to_numpy(dtype=object), train_size=0.9, seed=seed)
+
+
+def score_labels(pair: Pair, labels: pd.Series) -> tuple[float, float]:
+    """Accuracy and macro-F1 of labels of the query, a series by cell name, over cells whose label the reference has."""
+    reference, query = (ad.read_h5ad(path, backed="r").obs for path in (pair.reference, pair.query))
+    truth = query[pair.query_labels_key or pair.labels_key]
+    judged = truth.notna() & truth.astype(object).isin(reference[pair.labels_key].dropna().unique())
+    right, guess = truth[judged].astype(str), labels.reindex(query.index)[judged].astype(str)
+    f1 = f1_score(right, guess, average="macro", labels=sorted(right.unique()), zero_division=0)
+    return float(accuracy_score(right, guess)), float(f1)
 
 
 def score(adata: ad.AnnData, predicted: np.ndarray) -> tuple[float, float, int]:

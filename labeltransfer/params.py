@@ -21,6 +21,9 @@ MOST_FAULTS = 12
 """Faults that one message lists."""
 
 
+VoterName = Literal["log_regression", "rank_regression", "correlation", "profiles", "regression", "knn", "forest"]
+"""Classifiers that are asked next to scANVI, in the order of tables; each is a file of the panel."""
+
 Loop = Literal["scvi-tools", "fast"]
 LOOP_HELP = (
     "fast: the same model and objective, several times quicker. "
@@ -204,6 +207,22 @@ class TransferParams(Params):
     early_stopping_patience: int = _patience(4)
 
 
+class PanelParams(Params):
+    """The classifiers that are asked next to scANVI, and whose label is handed out."""
+
+    answer: Literal["consensus", "scanvi"] = Field(
+        "consensus",
+        title="Predicted label",
+        description="consensus: the label with the highest mean probability over scANVI and the other classifiers. "
+        "scanvi: scANVI's alone, as in the tutorial. Each one's own label is kept either way.",
+    )
+    left_out: tuple[VoterName, ...] = Field(
+        (),
+        title="Classifiers to leave out",
+        description="Names of classifiers that are not asked. scANVI always is.",
+    )
+
+
 class EmbedParams(Params):
     """MDE: a map of each latent in two dimensions."""
 
@@ -245,6 +264,7 @@ class RunParams(Params):
     prepare: PrepareParams = PrepareParams()
     integrate: IntegrateParams = IntegrateParams()
     transfer: TransferParams = TransferParams()
+    panel: PanelParams = PanelParams()
     embed: EmbedParams = EmbedParams()
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Same seed, same machine: same predictions.")
     device: Literal["auto", "cpu"] = Field(

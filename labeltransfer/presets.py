@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
 
-from labeltransfer.params import IntegrateParams, Params, TransferParams
+from labeltransfer.params import IntegrateParams, PanelParams, Params, TransferParams
 
 PresetName = Literal["fast", "tutorial", "quick", "atlas"]
 
@@ -24,24 +24,30 @@ _FAST_SCANVI = TransferParams(
 )
 
 PRESETS: dict[PresetName, dict[str, Params]] = {
-    "fast": {"integrate": _FAST_SCVI, "transfer": _FAST_SCANVI},
-    "tutorial": {"integrate": IntegrateParams(), "transfer": TransferParams()},
+    "fast": {"integrate": _FAST_SCVI, "transfer": _FAST_SCANVI, "panel": PanelParams()},
+    "tutorial": {
+        "integrate": IntegrateParams(),
+        "transfer": TransferParams(),
+        "panel": PanelParams(answer="scanvi"),
+    },
     "quick": {
         "integrate": IntegrateParams(loop="fast", budget="quick", n_epochs_kl_warmup=None, lr=2e-3),
         "transfer": TransferParams(loop="fast", max_epochs=10, stratified_split=True),
+        "panel": PanelParams(),
     },
     "atlas": {
         "integrate": _FAST_SCVI.model_copy(update={"for_mapping": True, "n_layers": 2, "dropout_rate": 0.2}),
         "transfer": _FAST_SCANVI,
+        "panel": PanelParams(),
     },
 }
-"""Settings of the two training stages by preset name; everything else keeps its default."""
+"""Settings of the two trainings, and whose label is handed out, by preset; everything else keeps its default."""
 
 PRESET_HELP: dict[PresetName, str] = {
     "fast": "Trains until held-out cells no longer improve, in a training loop of our own that gives the same kind of "
     "model. Minutes on a laptop.",
     "tutorial": "The published settings in scvi-tools' own training loop: 400 epochs of scVI up to 20,000 cells, 20 "
-    "of scANVI. Minutes on a GPU, about an hour for 16,000 cells on a laptop.",
+    "of scANVI, whose label is handed out. Minutes on a GPU, about an hour for 16,000 cells on a laptop.",
     "quick": "15 to 40 epochs of scVI and 10 of scANVI, whether or not they suffice: a first look. "
     "Gives up the last bit of integration; rare labels and close cell types suffer first.",
     "atlas": "Fast, in the architecture of scArches: for a reference that is to be published, so that later queries "

@@ -49,7 +49,7 @@ def finished_run(store: Store, n_cells: int, *, n_genes: int = 300, seed: int = 
     obs = _obs(state, counts, rng)
     soft = _soft(state, obs, rng)
     maps = [rng.normal(size=(len(STATES), 2))[state] + 0.12 * rng.normal(size=(n_cells, 2)) for _ in range(2)]
-    cells = cell_table(obs, soft, _opinions(soft, rng), mde_scvi=maps[0], mde_scanvi=maps[1])
+    cells = cell_table(obs, _opinions(soft, rng), mde_scvi=maps[0], mde_scanvi=maps[1])
     for stage in ("prepare", "evaluate"):
         store.claim_stage(run, stage, run.id)
         with store.build_stage(run, stage, run.id) as folder:
@@ -66,14 +66,14 @@ def finished_run(store: Store, n_cells: int, *, n_genes: int = 300, seed: int = 
 
 
 def _opinions(soft: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Opinions that often differ from scANVI's, and distances of no meaning."""
+    """Opinions that often differ, and distances of no meaning."""
     noisy = {
         name: soft if name == "scanvi" else soft * rng.uniform(0.2, 1, soft.shape).astype(np.float32)
         for name in METHODS
     }
     softs = {name: s.div(s.sum(axis=1), axis=0) for name, s in noisy.items()}
     consensus = consensus_soft(softs, dict.fromkeys(softs))
-    table = opinion_table(softs["scanvi"], softs | {CONSENSUS: consensus})
+    table = opinion_table(softs | {CONSENSUS: consensus}, consensus)
     table["held_out"] = rng.random(len(soft)) < 0.1
     table["distance_percentile"] = rng.uniform(0, 100, len(soft)).astype(np.float32)
     return table

@@ -5,11 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+
+from labeltransfer.classifiers.markers import marker_genes
+from labeltransfer.storage.sparse import log_normalised
 
 if TYPE_CHECKING:
     from labeltransfer.neighbours import Neighbours
@@ -40,6 +44,8 @@ class PanelData:
         Returns the raw counts of the chosen genes, CSR of shape (n_cells, n_genes); they are read at the first call.
     n_counts
         Counts of each cell over all shared genes, shape (n_cells,).
+    is_query
+        Which cells are the query's, shape (n_cells,).
     """
 
     labels: np.ndarray
@@ -49,11 +55,27 @@ class PanelData:
     near: Neighbours
     counts: Callable[[], sp.csr_matrix]
     n_counts: np.ndarray
+    is_query: np.ndarray
 
     @property
     def training_labels(self) -> np.ndarray:
         """Labels of the cells to train on, shape (n_training,), text."""
         return self.labels[self.training_rows].astype(str)
+
+    @property
+    def training_codes(self) -> np.ndarray:
+        """Their places in ``names``, shape (n_training,)."""
+        return pd.Index(list(self.names)).get_indexer(pd.Index(self.training_labels))
+
+    @cached_property
+    def markers(self) -> np.ndarray:
+        """Columns of ``counts`` that are marker genes of a training label, see :func:`.markers.marker_genes`."""
+        return marker_genes(self.expression(self.training_rows), self.training_codes, len(self.names))
+
+    def expression(self, cells: np.ndarray, genes: np.ndarray | None = None) -> sp.csr_matrix:
+        """Log-normalised expression of some cells over the chosen genes, or some of these: CSR, float32."""
+        counts = self.counts()[cells]
+        return log_normalised(counts if genes is None else counts[:, genes], self.n_counts[cells])
 
 
 class Voter(ABC):
@@ -83,7 +105,7 @@ class Voter(ABC):
     needs: ClassVar[Needs]
     """What it looks at. Voters that look at the same latent fail together, so their agreement is weak evidence."""
     vote: ClassVar[float] = 1.0
-    """Its vote in the consensus, before its accuracy counts: voters that look at the same share one."""
+    """Its vote in the consensus, before its accuracy counts. 0 where its label is there to be looked at alone."""
     effort: ClassVar[float] = 1.0
     """About how long it takes, next to the others; for the progress bar alone."""
 

@@ -20,7 +20,7 @@ class Forest(Voter):
     title = "Random forest on the latent"
     description = f"Takes the mean of {N_TREES} decision trees, each grown on a random part of the reference's latent."
     needs = "latent"
-    vote = 0.5
+    vote = 0.0
     effort = 3.0
 
     def fit(self, data: PanelData) -> None:

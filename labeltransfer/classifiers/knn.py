@@ -21,7 +21,7 @@ class KNN(Voter):
     title = "kNN on the latent"
     description = "Takes a vote among the nearest labelled reference cells in the latent; near ones count more."
     needs = "latent"
-    vote = 0.5
+    vote = 0.0
     effort = 0.0
 
     def fit(self, data: PanelData) -> None:

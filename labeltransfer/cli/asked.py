@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labeltransfer.cli.options import (
+    ANSWER,
     ERROR_TO_BEAR,
     GENE_LENGTHS,
     HIDE_LABEL,
+    LEAVE_OUT,
     LENGTH_NORMALIZE,
     LEVEL_KEYS,
     MAX_QUERY_CELLS,
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
     from labeltransfer.runs.library.reference_card import Card
 
-_OF_THE_RUN = (SEED, REJECT_BELOW, LEVEL_KEYS, ERROR_TO_BEAR, HIDE_LABEL)
+_OF_THE_RUN = (ANSWER, LEAVE_OUT, SEED, REJECT_BELOW, LEVEL_KEYS, ERROR_TO_BEAR, HIDE_LABEL)
+_OF_A_MAPPING = (GENE_LENGTHS, LENGTH_NORMALIZE, MAX_QUERY_CELLS, *_OF_THE_RUN[:-1])
 _OF_THE_STAGES = (GENE_LENGTHS, LENGTH_NORMALIZE, N_TOP_GENES, MAX_QUERY_CELLS, SCVI_EPOCHS, SCANVI_EPOCHS)
 
 
@@ -95,8 +98,7 @@ def mapping_params_from_options(options: argparse.Namespace, card: "Card") -> Ru
         "filters": _filters(options.filter_query),
     }
     _put(asked, "query", _given(query))
-    of_the_run = (SEED, REJECT_BELOW, LEVEL_KEYS, ERROR_TO_BEAR)
-    _put_options(asked, options, (GENE_LENGTHS, LENGTH_NORMALIZE, MAX_QUERY_CELLS, *of_the_run))
+    _put_options(asked, options, _OF_A_MAPPING)
     own["transfer"]["max_epochs"] = options.epochs
     return run_params(asked | own | {"last_stage": "evaluate"})
 

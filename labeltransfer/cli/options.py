@@ -82,6 +82,8 @@ MAX_QUERY_CELLS = Option("--max-query-cells", "prepare.max_query_cells")
 SCVI_EPOCHS = Option("--scvi-epochs", "integrate.max_epochs")
 SCANVI_EPOCHS = Option("--scanvi-epochs", "transfer.max_epochs")
 MAPPING_EPOCHS = Option("--epochs", "transfer.max_epochs", help="passes over the query")
+ANSWER = Option("--answer", "panel.answer")
+LEAVE_OUT = Option("--leave-out", "panel.left_out", "NAME", unset="all are asked")
 SEED = Option("--seed", "seed")
 REJECT_BELOW = Option("--reject-below", "reject_below", "P", unset="all are kept")
 LEVEL_KEYS = Option(
@@ -97,7 +99,7 @@ HIDE_LABEL = Option("--hide-label", "hidden_label", "LABEL", unset="none is hidd
 RUN = (
     *(REFERENCE, QUERY, LABELS_KEY, QUERY_LABELS_KEY, BATCH_KEY, FILTER_REFERENCE, FILTER_QUERY),
     *(GENE_LENGTHS, LENGTH_NORMALIZE, N_TOP_GENES, MAX_QUERY_CELLS),
-    *(SCVI_EPOCHS, SCANVI_EPOCHS, SEED, REJECT_BELOW, LEVEL_KEYS, ERROR_TO_BEAR, HIDE_LABEL),
+    *(SCVI_EPOCHS, SCANVI_EPOCHS, ANSWER, LEAVE_OUT, SEED, REJECT_BELOW, LEVEL_KEYS, ERROR_TO_BEAR, HIDE_LABEL),
 )
 """Options of ``run``, and keywords of Python's ``transfer``."""
 
@@ -120,7 +122,7 @@ MAP = (
     Option("--batch-key", "query.batch_key", "KEY", "obs column with the query's batches", unset="none"),
     *(FILTER_QUERY, GENE_LENGTHS),
     Option("--length-normalize", "prepare.length_normalize", None, choices=("none", "query")),
-    *(MAX_QUERY_CELLS, MAPPING_EPOCHS, SEED, REJECT_BELOW, LEVEL_KEYS, ERROR_TO_BEAR),
+    *(MAX_QUERY_CELLS, MAPPING_EPOCHS, ANSWER, LEAVE_OUT, SEED, REJECT_BELOW, LEVEL_KEYS, ERROR_TO_BEAR),
 )
 """Options of ``map``."""
 
@@ -130,11 +132,11 @@ def add_options(parser: argparse.ArgumentParser, options: Iterable[Option], *, p
     for option in options:
         form: dict[str, Any] = {"metavar": option.metavar, "type": _reader(option)}
         if choices := choices_of(option):
-            form = {"choices": choices}
-        elif is_list(option):
-            form = {"metavar": option.metavar, "nargs": "+", "action": "extend"}
+            form = {"choices": choices} | ({"metavar": option.metavar} if is_list(option) else {})
         elif _is_filter(option):
             form = {"metavar": option.metavar, "nargs": "+", "action": "extend", "default": []}
+        if is_list(option):
+            form = {"nargs": "+", "action": "extend"} | {name: v for name, v in form.items() if name != "type"}
         about = help_of(option, preset=preset).replace("%", "%%")
         parser.add_argument(option.flag, required=option.required, help=about, **form)
 
@@ -144,6 +146,7 @@ def help_of(option: Option, *, preset: PresetName) -> str:
     # An option cannot be empty: what that means on a page is said as its default.
     about = option.help or re.sub(r"[;.] [Ee]mpty\b[^.]*", "", option.info.description or "").removesuffix(".")
     about = about if option.help or about[1:2].isupper() else about[:1].lower() + about[1:]
+    about += f": {', '.join(choices_of(option))}" if is_list(option) and choices_of(option) else ""
     if option.required or _is_filter(option):
         return about
     return f"{about} (default: {default_of(option, preset=preset)})"
@@ -173,7 +176,7 @@ def _most_epochs(option: Option, preset: PresetName) -> int:
 
 def choices_of(option: Option) -> tuple[str, ...]:
     """What an option can be, where it is one of a few words; empty where it is not."""
-    annotation = option.info.annotation
+    annotation = get_args(option.info.annotation)[0] if is_list(option) else option.info.annotation
     return option.choices or (get_args(annotation) if get_origin(annotation) is Literal else ())
 
 
@@ -200,7 +203,7 @@ def named_value(value: Any) -> str:
 def allowed_words(option: Option) -> str:
     """What an option takes, in words, such as "a whole number from 100 to 10000"."""
     if choices := choices_of(option):
-        return f"one of {', '.join(choices)}"
+        return f"{'a list of some' if is_list(option) else 'one'} of {', '.join(choices)}"
     if is_list(option):
         return "a list of texts"
     kinds = {kind for kind in (get_args(option.info.annotation) or (option.info.annotation,)) if kind is not None}

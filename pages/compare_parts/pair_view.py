@@ -21,7 +21,7 @@ from pages.compare_parts.edit_view import edit_form
 from pages.compare_parts.tile_readers import genes_of, pair_of
 from pages.shared import cached
 from pages.shared.cell_list import cell_list
-from pages.shared.trust_view import OLD_RUN
+from pages.shared.trust_view import OLD_RUN, voters
 from pages.shared.words import plain
 
 SOURCES: dict[groups.Source, str] = {"same": "Query cells with both labels equal", "reference": "Reference cells"}
@@ -70,7 +70,7 @@ def show_pair(run: Run, cells: pd.DataFrame, side: Side, observed: str, predicte
         cell_list(run, cells, rows, key="compare", file_name=f"{run.id}-observed-predicted.csv")
     numbers, genes, others, decide = st.tabs(["In numbers", "Genes", "Other classifiers", "Decide"])
     with numbers:
-        show_numbers(cells, found)
+        show_numbers(cells, found, n_voters=len(voters(run)))
     with genes:
         show_genes(run, found, side, observed, predicted, source)
     with others:
@@ -144,8 +144,8 @@ def show_on_map(run: Run, cells: pd.DataFrame, found: groups.Pair, observed: str
         st.caption(f"Drawn are {these} cells of this tile, a sample of its parents, {n_grey:,} of {n_others:,} others.")
 
 
-def show_numbers(cells: pd.DataFrame, found: groups.Pair) -> None:
-    """Medians of these cells next to those of both parents."""
+def show_numbers(cells: pd.DataFrame, found: groups.Pair, *, n_voters: int) -> None:
+    """Medians of these cells next to those of both parents; ``n_voters`` methods have a vote."""
     table = groups.group_medians(cells, found.groups)
     st.dataframe(
         table,
@@ -155,7 +155,7 @@ def show_numbers(cells: pd.DataFrame, found: groups.Pair) -> None:
             "group": st.column_config.TextColumn("Cells", pinned=True),
             "n_cells": st.column_config.NumberColumn("Number", format="localized"),
             "confidence": st.column_config.NumberColumn(
-                "Confidence", format="%.3f", help="Median probability that scANVI gives the predicted label."
+                "Confidence", format="%.3f", help="Median probability of the predicted label."
             ),
             "distance_percentile": st.column_config.NumberColumn(
                 "Distance percentile",
@@ -165,7 +165,7 @@ def show_numbers(cells: pd.DataFrame, found: groups.Pair) -> None:
             "agreement": st.column_config.NumberColumn(
                 "Methods that agree",
                 format="%.0f",
-                help=f"Median number, of {len(METHODS)}, that say the predicted label.",
+                help=f"Median number, of {n_voters} with a vote, that say the predicted label.",
             ),
             "n_counts": st.column_config.NumberColumn("Counts", format="localized", help="Median a cell."),
             "n_genes": st.column_config.NumberColumn("Genes", format="localized", help="Median a cell."),
@@ -238,7 +238,7 @@ def show_said(cells: pd.DataFrame, rows: np.ndarray) -> None:
     methods = [name for name in METHODS.values() if name in table]
     if len(methods) < len(METHODS):
         missing = ", ".join(name for name in METHODS.values() if name not in table)
-        st.caption(f"Not asked in this run: {missing}. {OLD_RUN}")
+        st.caption(f"Without a label of their own in this run: {missing}. They were left out, failed, or are newer.")
     if len(methods) > 1:
         st.dataframe(
             table,

@@ -114,6 +114,6 @@ def agreement_columns(cells: pd.DataFrame) -> dict[str, str]:
         "Methods that agree": "agreement",
         "Distance percentile": "distance_percentile",
         "Consensus label": "consensus_label",
-        **{f"{METHODS[name]}": f"{name}_label" for name in METHODS if name != "scanvi"},
+        **{title: f"{name}_label" for name, title in METHODS.items()},
     }
     return {title: column for title, column in columns.items() if column in cells}

@@ -33,8 +33,8 @@ NO_FILES = (
     "demo data too: it can be tested here."
 )
 WHY_HIDE = (
-    "How would a kind of cells show that the reference lacks? Hide one that it has: scANVI and the second opinions are "
-    "trained on the other labels alone, and this page says which of them absorbs the hidden cells and how many are "
+    "How would a kind of cells show that the reference lacks? Hide one that it has: scANVI and the other classifiers "
+    "are trained on the other labels alone, and this page says which of them absorbs the hidden cells and how many are "
     "rejected."
 )
 WHY_SEEDS = (

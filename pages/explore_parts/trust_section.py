@@ -7,10 +7,12 @@ import pandas as pd
 import streamlit as st
 
 from labeltransfer.results.figures import charts
+from labeltransfer.results.scores.cells import CONSENSUS
 from labeltransfer.results.trust.rejection import FARTHEST, Readout, readout, rejected
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
-from pages.shared.trust_view import METHOD_NAMES, OLD_RUN, rejection_rule
+from pages.shared.trust_view import METHOD_NAMES, OLD_RUN, answer, in_sentence, rejection_rule
+from pages.shared.words import plain
 
 JUDGED = ("observed_label", "predicted_label", "confidence", "distance_percentile")
 
@@ -20,19 +22,19 @@ def trust_section(run: Run, cells: pd.DataFrame) -> None:
     st.subheader(
         "Can I trust these labels?",
         anchor=False,
-        help="Confidence is calibrated on reference cells that no method was trained on, all of the reference's "
-        "technology. It says how often such cells are right, not how often query cells are.",
+        help="Confidence says how often such cells are right where the query resembles the reference. It does not know "
+        "of labels that the reference lacks.",
     )
     trust = cached.trust(run)
     if not trust:
         st.caption(OLD_RUN)
         return
-    titles = ["Leave doubtful cells out", "Calibration", "Second opinions"]
+    titles = ["Leave doubtful cells out", "Calibration", "Classifiers"]
     rejection, calibration, methods = st.tabs(titles)
     with rejection:
         show_rejection(run, cells)
     with calibration:
-        show_calibration(trust["methods"])
+        show_calibration(trust["methods"], answer(run))
     with methods:
         show_methods(trust)
 
@@ -111,9 +113,9 @@ def show_readout(found: Readout) -> None:
             )
 
 
-def show_calibration(methods: dict[str, Any]) -> None:
-    """Reliability of scANVI before and after calibration."""
-    own = methods["scanvi"]
+def show_calibration(methods: dict[str, Any], answer: str) -> None:
+    """Reliability of the label that is handed out, before and after calibration."""
+    own = methods[answer]
     if not own["n_cells"]:
         st.caption("No labelled reference cell was held out, so confidence cannot be calibrated.")
         return
@@ -135,19 +137,28 @@ def show_calibration(methods: dict[str, Any]) -> None:
         )
         words = "less sure" if own["temperature"] > 1 else "surer"
         st.caption(
-            f"A temperature of {own['temperature']:.2f} makes scANVI {words}; no label changes by it. It was fitted on "
-            "the reference's technology: labels of a query of another one may be less sure than they say."
+            f"A temperature of {own['temperature']:.2f} makes {in_sentence(answer)} {words}; no label changes by it. "
+            + (
+                "It comes from queries of other studies whose labels are known: there, classifiers that differ are "
+                "less sure together than they are right."
+                if answer == CONSENSUS
+                else "It was fitted on the reference's technology: labels of a query of another one may be less sure "
+                "than they say."
+            )
         )
 
 
 def show_methods(trust: dict[str, Any]) -> None:
     """Each method's scores on held-out reference cells and, where labels were observed, on the query."""
-    rows = []
+    rows, voting = [], set(trust.get("voters", ()))
     for name, title in METHOD_NAMES.items():
+        if name not in trust["methods"]:
+            continue
         held_out, query = trust["methods"].get(name, {}), trust["query"].get(name, {})
         rows.append(
             {
                 "method": title,
+                "vote": name in voting,
                 "held_out": held_out.get("macro_f1"),
                 "ece": (held_out.get("after") or {}).get("ece"),
                 "accuracy": query.get("accuracy"),
@@ -163,6 +174,7 @@ def show_methods(trust: dict[str, Any]) -> None:
         placeholder="–",
         column_config={
             "method": st.column_config.TextColumn("Method", pinned=True),
+            "vote": st.column_config.CheckboxColumn("Votes", help="Whether the consensus counts it."),
             "held_out": st.column_config.NumberColumn(
                 "Held-out macro-F1, reference",
                 format="%.3f",
@@ -178,12 +190,14 @@ def show_methods(trust: dict[str, Any]) -> None:
         },
         alt="Scores of the methods",
     )
+    for name, reason in trust.get("absent", {}).items():
+        st.caption(f"{METHOD_NAMES.get(name, name)} sat out: {plain(reason)}")
     if best := trust.get("best_method"):
         st.caption(
-            f"On held-out reference cells {METHOD_NAMES[best]} does best. These are of the reference's technology: the "
+            f"On held-out reference cells {in_sentence(best)} does best. These are of the reference's technology: the "
             "query can be another matter, and where the methods differ there, none should be trusted blindly. The "
-            "consensus takes the label with the highest mean calibrated probability; any of them can be exported "
-            "on Export."
+            "consensus takes the label with the highest mean calibrated probability of those that vote; k nearest "
+            "neighbours and the random forest are there to be looked at."
         )
 
 

@@ -12,7 +12,7 @@ from labeltransfer.results.trust.rejection import FARTHEST
 from labeltransfer.runs.records.run import Run
 from pages.shared import cached
 from pages.shared.cached import cells_file, reader
-from pages.shared.trust_view import METHOD_NAMES, rejection_rule
+from pages.shared.trust_view import answer, in_sentence, rejection_rule
 
 PREVIEW_ROWS = 200
 
@@ -37,22 +37,15 @@ def show_predictions(run: Run) -> None:
             0.0,
             0.01,
             key=f"export-confidence-{run.id}",
-            help="scANVI's probability of the predicted label.",
+            help="Calibrated probability of the predicted label.",
             width=280,
         )
-    with_opinions = [name for name in METHOD_NAMES if name == "scanvi" or f"{name}_label" in cells]
-    method = st.segmented_control(
-        "Exported label",
-        with_opinions,
-        default="scanvi",
-        format_func=lambda name: METHOD_NAMES[name],
-        required=True,
-        key=f"export-method-{run.id}",
-        help="The method whose label is predicted_label in the CSV; for any but scANVI the column method names it.",
+    st.caption(
+        f"predicted_label is that of {in_sentence(answer(run))}; each method's own is in a column of its own, and "
+        "agreement counts those that say the same."
     )
-    edits = cached.edits(run)
-    rule, label = rejection_rule(run), "predicted_label" if method == "scanvi" else f"{method}_label"
-    offered = partial(predictions.predictions, cells, run.id, rule=rule, label=label, edits=edits)
+    edits, rule = cached.edits(run), rejection_rule(run)
+    offered = partial(predictions.predictions, cells, run.id, rule=rule, edits=edits)
     keep = cells["confidence"].to_numpy()[query] >= least
     if wanted:
         keep &= cells["predicted_label"].isin(wanted).to_numpy()[query]

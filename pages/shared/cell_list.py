@@ -20,11 +20,11 @@ _COLUMNS = {
     "observed_label": st.column_config.TextColumn("Observed label"),
     "predicted_label": st.column_config.TextColumn("Predicted label"),
     "confidence": st.column_config.ProgressColumn(
-        "Confidence", help="scANVI's probability of the predicted label.", min_value=0, max_value=1, format="percent"
+        "Confidence", help="Calibrated probability of the predicted label.", min_value=0, max_value=1, format="percent"
     ),
     "second_label": st.column_config.TextColumn("Runner-up"),
     "second_confidence": st.column_config.NumberColumn(
-        "Its probability", help="scANVI's probability of the runner-up.", format="percent"
+        "Its probability", help="Calibrated probability of the runner-up.", format="percent"
     ),
     "technology": st.column_config.TextColumn("Technology"),
     "batch": st.column_config.TextColumn("Batch"),

@@ -10,11 +10,16 @@ from pages.shared.words import plain
 
 OLD_RUN = "This run is older than the checks of trust: start it again from Train, and its models are trained again."
 WHAT_TO_TRY = (
-    "What to try: look at the consensus and at logistic regression on Compare, and export one of them on Export; "
+    "What to try: see on Compare where the classifiers differ, and on Explore which cells few of them agree on; "
     "check under Data that both sides hold raw counts; normalise full-length data by gene length; take more genes; "
     "choose a reference of the same tissue and of a technology nearer to the query's."
 )
 METHOD_NAMES = METHODS | {CONSENSUS: "Consensus of all"}
+
+
+def in_sentence(method: str) -> str:
+    """Name of a method as a sentence has it."""
+    return "the consensus" if method == CONSENSUS else METHOD_NAMES[method]
 
 
 def alarm_banner(run: Run) -> None:
@@ -28,6 +33,16 @@ def alarm_banner(run: Run) -> None:
         st.error(text, icon=":material/warning:")
     else:
         st.warning(f"**Check these labels.** {reasons}", icon=":material/warning:")
+
+
+def answer(run: Run) -> str:
+    """Method whose label a run hands out, by its name; scANVI in runs that are older than the consensus."""
+    return str(cached.trust(run).get("answer", "scanvi"))
+
+
+def voters(run: Run) -> list[str]:
+    """Names of the methods that have a vote in a run, which ``agreement`` counts."""
+    return list(cached.trust(run).get("voters", ("scanvi", "knn", "forest", "regression")))
 
 
 def rejection_rule(run: Run) -> Rule:

@@ -5,8 +5,9 @@ from typing import Any
 import streamlit as st
 from pydantic import BaseModel
 
+from labeltransfer.classifiers import VOTERS
 from labeltransfer.config import config
-from labeltransfer.params import EmbedParams, IntegrateParams, RunParams, TransferParams
+from labeltransfer.params import EmbedParams, IntegrateParams, PanelParams, RunParams, TransferParams
 from labeltransfer.presets import (
     DEFAULT_PRESET,
     PRESET_HELP,
@@ -35,6 +36,7 @@ PRESET_TITLES: dict[str, str] = {
 SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
     "integrate": ("scVI", IntegrateParams),
     "transfer": ("scANVI", TransferParams),
+    "panel": ("Labels", PanelParams),
     "embed": ("Maps (MDE)", EmbedParams),
 }
 
@@ -49,6 +51,9 @@ def training_form(held: Draft) -> RunParams:
     with st.expander("Advanced", icon=":material/tune:"):
         for section, (title, model) in SECTIONS.items():
             st.markdown(f"**{title}**")
+            if section == "panel":
+                panel_settings(held)
+                continue
             fields = settings_grid(
                 model, list(model.model_fields), held.settings[section], held.key(section), columns=4
             )
@@ -63,6 +68,24 @@ def training_form(held: Draft) -> RunParams:
     return held.params(last_stage="evaluate")
 
 
+def panel_settings(held: Draft) -> None:
+    """Whose label is handed out, and which classifiers are asked."""
+    kept = held.settings.get("panel") or {}
+    about, titles = PanelParams.model_fields["left_out"], {voter.name: voter.title for voter in VOTERS}
+    answer = settings_grid(PanelParams, ["answer"], kept, held.key("panel"), columns=4)
+    explained = " ".join(f"{voter.title}: {voter.description}" for voter in VOTERS)
+    left_out = st.multiselect(
+        about.title or "",
+        list(titles),
+        default=[name for name in kept.get("left_out", ()) if name in titles],
+        format_func=titles.__getitem__,
+        placeholder="None: all are asked",
+        key=held.key("panel-left_out"),
+        help=f"{about.description} {explained}",
+    )
+    held.set_section("panel", **answer, left_out=left_out)
+
+
 def mapping_form(held: Draft) -> RunParams:
     """The few settings of a mapping, and those of the run; raises SettingsError."""
     st.markdown(
@@ -75,6 +98,8 @@ def mapping_form(held: Draft) -> RunParams:
             st.markdown(f"**{title}**")
             kept = held.settings.get(section) or {}
             held.set_section(section, **settings_grid(model, names, kept, held.key(f"map-{section}"), columns=4))
+        st.markdown(f"**{SECTIONS['panel'][0]}**")
+        panel_settings(held)
         st.markdown("**Run**")
         held.change(**settings_grid(RunParams, ("seed", "device"), held.settings, held.key("run"), columns=4))
     with st.container(width=420):

@@ -10,7 +10,14 @@ from labeltransfer.params import RunParams, run_params
 from labeltransfer.results.scores.cells import CONSENSUS, METHODS
 from labeltransfer.results.scores.evaluate import method_scores
 from labeltransfer.results.trust.alarm import judge
-from labeltransfer.results.trust.consensus import best_method, consensus_soft, held_out_report, opinion_table
+from labeltransfer.results.trust.consensus import (
+    VOTES,
+    agreement_share,
+    best_method,
+    consensus_soft,
+    held_out_report,
+    opinion_table,
+)
 from labeltransfer.runs.library.reference_card import Card, mapping_params
 from labeltransfer.runs.records import checksums
 from labeltransfer.runs.records.run import Run
@@ -25,7 +32,8 @@ def unseal(run: Run) -> None:
 def opinions_of(soft: pd.DataFrame, **others: pd.DataFrame) -> pd.DataFrame:
     """Opinions as a run makes them: every method says what scANVI says, but for those given by name."""
     softs = {name: others.get(name, soft) for name in METHODS}
-    table = opinion_table(soft, softs | {CONSENSUS: consensus_soft(softs, dict.fromkeys(softs))})
+    consensus = consensus_soft(softs, dict.fromkeys(softs))
+    table = opinion_table(softs | {CONSENSUS: consensus}, consensus)
     table["held_out"] = np.arange(len(soft)) % 10 == 0
     table["distance_percentile"] = np.linspace(0, 100, len(soft), dtype=np.float32)
     return table
@@ -36,8 +44,12 @@ def trust_of(cells: pd.DataFrame, soft: pd.DataFrame) -> dict[str, Any]:
     held_out = cells["held_out"].to_numpy() & (cells["side"] == "reference").to_numpy()
     labels = cells["observed_label"].to_numpy(dtype=object)[held_out]
     reports = {name: held_out_report(soft[held_out], labels) for name in (*METHODS, CONSENSUS)}
-    alarm = judge(cells, (cells["side"] == "query").to_numpy(), held_out, mixed=1.0)
-    found = {"methods": reports, "best_method": best_method(reports), "alarm": alarm.as_dict()}
+    voters = [name for name in METHODS if VOTES[name]]
+    agreement = agreement_share(cells["agreement"].to_numpy(), len(voters), CONSENSUS)
+    percentile = cells["distance_percentile"].to_numpy()
+    alarm = judge(agreement, percentile, (cells["side"] == "query").to_numpy(), held_out, mixed=1.0)
+    found: dict[str, Any] = {"answer": CONSENSUS, "voters": voters, "absent": {}}
+    found |= {"methods": reports, "best_method": best_method(reports), "alarm": alarm.as_dict()}
     return found | {"query": method_scores(cells)}
 
 

@@ -88,7 +88,7 @@ def finished_run(*, labelled: bool = True, counts: bool = True) -> Run:
     calls_t = is_t & ~is_query
     soft = pd.DataFrame({"B cell": np.where(calls_t, 0.1, 0.8), "T cell": np.where(calls_t, 0.9, 0.2)}, index=obs.index)
     points = np.random.default_rng(1).normal(size=(n_cells, 2))
-    cells = cell_table(obs, soft, opinions_of(soft), mde_scvi=points, mde_scanvi=points)
+    cells = cell_table(obs, opinions_of(soft), mde_scvi=points, mde_scanvi=points)
     for stage in ("prepare", "integrate", "transfer", "evaluate"):
         if stage != "evaluate" and not counts:
             continue

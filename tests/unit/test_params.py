@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from labeltransfer.errors import SettingsError
-from labeltransfer.params import IntegrateParams, RunParams, TransferParams, read_params, run_params
+from labeltransfer.params import IntegrateParams, PanelParams, RunParams, TransferParams, read_params, run_params
 from labeltransfer.presets import PRESETS, scvi_epochs
 
 SIDES = {"reference": {"path": "r.h5ad"}, "query": {"path": "q.h5ad"}}
@@ -72,7 +72,7 @@ def test_damaged_settings_are_refused_in_words(tmp_path: Path, content: str) -> 
 
 
 def test_every_setting_has_a_title_and_a_line_of_help() -> None:
-    for model in (RunParams, IntegrateParams, TransferParams):
+    for model in (RunParams, IntegrateParams, TransferParams, PanelParams):
         for name, field in model.model_fields.items():
-            if name not in SIDES and not name.startswith(("prepare", "integrate", "transfer", "embed")):
+            if name not in SIDES and not name.startswith(("prepare", "integrate", "transfer", "panel", "embed")):
                 assert field.title and field.description, name

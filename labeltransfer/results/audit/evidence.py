@@ -17,8 +17,9 @@ from labeltransfer.results.audit.profiles import Profiles, profiles
 from labeltransfer.results.scores.cells import codes_among
 from labeltransfer.strata import stratified
 
-LATENT_METHODS = ("predicted_label", "knn_label", "forest_label")
-GENE_METHOD = "regression_label"
+LATENT_METHODS = ("scanvi_label", "knn_label", "forest_label")
+GENE_METHODS = ("regression_label", "log_regression_label", "rank_regression_label", "correlation_label")
+"""Of these the first one that was asked speaks for the genes."""
 CONSENSUS = "consensus_label"
 
 MOST_ANCHORS = 30_000
@@ -93,6 +94,12 @@ class MarkerComparison:
         return float(self.other_side.mean()) if len(self.other_side) else float("nan")
 
 
+def methods_asked(cells: pd.DataFrame) -> list[str]:
+    """Columns of the methods that the evidence comes from: those on the latent, and last the one on the genes."""
+    of_genes = next((name for name in GENE_METHODS if name in cells), CONSENSUS)
+    return [*(name for name in LATENT_METHODS if name in cells), of_genes]
+
+
 def gather(cells: pd.DataFrame, counts: sp.csr_matrix) -> Evidence:
     """Collect the evidence.
 
@@ -108,9 +115,10 @@ def gather(cells: pd.DataFrame, counts: sp.csr_matrix) -> Evidence:
     query_labels, reference_labels = _present(observed[is_query]), _present(observed[~is_query])
     codes = codes_among(observed, query_labels)
     own = np.where(is_query, codes, -1)
+    methods = methods_asked(cells)
     shares = {
         name: _shares(own, codes_among(cells[name], reference_labels), query_labels, reference_labels)
-        for name in (*LATENT_METHODS, GENE_METHOD)
+        for name in methods
     }
     n_counts = cells["n_counts"].to_numpy(dtype=float)
     query = profiles(counts, n_counts, own, query_labels)
@@ -119,8 +127,9 @@ def gather(cells: pd.DataFrame, counts: sp.csr_matrix) -> Evidence:
     alike = profiles(
         counts, n_counts, np.where(is_query, codes_among(cells[CONSENSUS], reference_labels), -1), reference_labels
     )
-    latent = sum((shares[name] for name in LATENT_METHODS[1:]), shares[LATENT_METHODS[0]]) / len(LATENT_METHODS)
-    return Evidence(latent, shares[GENE_METHOD], query, reference, _offset(alike, reference))
+    *on_latent, on_genes = methods
+    latent = sum((shares[name] for name in on_latent[1:]), shares[on_latent[0]]) / len(on_latent)
+    return Evidence(latent, shares[on_genes], query, reference, _offset(alike, reference))
 
 
 def _present(labels: pd.Series) -> list[str]:

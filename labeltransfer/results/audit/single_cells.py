@@ -8,13 +8,12 @@ import scipy.sparse as sp
 
 from labeltransfer.results.audit.evidence import (
     FEWEST_CELLS,
-    GENE_METHOD,
-    LATENT_METHODS,
     Compatible,
     Evidence,
     Finding,
     Kind,
     marker_genes,
+    methods_asked,
     neighbour_shares,
 )
 from labeltransfer.results.audit.profiles import log_odds, profiles
@@ -62,7 +61,9 @@ def parts_of_classes(
     known = evidence.reference.names
     is_query = (cells["side"] == "query").to_numpy()
     observed = cells["observed_label"].astype(object).to_numpy()
-    predicted = [cells[name].astype(object).to_numpy() for name in (*LATENT_METHODS, GENE_METHOD)]
+    methods = methods_asked(cells)
+    n_methods, most = len(methods), min(N_METHODS_AGREE, len(methods))
+    predicted = [cells[name].astype(object).to_numpy() for name in methods]
     n_counts = cells["n_counts"].to_numpy(dtype=float)
     query = evidence.query
     for label in (name for name in query.names if name in known and name not in skip):
@@ -71,7 +72,7 @@ def parts_of_classes(
             if other in skip or compatible(label, other) or evidence.agree(label, other) < PART:
                 continue
             agree = sum((method[own_rows] == other).astype(int) for method in predicted)
-            inside = (agree >= N_METHODS_AGREE) & (predicted[-1][own_rows] == other)
+            inside = (agree >= most) & (predicted[-1][own_rows] == other)
             n_part, n_rest = int(inside.sum()), int((~inside).sum())
             if n_part < max(FEWEST_OF_A_PART, PART * len(own_rows)) or n_rest < FEWEST_CELLS:
                 continue
@@ -89,11 +90,11 @@ def parts_of_classes(
                 kind = "split"
                 more = f"The counts of {likelier:.0%} of them are likelier in the query's own {other} than in {label}."
             words = (
-                f"{n_part:,} of {len(own_rows):,} cells called {label} get {other} from at least {N_METHODS_AGREE} of "
-                f"4 methods; {with_other:.0%} of the genes that tell the two apart speak for {other} there, "
+                f"{n_part:,} of {len(own_rows):,} cells called {label} get {other} from at least {most} of "
+                f"{n_methods} methods; {with_other:.0%} of the genes that tell the two apart speak for {other} there, "
                 f"{with_rest:.0%} in the other cells, {apart:.1f} standard deviations between. {more}"
             )
-            score = float(np.mean([with_other, min(apart / 4, 1), agree[inside].mean() / 4]))
+            score = float(np.mean([with_other, min(apart / 4, 1), agree[inside].mean() / n_methods]))
             yield Finding(label, kind, other, score, words, rows, np.full(n_part, other, dtype=object))
 
 
@@ -169,12 +170,14 @@ def misplaced_cells(
     among = shares[everyone, best]
     typical = evidence.votes.to_numpy() >= TYPICAL
     fits, misfits = (np.zeros(len(rows), int) for _ in range(2))
-    for method in (*LATENT_METHODS, GENE_METHOD):
+    methods = methods_asked(cells)
+    n_methods, most = len(methods), min(N_METHODS_AGREE, len(methods))
+    for method in methods:
         label = codes_among(cells[method], list(evidence.votes.columns))[rows]
         fits += (label >= 0) & typical[best, label]
         misfits += (label >= 0) & typical[codes, label]
     wrong = (among >= AMONG_OTHERS) & (among_own <= AMONG_OWN)
-    wrong &= (fits >= N_METHODS_AGREE) & (misfits <= 4 - N_METHODS_AGREE)
+    wrong &= (fits >= most) & (misfits <= n_methods - most)
     same = np.array([[compatible(identity[a], identity[b]) for b in names] for a in names])
     wrong &= ~same[codes, best]
     chosen = np.flatnonzero(wrong)
@@ -195,7 +198,7 @@ def misplaced_cells(
         words = (
             f"{len(these):,} of {n_class:,} cells called {label} lie among other classes of the query "
             f"({among[these].mean():.0%} of their nearest cells have that label, {among_own[these].mean():.0%} "
-            f"their own), at least {N_METHODS_AGREE} of 4 methods agree, and their counts are likelier there: {listed}."
+            f"their own), at least {most} of {n_methods} methods agree, and their counts are likelier there: {listed}."
         )
-        score = float(np.mean([among[these].mean(), fits[these].mean() / 4]))
+        score = float(np.mean([among[these].mean(), fits[these].mean() / n_methods]))
         yield Finding(label, "cells", partner, score, words, rows[these], now)

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from labeltransfer.errors import RunError
 from labeltransfer.params import Side
-from labeltransfer.results.scores.cells import OBS_PREFIX
+from labeltransfer.results.scores.cells import METHODS, OBS_PREFIX
 from labeltransfer.results.scores.final_labels import Edit, deciding, final_labels
 from labeltransfer.results.trust.rejection import KEEP_ALL, Rule, rejected, with_unknown
 from labeltransfer.storage.files import atomic_path
@@ -36,7 +36,9 @@ _COLUMNS = [
     "second_confidence",
     "distance_percentile",
     "agreement",
+    "decided_by",
     "consensus_label",
+    *(f"{name}_label" for name in METHODS),
     "ontology_verdict",
     "side",
     "technology",
@@ -51,12 +53,12 @@ def predictions(
     side: Side | None = "query",
     rows: np.ndarray | None = None,
     rule: Rule = KEEP_ALL,
-    label: str = "predicted_label",
     edits: Sequence[Edit] = (),
 ) -> pd.DataFrame:
     """Predictions to export: a row a cell of one side (None: of both), the run's id in the last column.
 
-    Columns that a run of an older version lacks are left out.
+    ``decided_by`` says whose label the predicted one is; each method's own follows. Columns that a run of an older
+    version lacks are left out.
 
     Parameters
     ----------
@@ -70,9 +72,6 @@ def predictions(
         Row numbers in ``cells``, shape (n_chosen,), where not all are wanted.
     rule
         Cells that it rejects have the predicted label ``Unknown``; what it was is in ``rejected_label``.
-    label
-        Column of the label to export as predicted: scANVI's, that of another method, or the consensus. Where it is
-        another, its name without ``_label`` is in the column ``method``.
     edits
         Where there are any, ``final_label`` is what they make of the predicted label, and ``edit``, ``edit_action`` and
         ``edited_by`` say which edit decided; the predicted label stays what it is.
@@ -81,10 +80,6 @@ def predictions(
     chosen = cells if rows is None else cells.iloc[rows]
     chosen = chosen if side is None else chosen[chosen["side"] == side]
     table = chosen[names].copy()
-    if label != "predicted_label":
-        own = label.removesuffix("_label")
-        table["predicted_label"], table["confidence"] = chosen[label], chosen[f"{own}_confidence"]
-        table["method"] = own
     if rule.active:
         out = rejected(table, rule)
         table["rejected_label"] = table["predicted_label"].astype(object).where(out)
@@ -136,8 +131,9 @@ def write_annotated(
     Returns
     -------
     ``target``. Its ``X`` is log1p of counts per 10,000, ``layers["counts"]`` are the counts that were trained on,
-    ``obs["C_scANVI"]`` and ``obs["confidence"]`` the prediction, ``obsm`` holds both latents, both maps and
-    ``soft_predictions``, and ``var["highly_variable"]`` marks the genes that the models saw.
+    ``obs["predicted_label"]`` and ``obs["confidence"]`` the prediction, ``obs["C_scANVI"]`` scANVI's own, ``obsm``
+    holds both latents, both maps and scANVI's ``soft_predictions``, and ``var["highly_variable"]`` marks the genes that
+    the models saw.
 
     Raises
     ------
@@ -194,7 +190,7 @@ def _annotated_obs(cells: pd.DataFrame) -> pd.DataFrame:
     names = {str(c): str(c).removeprefix(OBS_PREFIX) for c in obs if str(c).startswith(OBS_PREFIX)}
     taken = set(obs.columns) - set(names)
     obs = obs.rename(columns={c: name for c, name in names.items() if name not in taken | {"C_scANVI", "_index"}})
-    obs.insert(2, "C_scANVI", obs["predicted_label"])
+    obs.insert(2, "C_scANVI", obs["scanvi_label" if "scanvi_label" in obs else "predicted_label"])
     return obs.set_axis([_plain(name) for name in obs.columns], axis=1)
 
 

@@ -33,11 +33,24 @@ CITATIONS: dict[str, Citation] = {
     "seurat": Citation("Stuart et al., 2019", "Stuart T, Butler A, Hoffman P, et al. Comprehensive integration of single-cell data. Cell 177, 1888–1902 (2019).", "https://doi.org/10.1016/j.cell.2019.05.031"),  # noqa: E501
     "residuals": Citation("Lause et al., 2021", "Lause J, Berens P, Kobak D. Analytic Pearson residuals for normalization of single-cell RNA-seq UMI data. Genome Biology 22, 258 (2021).", "https://doi.org/10.1186/s13059-021-02451-7"),  # noqa: E501
     "mde": Citation("Agrawal et al., 2021", "Agrawal A, Ali A, Boyd S. Minimum-distortion embedding. Foundations and Trends in Machine Learning 14, 211–378 (2021).", "https://doi.org/10.1561/2200000090"),  # noqa: E501
+    "singler": Citation("Aran et al., 2019", "Aran D, Looney AP, Liu L, et al. Reference-based analysis of lung single-cell sequencing reveals a transitional profibrotic macrophage. Nature Immunology 20, 163–172 (2019).", "https://doi.org/10.1038/s41590-018-0276-y"),  # noqa: E501
+    "celltypist": Citation("Domínguez Conde et al., 2022", "Domínguez Conde C, Xu C, Jarvis LB, et al. Cross-tissue immune cell analysis reveals tissue-specific features in humans. Science 376, eabl5197 (2022).", "https://doi.org/10.1126/science.abl5197"),  # noqa: E501
     "temperature": Citation("Guo et al., 2017", "Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. Proceedings of the 34th International Conference on Machine Learning, PMLR 70, 1321–1330 (2017).", "https://proceedings.mlr.press/v70/guo17a.html"),  # noqa: E501
     "ontology": Citation("Diehl et al., 2016", "Diehl AD, Meehan TF, Bradford YM, et al. The Cell Ontology 2016: enhanced content, modularization, and ontology interoperability. Journal of Biomedical Semantics 7, 44 (2016).", "https://doi.org/10.1186/s13326-016-0088-7"),  # noqa: E501
     "senis": Citation("Tabula Muris Consortium, 2020", "The Tabula Muris Consortium. A single-cell transcriptomic atlas characterizes ageing tissues in the mouse. Nature 583, 590–595 (2020).", "https://doi.org/10.1038/s41586-020-2496-1"),  # noqa: E501
 }
 # fmt: on
+
+WORDS = {
+    "log_regression": "logistic regression on log counts",
+    "rank_regression": "logistic regression on ranks of marker genes",
+    "correlation": "rank correlation with labelled cells over marker genes, as in SingleR ({singler})",
+    "profiles": "multinomial profiles with gene factors learnt from the query",
+    "regression": "logistic regression on standardised genes, as in CellTypist ({celltypist})",
+    "knn": "k nearest neighbours on the {latent} latent",
+    "forest": "a random forest on the {latent} latent",
+}
+"""The classifiers next to scANVI, by name, as the paragraph says them."""
 
 
 def methods(
@@ -170,8 +183,8 @@ def _training(
         f"dispersion per {first.dispersion} was trained on both sides, the sides and their batches as batch, "
         f"{epochs[0]} in {loops[first.loop]}{paced[0]}.",
         f"From it a scANVI model ({cite('scanvi')}) was trained {epochs[1]} in {loops[second.loop]}{paced[1]}"
-        f"{drawn if second.n_samples_per_label else ''}; the query's own labels were not shown to it. A cell's "
-        f"predicted label is the most probable one. The seed was {params.seed}.",
+        f"{drawn if second.n_samples_per_label else ''}; the query's own labels were not shown to it. "
+        f"The seed was {params.seed}.",
     ]
 
 
@@ -200,8 +213,7 @@ def _mapping(
         f"{cite('scanvi')}) with {first.n_layers} hidden layers of {first.n_hidden} nodes and {first.n_latent} latent "
         f"dimensions that had been trained on the reference alone, by architecture surgery ({cite('scarches')}) in "
         f"{tools} ({cite('scvi-tools')}): only weights of the query's batches were trained{took}, without weight "
-        "decay, and no label of the query was shown. A cell's predicted label is the most probable one. The seed was "
-        f"{params.seed}."
+        f"decay, and no label of the query was shown. The seed was {params.seed}."
     )
     return parts
 
@@ -210,16 +222,31 @@ def _stopped(history: list[dict[str, Any]], stage: str) -> bool:
     return any(event["event"] == "stopped" and event.get("stage") == stage for event in history)
 
 
+def _classifier(words: str, cite: Any, latent: str) -> str:
+    cited = {key: cite(key) for key in ("singler", "celltypist") if f"{{{key}}}" in words}
+    return words.format(latent=latent, **cited)
+
+
 def _trust(trust: Mapping[str, Any], cite: Any, *, latent: str) -> list[str]:
     parts = []
-    own = trust.get("methods", {}).get("scanvi") or {}
+    methods = trust.get("methods", {})
+    own = methods.get("scanvi") or {}
     if own.get("n_cells"):
         parts.append(
             f"Probabilities were calibrated by temperature scaling ({cite('temperature')}) on {own['n_cells']:,} "
-            f"held-out reference cells (temperature {own['temperature']:.2f}). As second opinions k nearest neighbours "
-            f"and a random forest on the {latent} latent, and a logistic regression on the genes, were trained on the "
-            "same reference cells."
+            f"held-out reference cells (scANVI's temperature: {own['temperature']:.2f})."
         )
+    others = [_classifier(WORDS[name], cite, latent) for name in methods if name in WORDS]
+    if others:
+        parts.append(f"On the same reference cells were trained: {'; '.join(others)}.")
+    if trust.get("answer") == "consensus":
+        parts.append(
+            "A cell's predicted label is the one with the highest mean probability over "
+            f"{len(trust.get('voters', ()))} classifiers, scANVI among them, each weighed by the square of its "
+            "accuracy on held-out cells."
+        )
+    elif trust:
+        parts.append("A cell's predicted label is the one that scANVI finds most probable.")
     if trust.get("ontology"):
         parts.append(f"Observed and predicted labels were compared in the Cell Ontology ({cite('ontology')}).")
     return parts

@@ -96,9 +96,10 @@ def _content(material: Material) -> dict[str, Any]:
         "curve_side": CURVE,
         "calibration": _calibration(trust),
         "methods": list(_methods(trust)),
+        "answer": METHOD_NAMES.get(trust.get("answer", "scanvi"), ""),
+        "absent": {METHOD_NAMES.get(name, name): reason for name, reason in (trust.get("absent") or {}).items()},
         "best_method": METHOD_NAMES.get(trust.get("best_method") or "", ""),
         "alarm": trust.get("alarm") or {},
-        "n_sure": _n_sure(cells),
         "ontology": trust.get("ontology") or {},
         "audit": None if material.audit is None else material.audit.head(MOST_AUDITED).to_dict("records"),
         "n_audit": 0 if material.audit is None else len(material.audit),
@@ -129,6 +130,7 @@ def compare_with_preset(params: RunParams) -> tuple[str, list[tuple[str, ...]], 
         "Genes and cells": (params.prepare, PrepareParams()),
         "scVI": (params.integrate, PRESETS[preset]["integrate"]),
         "scANVI": (params.transfer, PRESETS[preset]["transfer"]),
+        "Labels": (params.panel, PRESETS[preset]["panel"]),
         "Maps": (params.embed, EmbedParams()),
     }
     changed: list[tuple[str, ...]] = []
@@ -177,18 +179,9 @@ def _gene_lengths(params: RunParams) -> str:
     return f"Counts of the {side} were divided by gene length, matched by name; lengths come from {source}."
 
 
-def _n_sure(cells: pd.DataFrame) -> int:
-    """Query cells that logistic regression is sure of: what the alarm's disagreement is a share of."""
-    if "regression_confidence" not in cells:
-        return 0
-    from labeltransfer.results.trust.alarm import SURE  # imports scikit-learn, which takes a page seconds
-
-    return int(((cells["side"] == "query") & (cells["regression_confidence"] >= SURE)).sum())
-
-
 def _calibration(trust: Mapping[str, Any]) -> dict[str, Any]:
-    """Calibration of scANVI where trust.json has all of it, else nothing."""
-    own = (trust.get("methods") or {}).get("scanvi") or {}
+    """Calibration of the label that is handed out where trust.json has all of it, else nothing."""
+    own = (trust.get("methods") or {}).get(trust.get("answer", "scanvi")) or {}
     before, after = own.get("before") or {}, own.get("after") or {}
     if not own.get("n_cells") or before.get("ece") is None or after.get("ece") is None:
         return {}
@@ -225,6 +218,8 @@ def words(value: Any) -> str:
     """A setting in words."""
     if isinstance(value, Mapping):
         return "; ".join(f"{key} = {' or '.join(map(str, own))}" for key, own in value.items()) or "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
     if isinstance(value, str) and "/" in value:
         return Path(value).name
     return "automatic" if value is None else "yes" if value is True else "no" if value is False else str(value)

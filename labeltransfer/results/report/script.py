@@ -45,8 +45,8 @@ cells at random, so models and labels differ from the run's; rare kinds of cells
 column trained_on of the run's cells.parquet marks its sample.
 """
 CALIBRATED = """\
-The column confidence uses the temperature that the run was calibrated with; the calibration itself, the second opinions
-and the maps are not repeated here.
+The column scanvi_confidence uses the temperature that the run was calibrated with; the calibration itself, the other
+classifiers and the maps are not repeated here.
 """
 
 

@@ -250,7 +250,7 @@ def stratified_split(labels: np.ndarray, share: float) -> list[np.ndarray]:
 
 
 def write(soft: pd.DataFrame, cells: ad.AnnData, target: Path) -> None:
-    """Labels of the query as CSV; ``confidence`` is at the temperature that the run was calibrated with."""
+    """Labels of the query as CSV; ``scanvi_confidence`` is at the temperature that the run was calibrated with."""
     query = (cells.obs["side"] == "query").to_numpy()
     raw = soft.to_numpy(dtype=np.float32)[query]
     scores = np.log(np.maximum(raw, 1e-6)) / SETTINGS["temperature"]
@@ -261,8 +261,8 @@ def write(soft: pd.DataFrame, cells: ad.AnnData, target: Path) -> None:
     pd.DataFrame(
         {
             "cell_id": harmless(cells.obs["cell_id"].to_numpy()[query]),
-            "predicted_label": harmless(soft.columns.to_numpy()[best]),
-            "confidence": calibrated[rows, best],
+            "scanvi_label": harmless(soft.columns.to_numpy()[best]),
+            "scanvi_confidence": calibrated[rows, best],
             "raw_confidence": raw[rows, best],
             "observed_label": harmless(cells.obs["observed_label"].to_numpy()[query]),
         }

@@ -19,7 +19,7 @@ OBS_PREFIX = "obs."
 """Prefix of the columns that come from the input files."""
 
 METHODS = {"scanvi": "scANVI"} | {voter.name: voter.title for voter in VOTERS}
-"""Names of the methods that label cells, by the prefix of their columns; scANVI's label is ``predicted_label``."""
+"""Names of the methods that label cells, by the prefix of their columns, such as ``scanvi_label``."""
 
 CONSENSUS = "consensus"
 
@@ -31,7 +31,6 @@ TEXT = pd.StringDtype("pyarrow")
 
 def cell_table(
     obs: pd.DataFrame,
-    soft: pd.DataFrame,
     opinions: pd.DataFrame,
     *,
     mde_scvi: np.ndarray | None,
@@ -43,35 +42,26 @@ def cell_table(
     ----------
     obs
         Cells of the prepared table, n_cells rows, index of unique cell names.
-    soft
-        Soft predictions of shape (n_cells, n_labels), columns are labels, rows in the order of ``obs``.
     opinions
-        Labels of the other classifiers and confidence of scANVI's, n_cells rows; see
+        The label that is handed out, and those of all methods, n_cells rows in the order of ``obs``; see
         :func:`.consensus.opinion_table`.
     mde_scvi, mde_scanvi
         Maps of the two latents, each of shape (n_cells, 2); a run that was mapped has none of scVI's.
 
     Returns
     -------
-    One row a cell, in the order of ``obs``: what was known, the label predicted, the runner-up, ``opinions``, counts,
-    whether the models were trained on the cell (``trained_on``), the coordinates of both maps, and the columns of the
-    input files as ``obs.NAME``.
+    One row a cell, in the order of ``obs``: what was known, ``opinions``, counts, whether the models were trained on
+    the cell (``trained_on``), the coordinates of both maps, and the columns of the input files as ``obs.NAME``.
     """
     n_cells = len(obs)
     maps = {name: mde for name, mde in (("scvi", mde_scvi), ("scanvi", mde_scanvi)) if mde is not None}
-    if {len(soft), len(opinions)} != {n_cells} or {mde.shape for mde in maps.values()} != {(n_cells, 2)}:
+    if len(opinions) != n_cells or {mde.shape for mde in maps.values()} != {(n_cells, 2)}:
         raise ValueError(
-            f"{n_cells} cells, but soft predictions of shape {soft.shape}, {len(opinions)} opinions and maps of shapes "
+            f"{n_cells} cells, but {len(opinions)} opinions and maps of shapes "
             f"{' and '.join(str(mde.shape) for mde in maps.values())}"
         )
-    labels = [str(label) for label in soft.columns]
-    probability = soft.to_numpy(dtype=np.float32)
-    order = np.argsort(-probability, axis=1, kind="stable")
     cells = obs[_KEPT].copy()
     cells["observed_label"] = as_categorical(obs["observed_label"])
-    cells["predicted_label"] = _labels_of(order[:, 0], labels)
-    second = order[:, 1] if len(labels) > 1 else np.full(n_cells, -1)
-    cells["second_label"] = _labels_of(second, labels)
     for name in opinions.columns:  # by position: the index of one is names, of the other numbers
         cells[name] = opinions[name].array
     cells["n_counts"] = obs["n_counts"]
@@ -81,11 +71,6 @@ def cell_table(
         cells[f"{name}_1"], cells[f"{name}_2"] = mde[:, 0].astype(np.float32), mde[:, 1].astype(np.float32)
     inputs = [column for column in obs.columns if column.startswith(OBS_PREFIX)]
     return pd.concat([cells, obs[inputs]], axis=1)
-
-
-def _labels_of(codes: np.ndarray, labels: list[str]) -> pd.Categorical:
-    """Categories from their places in ``labels``; -1 is none."""
-    return pd.Categorical.from_codes(codes.tolist(), pd.Index(labels))
 
 
 def as_categorical(labels: pd.Series) -> pd.Series:
@@ -108,6 +93,8 @@ def codes_among(labels: pd.Series, names: Sequence[str]) -> np.ndarray:
 def read_cells(path: Path) -> pd.DataFrame:
     """Read the table that :func:`cell_table` made, shape (n_cells, n_columns), rows numbered from 0.
 
+    Runs of older versions handed scANVI's label out, and did not repeat it as ``scanvi_label``: here they do.
+
     Labels, sides and batches are categories, ``cell_id`` as ``TEXT``. A column of the input files whose values
     hardly repeat, such as barcodes, is ``TEXT`` too, for each slice of categories drags all of them along.
 
@@ -121,7 +108,10 @@ def read_cells(path: Path) -> pd.DataFrame:
         index = (schema.pandas_metadata or {}).get("index_columns", [])
         table = pq.read_table(path, columns=[name for name in schema.names if name not in index])
         columns = {name: _compact(table[name], name) for name in table.column_names}
-        return pa.table(columns).to_pandas(types_mapper={pa.string(): TEXT}.get, split_blocks=True)
+        cells = pa.table(columns).to_pandas(types_mapper={pa.string(): TEXT}.get, split_blocks=True)
+    if "scanvi_label" not in cells:
+        cells["scanvi_label"], cells["scanvi_confidence"] = cells["predicted_label"], cells.get("confidence")
+    return cells
 
 
 def _compact(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:

@@ -78,7 +78,7 @@ def metrics(cells: pd.DataFrame) -> dict[str, Any]:
 
 
 def method_scores(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Scores of each method over the query's scored cells: scANVI, the second opinions and their consensus.
+    """Scores of each method that was asked over the query's scored cells: scANVI, the panel and their consensus.
 
     Returns
     -------
@@ -89,8 +89,9 @@ def method_scores(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
     columns = [name for name in ("side", "observed_label", "hidden") if name in cells]
     found = {}
     for method in (*METHODS, CONSENSUS):
-        labels = cells["predicted_label" if method == "scanvi" else f"{method}_label"]
-        scores = _scores(cells[columns].assign(predicted_label=labels), "query")
+        if f"{method}_label" not in cells:  # it was left out, or failed
+            continue
+        scores = _scores(cells[columns].assign(predicted_label=cells[f"{method}_label"]), "query")
         found[method] = {key: scores[key] for key in kept}
     return found
 

@@ -143,7 +143,7 @@ def labels_by_method(cells: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
     One row a label that any method gives them, the commonest first: ``label`` and the number of cells by name of the
     method (:data:`.cells.METHODS`; those alone that the run has).
     """
-    columns = {"predicted_label" if key == "scanvi" else f"{key}_label": name for key, name in METHODS.items()}
+    columns = {f"{key}_label": name for key, name in METHODS.items()}
     columns = {column: name for column, name in columns.items() if column in cells}
     counts = {name: cells[column].iloc[rows].value_counts().rename(index=str) for column, name in columns.items()}
     table = pd.DataFrame(counts).fillna(0).astype(int)

@@ -56,6 +56,8 @@ class Artefacts:
     """Float array of shape (n_cells, 2)."""
     opinions = Artefact("opinions", "opinions.parquet")
     """What each classifier says, a row a cell."""
+    probabilities = Artefact("opinions", "probabilities.parquet")
+    """Calibrated probabilities of the method whose label is handed out, a column a label."""
     opinions_trust = Artefact("opinions", "trust.json")
     """Scores of the classifiers on held-out cells, and the alarm."""
     cells = Artefact("evaluate", "cells.parquet")

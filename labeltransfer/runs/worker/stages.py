@@ -28,7 +28,7 @@ STAGES: dict[str, Stage] = {
     "embed_scvi": Stage("Map the scVI latent", ("integrate",), ("embed", "seed"), side_process=True),
     "transfer": Stage("Train scANVI", ("prepare", "integrate"), ("transfer", "seed", "hidden_label")),
     "embed_scanvi": Stage("Map the scANVI latent", ("transfer",), ("embed", "seed"), side_process=True),
-    "opinions": Stage("Ask other classifiers", ("prepare", "integrate", "transfer"), ("seed",)),
+    "opinions": Stage("Ask other classifiers", ("prepare", "integrate", "transfer"), ("panel", "seed")),
     "evaluate": Stage(
         "Score, audit and collect",
         ("prepare", "integrate", "transfer", "opinions", "embed_scvi", "embed_scanvi"),

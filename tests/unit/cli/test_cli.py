@@ -119,6 +119,18 @@ def test_accuracy_is_what_the_csv_says(outputs: list[Path]) -> None:
     assert query["accuracy"] == pytest.approx((scored["predicted_label"] == scored["observed_label"]).mean())
 
 
+def test_the_predicted_label_is_the_consensus_and_each_classifiers_own_is_next_to_it(outputs: list[Path]) -> None:
+    predictions = pd.read_csv(outputs[0] / "predictions.csv")
+    assert set(predictions["decided_by"]) == {"consensus"}
+    assert predictions["predicted_label"].equals(predictions["consensus_label"])
+    trust = json.loads((outputs[0] / "trust.json").read_text())
+    assert trust["answer"] == "consensus" and trust["absent"] == {} and len(trust["voters"]) == 6
+    votes = sum(
+        (predictions[f"{name}_label"] == predictions["predicted_label"]).astype(int) for name in trust["voters"]
+    )
+    assert (votes == predictions["agreement"]).all()
+
+
 def test_same_seed_gives_the_same_predictions_twice(outputs: list[Path]) -> None:
     first, second = (pd.read_csv(folder / "predictions.csv").drop(columns="run_id") for folder in outputs)
     pd.testing.assert_frame_equal(first, second)

@@ -1,27 +1,20 @@
 """Runs whose labels should not be believed are recognised without observed labels; good runs raise no alarm."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from labeltransfer.results.trust.alarm import judge, mixing
+from labeltransfer.results.trust.alarm import Alarm, judge, mixing
 
 N_REFERENCE, N_QUERY = 200, 400
 IS_QUERY = np.arange(N_REFERENCE + N_QUERY) >= N_REFERENCE
 HELD_OUT = np.arange(N_REFERENCE + N_QUERY) < 20
 
 
-def table(*, differ: float, far: float) -> pd.DataFrame:
-    """Cells of which a share of the query's get another label from the genes, and a share lies far off."""
+def judged(*, differ: float, far: float, mixed: float = 1.0, held_out: np.ndarray = HELD_OUT) -> Alarm:
+    """Judge cells of which a share of the query's get another label from every method, and a share lies far off."""
     place = np.concatenate([np.ones(N_REFERENCE), np.arange(N_QUERY) / N_QUERY])
-    return pd.DataFrame(
-        {
-            "predicted_label": pd.Categorical(np.full(len(place), "B")),
-            "regression_label": pd.Categorical(np.where(place < differ, "T", "B")),
-            "regression_confidence": np.full(len(place), 0.9),
-            "distance_percentile": np.where(place < far, 100.0, 40.0),
-        }
-    )
+    agreement, percentile = np.where(place < differ, 0.0, 1.0), np.where(place < far, 100.0, 40.0)
+    return judge(agreement, percentile, IS_QUERY, held_out, mixed=mixed)
 
 
 @pytest.mark.parametrize(
@@ -35,26 +28,26 @@ def table(*, differ: float, far: float) -> pd.DataFrame:
     ],
 )
 def test_disagreement_raises_the_alarm_and_distance_makes_it_worse(differ: float, far: float, level: str) -> None:
-    found = judge(table(differ=differ, far=far), IS_QUERY, HELD_OUT, mixed=1.0)
+    found = judged(differ=differ, far=far)
     assert found.level == level
     assert bool(found.reasons) == (level != "ok")
     assert found.disagreement == pytest.approx(differ) and found.disagreement_reference == 0
 
 
-def test_cells_that_nobody_is_sure_of_are_no_disagreement() -> None:
-    cells = table(differ=0.5, far=0.0)  # such as those of labels that the reference lacks
-    cells.loc[cells["regression_label"] == "T", "regression_confidence"] = 0.5
-    assert judge(cells, IS_QUERY, HELD_OUT, mixed=1.0).level == "ok"
+def test_without_another_classifier_nothing_is_known_and_that_is_a_doubt() -> None:
+    unknown, percentile = np.full(len(IS_QUERY), np.nan), np.full(len(IS_QUERY), 40.0)
+    found = judge(unknown, percentile, IS_QUERY, HELD_OUT, mixed=1.0)
+    assert found.level == "doubt" and "No other classifier" in found.reasons[0]
+    assert found.as_dict()["disagreement"] is None
 
 
 def test_sides_that_do_not_mix_are_no_reason_by_themselves() -> None:
-    assert judge(table(differ=0.05, far=0.1), IS_QUERY, HELD_OUT, mixed=0.0).level == "ok"
-    reasons = judge(table(differ=0.6, far=0.1), IS_QUERY, HELD_OUT, mixed=0.0).reasons
-    assert any("hardly mix" in reason for reason in reasons)
+    assert judged(differ=0.05, far=0.1, mixed=0.0).level == "ok"
+    assert any("hardly mix" in reason for reason in judged(differ=0.6, far=0.1, mixed=0.0).reasons)
 
 
 def test_without_held_out_cells_it_is_the_query_that_counts() -> None:
-    found = judge(table(differ=0.6, far=0.0), IS_QUERY, np.zeros(len(IS_QUERY), bool), mixed=1.0)
+    found = judged(differ=0.6, far=0.0, held_out=np.zeros(len(IS_QUERY), bool))
     assert found.level == "alarm" and found.as_dict()["disagreement_reference"] is None
     assert "held-out" not in " ".join(found.reasons)
 

@@ -18,7 +18,7 @@ from labeltransfer.runs.records.audit_files import read_audit, write_audit
 LABELS = ["B cell", "NK cell", "T cell", "granulocyte", "macrophage", "HSC"]
 N_GENES = 240
 N_OF_EACH = 60
-METHODS = ["predicted_label", "knn_label", "forest_label", "regression_label", "consensus_label"]
+METHODS = ["predicted_label", "scanvi_label", "knn_label", "forest_label", "regression_label", "consensus_label"]
 
 
 class Pair:

@@ -19,6 +19,7 @@ def table() -> pd.DataFrame:
             "side": pd.Categorical(["reference", "query"] * 20),
             "observed_label": pd.Categorical(observed),
             "predicted_label": pd.Categorical(["B"] * n_cells, categories=["B", "T"]),
+            "scanvi_label": pd.Categorical(["T"] * n_cells, categories=["B", "T"]),
             "confidence": np.linspace(0, 1, n_cells, dtype=np.float32),
             "obs.sex": ["female", "male"] * 20,
             "obs.barcode": pd.Categorical([f"ACGT{i}" for i in range(n_cells)]),
@@ -33,6 +34,15 @@ def table() -> pd.DataFrame:
 def read(table: pd.DataFrame, tmp_path: Path) -> pd.DataFrame:
     table.to_parquet(tmp_path / "cells.parquet", row_group_size=15)
     return read_cells(tmp_path / "cells.parquet")
+
+
+def test_a_table_from_before_the_consensus_has_scanvis_label_as_the_predicted_one(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
+    table.drop(columns="scanvi_label").to_parquet(tmp_path / "cells.parquet")
+    old = read_cells(tmp_path / "cells.parquet")
+    assert old["scanvi_label"].equals(old["predicted_label"])
+    assert old["scanvi_confidence"].equals(old["confidence"])
 
 
 def test_every_value_is_as_it_was_written(table: pd.DataFrame, read: pd.DataFrame) -> None:

@@ -45,7 +45,7 @@ def make_cells(query: list[tuple[str | None, str]]) -> pd.DataFrame:
         soft.iloc[row, labels.index(predicted)] = 0.7
         soft.iloc[row, (labels.index(predicted) + 1) % 3] = 0.2
     points = np.arange(2 * n_cells, dtype=float).reshape(n_cells, 2)
-    return cell_table(obs, soft, opinions_of(soft), mde_scvi=points, mde_scanvi=-points)
+    return cell_table(obs, opinions_of(soft), mde_scvi=points, mde_scanvi=-points)
 
 
 @pytest.fixture
@@ -58,6 +58,7 @@ def test_cell_table_holds_prediction_runner_up_and_both_maps(cells: pd.DataFrame
     assert (cell["observed_label"], cell["predicted_label"], cell["second_label"]) == ("B", "T", "B")
     assert cell["confidence"] == pytest.approx(0.7)
     assert cell["second_confidence"] == pytest.approx(0.2)
+    assert (cell["scanvi_label"], cell["decided_by"], cell["agreement"]) == ("T", "consensus", 6)
     assert (cell["scvi_1"], cell["scvi_2"], cell["scanvi_1"], cell["scanvi_2"]) == (12, 13, -12, -13)
     assert cell["obs.sex"] == "female"
 
@@ -75,7 +76,6 @@ def test_cell_table_refuses_tables_of_other_lengths(cells: pd.DataFrame) -> None
     with pytest.raises(ValueError, match="10 cells"):
         cell_table(
             cells,
-            pd.DataFrame({"B": [1.0]}),
             pd.DataFrame({"agreement": [1]}),
             mde_scvi=np.zeros((10, 2)),
             mde_scanvi=np.zeros((10, 2)),

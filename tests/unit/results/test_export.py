@@ -61,7 +61,7 @@ def soft() -> pd.DataFrame:
 def cells(prepared: Path, soft: pd.DataFrame) -> pd.DataFrame:
     obs = ad.read_h5ad(prepared).obs
     points = np.arange(12.0).reshape(6, 2)
-    return cell_table(obs, soft, opinions_of(soft), mde_scvi=points, mde_scanvi=-points)
+    return cell_table(obs, opinions_of(soft), mde_scvi=points, mde_scanvi=-points)
 
 
 def write(target: Path, prepared: Path, cells: pd.DataFrame, soft: pd.DataFrame) -> ad.AnnData:

@@ -60,10 +60,3 @@ def test_rejected_cells_leave_as_unknown_next_to_what_they_were(cells: pd.DataFr
     table = predictions(cells, "r", rule=Rule(confidence=0.65))
     assert table["predicted_label"].tolist() == ["B", "Unknown", "T", "T", "Unknown", "B"]
     assert table["rejected_label"].fillna("").tolist() == ["", "T", "", "", "T", ""]
-
-
-def test_another_methods_label_can_be_exported_and_says_so(cells: pd.DataFrame) -> None:
-    table = predictions(cells, "r", label="consensus_label", rule=Rule(confidence=0.76))
-    assert set(table["method"]) == {"consensus"}
-    assert set(table["predicted_label"]) == {"Unknown"}, "the rule looks at the confidence of what is exported"
-    assert table["rejected_label"].tolist() == list(cells["consensus_label"])

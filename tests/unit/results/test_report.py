@@ -72,7 +72,7 @@ def a_table(labels: tuple[str, str] = ("B cell", "T cell"), *, labelled: bool = 
     points = np.random.default_rng(0).normal(size=(n_cells, 2))
     opinions = opinions_of(soft)
     opinions["held_out"] = np.arange(n_cells) % 2 == 1
-    cells = cell_table(obs, soft, opinions, mde_scvi=points, mde_scanvi=points)
+    cells = cell_table(obs, opinions, mde_scvi=points, mde_scanvi=points)
     return cells, trust_of(cells, soft)
 
 
@@ -153,7 +153,7 @@ def test_parts_that_a_run_lacks_are_left_out_with_a_sentence() -> None:
         "nothing is scored",
         "no confusion matrix",
         "has no calibration",
-        "no second opinions",
+        "asked no other classifiers",
         "older than the check",
         "were not audited",
         "not compared in the Cell Ontology",
@@ -199,7 +199,9 @@ def test_settings_that_differ_from_the_nearest_preset_come_first() -> None:
     assert preset == "quick"
     assert changed == [("Genes and cells", "Highly variable genes", "1500", "2000")]
     assert ("scVI", "Learning rate", "0.002") in same
-    preset, changed, _ = compare_with_preset(a_run(integrate=IntegrateParams(n_latent=7)))
+    preset, changed, _ = compare_with_preset(
+        a_run(integrate=IntegrateParams(n_latent=7), panel=PRESETS["tutorial"]["panel"])
+    )
     assert preset == "tutorial" and changed == [("scVI", "Latent dimensions", "7", "30")]
 
 
@@ -235,7 +237,13 @@ def test_the_paragraph_follows_the_settings_and_cites_what_it_names() -> None:
     senis = SideParams(path="/data/tabula-muris-senis-facs-official-raw-obj.h5ad")
     text, works = said(a_run(reference=senis), methods={"scanvi": {"n_cells": 50, "temperature": 1.5}})
     assert {"Guo et al., 2017", "Tabula Muris Consortium, 2020"} <= works
-    assert "50 held-out reference cells (temperature 1.50)" in text
+    assert "50 held-out reference cells (scANVI's temperature: 1.50)" in text
+    voters = ["scanvi", "log_regression", "correlation"]
+    text, works = said(a_run(), methods={name: {} for name in voters}, answer="consensus", voters=voters)
+    assert "logistic regression on log counts; rank correlation" in text
+    assert "mean probability over 3 classifiers" in text
+    assert "Aran et al., 2019" in works and "Domínguez Conde et al., 2022" not in works
+    assert "scANVI finds most probable" in said(a_run(), answer="scanvi")[0]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_its_csv_holds_no_formula(tmp_path: Path) -> None:
     soft = pd.DataFrame({'=HYPERLINK("x")': [0.9, 0.1], "B": [0.1, 0.9]})
     runpy.run_path(str(script))["write"](soft, cells, tmp_path / "labels.csv")
     table = pd.read_csv(tmp_path / "labels.csv")
-    assert table["predicted_label"].tolist() == ['\'=HYPERLINK("x")', "B"]
+    assert table["scanvi_label"].tolist() == ['\'=HYPERLINK("x")', "B"]
     assert table["cell_id"].tolist() == ["'+1", "c"]
     assert table["observed_label"].tolist()[0] == "'@x"
 
@@ -171,9 +171,10 @@ def test_a_tutorial_run_is_repeated_label_by_label(
     runpy.run_path(str(out / "script.py"), run_name="__main__")
     app, again = (pd.read_csv(path) for path in (out / "predictions.csv", tmp_path / "again.csv"))
     assert list(app["cell_id"]) == list(again["cell_id"])
-    assert list(app["predicted_label"]) == list(again["predicted_label"])
-    assert abs(app["confidence"] - again["confidence"]).max() < 1e-4
-    assert app["predicted_label"].nunique() > 3
+    assert list(app["scanvi_label"]) == list(again["scanvi_label"])
+    confidence = pd.read_parquet(out / "cells.parquet").query("side == 'query'")["scanvi_confidence"].to_numpy()
+    assert abs(confidence - again["scanvi_confidence"]).max() < 1e-4
+    assert app["scanvi_label"].nunique() > 3
 
 
 def test_its_help_needs_neither_scvi_nor_the_files(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def cells() -> pd.DataFrame:
     columns = list(zip(*[row[:4] for row in ROWS for _ in range(row[4])], strict=True))
     names = ("side", "observed_label", "predicted_label", "knn_label")
     table = pd.DataFrame({name: pd.Categorical(column) for name, column in zip(names, columns, strict=True)})
+    table["scanvi_label"] = table["predicted_label"]
     table["confidence"] = np.linspace(0, 1, len(table))
     table["n_counts"] = np.arange(len(table)) + 1.0
     return table

@@ -162,7 +162,8 @@ def test_a_mapped_run_has_what_every_run_has(
     assert trust["methods"]["scanvi"]["temperature"] == published.scores["temperature"]
     assert trust["methods"]["scanvi"]["accuracy"] == published.scores["accuracy"]
     calibrated = confidence.calibrated(soft, published.scores["temperature"]).max(axis=1)
-    np.testing.assert_allclose(cells["confidence"], calibrated, rtol=1e-5)
+    np.testing.assert_allclose(cells["scanvi_confidence"], calibrated, rtol=1e-5)
+    assert set(cells["decided_by"]) == {"consensus"} and len(trust["voters"]) == 6
     (tmp_path / "out").mkdir()
     lines = list(deliver(mapped_run, tmp_path / "out"))
     names = {path.name for path in (tmp_path / "out").iterdir()}

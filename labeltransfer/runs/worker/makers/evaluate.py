@@ -15,7 +15,8 @@ from labeltransfer.results.ontology import relations
 from labeltransfer.results.ontology.terms import Term, find_terms
 from labeltransfer.results.scores.cells import cell_table, codes_among
 from labeltransfer.results.scores.evaluate import method_scores, metrics, reference_labels
-from labeltransfer.results.trust.confidence import calibrated, cross_calibrated
+from labeltransfer.results.trust.confidence import cross_calibrated
+from labeltransfer.results.trust.consensus import SCANVI
 from labeltransfer.runs.records.audit_files import write_audit
 from labeltransfer.runs.worker.job import Job
 from labeltransfer.runs.worker.label_tree import label_tree
@@ -36,7 +37,6 @@ def make(job: Job, folder: Path) -> None:
     prepared = run.artefacts.prepared
     cells = cell_table(
         read_cells(prepared),
-        pd.read_parquet(run.artefacts.soft),
         pd.read_parquet(run.artefacts.opinions),
         mde_scvi=None if run.params.mapping else np.load(run.artefacts.scvi_mde),
         mde_scanvi=np.load(run.artefacts.scanvi_mde),
@@ -57,7 +57,7 @@ def make(job: Job, folder: Path) -> None:
         seed=job.params.seed,
     )
     trust = files.read_json(run.artefacts.opinions_trust)
-    levelled, promised = _levels(job, cells, terms, trust["methods"]["scanvi"]["temperature"])
+    levelled, promised = _levels(job, cells, terms)
     cells = pd.concat([cells, audited.cells, levelled.set_axis(cells.index)], axis=1)
     cells.to_parquet(folder / "cells.parquet")
     write_audit(folder, audited.table)
@@ -68,19 +68,18 @@ def make(job: Job, folder: Path) -> None:
     files.write_json(folder / "trust.json", trust | found)
 
 
-def _levels(
-    job: Job, cells: pd.DataFrame, terms: Mapping[str, Term], temperature: float
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Labels at levels by scANVI's calibrated probabilities, and what is promised of them."""
-    soft = pd.read_parquet(job.run.artefacts.soft)
-    labels = [str(label) for label in soft.columns]
+def _levels(job: Job, cells: pd.DataFrame, terms: Mapping[str, Term]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Labels at levels by the probabilities of the label that is handed out, and what is promised of them."""
+    probabilities = pd.read_parquet(job.run.artefacts.probabilities)
+    labels = [str(label) for label in probabilities.columns]
     held_out = np.load(job.run.artefacts.held_out)
     own, params = cells.iloc[held_out], job.params
-    observed = own["observed_label"].astype(str).to_numpy()
-    held_out_soft = soft.iloc[held_out]
-    known = cross_calibrated(held_out_soft, observed, seed=params.seed) if len(held_out) else held_out_soft
+    known = probabilities.iloc[held_out]
+    if params.panel.answer == SCANVI and len(held_out):  # the consensus is calibrated by a number that none has seen
+        soft = pd.read_parquet(job.run.artefacts.soft).iloc[held_out]
+        known = cross_calibrated(soft, own["observed_label"].astype(str).to_numpy(), seed=params.seed)
     return label_cells(
-        calibrated(soft, temperature),
+        probabilities,
         label_tree(cells, labels, params.level_keys, terms),
         held_out=held_out,
         held_out_probabilities=known,
