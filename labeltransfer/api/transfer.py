@@ -68,8 +68,8 @@ def transfer(
           file.
         - ``answer``: ``"consensus"`` (default) or ``"scanvi"``, whose label is handed out; ``leave_out``: names of
           classifiers that are not asked.
-        - ``level_keys``: obs columns of the reference that are coarser levels of its labels; ``error_to_bear``: share of
-          wrong labels to be borne, which decides how fine ``label`` is.
+        - ``level_keys``: obs columns of the reference that are coarser levels of its labels; ``error_to_bear``: share
+          of wrong labels to be borne, which decides how fine ``label`` is.
         - ``reject_below``: confidence below which a label becomes ``"Unknown"``; ``hide_label``: a label to leave out.
         - ``params``: any other setting by section, such as ``{"integrate": {"n_latent": 20}}``, or the path of a run's
           ``params.json``. The names above win over it, a preset over all of ``integrate`` and ``transfer``.

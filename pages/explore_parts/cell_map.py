@@ -111,6 +111,8 @@ def selected_rows(event: Any) -> list[int]:
 def agreement_columns(cells: pd.DataFrame) -> dict[str, str]:
     """Names in a list of colours to columns, of what the methods say, where the run has them."""
     columns = {
+        "Label that is sure enough": "label",
+        "Level of that label": "label_level",
         "Methods that agree": "agreement",
         "Distance percentile": "distance_percentile",
         "Consensus label": "consensus_label",

@@ -7,6 +7,7 @@ import streamlit as st
 
 from labeltransfer.results.export import predictions
 from labeltransfer.results.export.safe_csv import to_csv
+from labeltransfer.results.levels.in_words import coverage_words, promise_words
 from labeltransfer.results.scores.final_labels import Edit, deciding
 from labeltransfer.results.trust.rejection import FARTHEST
 from labeltransfer.runs.records.run import Run
@@ -44,6 +45,12 @@ def show_predictions(run: Run) -> None:
         f"predicted_label is that of {in_sentence(answer(run))}; each method's own is in a column of its own, and "
         "agreement counts those that say the same."
     )
+    trust = cached.trust(run)
+    if "label_level" in cells and "levels" in trust:
+        st.caption(
+            "label is the finest one that is sure enough: "
+            f"{coverage_words(cells['label_level'].iloc[query])} {promise_words(trust)}"
+        )
     edits, rule = cached.edits(run), rejection_rule(run)
     offered = partial(predictions.predictions, cells, run.id, rule=rule, edits=edits)
     keep = cells["confidence"].to_numpy()[query] >= least

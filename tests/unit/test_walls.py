@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results.figures": {"results.scores", "results.tile"},
     "results.audit": {"neighbours", "results.export", "results.scores", "results.trust", "storage"},
     "results.export": {"results.scores", "results.trust", "storage"},
-    "results.report": {"results.figures", "results.maps", "results.scores", "results.trust"},
+    "results.report": {"results.figures", "results.levels", "results.maps", "results.scores", "results.trust"},
     # Runs: kept, queued, carried out, taken home.
     "runs.records": {"results", "storage"},
     "runs.space": {"runs.queue", "runs.records", "storage"},

@@ -15,6 +15,7 @@ import pandas as pd
 from labeltransfer.params import EmbedParams, Params, PrepareParams, RunParams
 from labeltransfer.presets import PRESETS
 from labeltransfer.results.figures.colours import label_colours
+from labeltransfer.results.levels.in_words import coverage_words, promise_words
 from labeltransfer.results.report.methods_text import methods
 from labeltransfer.results.report.svg_figures import CURVE, SIDE, curve_points, label_scores, maps, matrix
 from labeltransfer.results.scores.cells import CONSENSUS, METHODS
@@ -96,6 +97,7 @@ def _content(material: Material) -> dict[str, Any]:
         "curve_side": CURVE,
         "calibration": _calibration(trust),
         "methods": list(_methods(trust)),
+        "promise": _promise(cells, trust),
         "answer": METHOD_NAMES.get(trust.get("answer", "scanvi"), ""),
         "absent": {METHOD_NAMES.get(name, name): reason for name, reason in (trust.get("absent") or {}).items()},
         "best_method": METHOD_NAMES.get(trust.get("best_method") or "", ""),
@@ -177,6 +179,14 @@ def _gene_lengths(params: RunParams) -> str:
     table = params.prepare.gene_lengths
     source = f"the table {Path(table).name}" if table else "the tutorial's mouse table"
     return f"Counts of the {side} were divided by gene length, matched by name; lengths come from {source}."
+
+
+def _promise(cells: pd.DataFrame, trust: Mapping[str, Any]) -> str:
+    """How fine the labels at levels are, and what is promised of them; empty for runs without them."""
+    if "label_level" not in cells or not {"levels", "alarm"} <= set(trust):
+        return ""
+    query = cells.loc[cells["side"] == "query", "label_level"]
+    return f"{coverage_words(query)} {promise_words(trust)}"
 
 
 def _calibration(trust: Mapping[str, Any]) -> dict[str, Any]:

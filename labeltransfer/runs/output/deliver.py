@@ -11,8 +11,7 @@ import pandas as pd
 from labeltransfer.params import UNKNOWN
 from labeltransfer.results.export.predictions import predictions, write_annotated
 from labeltransfer.results.export.safe_csv import to_csv
-from labeltransfer.results.levels.back_off import NO_LEVEL
-from labeltransfer.results.levels.hierarchy import FINEST
+from labeltransfer.results.levels.in_words import coverage_words, promise_words
 from labeltransfer.results.ontology.relations import label_table
 from labeltransfer.results.ontology.terms import Term
 from labeltransfer.results.scores.final_labels import deciding, final_labels
@@ -85,7 +84,7 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
             f"{query['n_cells']:,} query cells, those whose observed label the reference has"
         )
     if "levels" in trust:
-        yield _levels_line(table, trust["levels"]["promise"])
+        yield f"labels at levels: {coverage_words(table['label_level'])} {promise_words(trust)}"
     if rule.active:
         n_rejected = int((table["predicted_label"] == UNKNOWN).sum())
         yield f"{n_rejected:,} of them are Unknown: their confidence is below {rule.confidence:g}"
@@ -95,20 +94,6 @@ def deliver(run: Run, folder: Path) -> Iterator[str]:
         yield f"{ALARMS[trust['alarm']['level']]}: {' '.join(reasons)}"
     script = f"; script that repeats the run: {folder / 'script.py'}" if with_script else ""
     yield f"report for a supplement: {folder / 'report.html'}{script}"
-
-
-def _levels_line(table: pd.DataFrame, promise: dict[str, Any]) -> str:
-    """How fine the labels at levels are, and what is promised of their error."""
-    counts = table["label_level"].value_counts()
-    n_finest, n_none = int(counts.get(FINEST, 0)), int(counts.get(NO_LEVEL, 0))
-    bear = f"{promise['error_to_bear']:.1%}"
-    said = f"an error of at most {bear} is kept on held-out reference cells"
-    if not promise["kept"]:
-        said = f"that at most {bear} of them are wrong could not be shown on held-out reference cells"
-    return (
-        f"labels at levels: {n_finest:,} cells have one of the reference's, {len(table) - n_finest - n_none:,} a "
-        f"coarser one, {n_none:,} none; {said}"
-    )
 
 
 def _hidden_lines(report: dict[str, Any]) -> Iterator[str]:
