@@ -58,6 +58,8 @@ bench: $(VENV)/.installed-test $(VENV)/.compiled
 	$(BIN)/python -m benchmarks.speed.remote
 	$(BIN)/python -m benchmarks.speed.click
 	$(BIN)/python -m benchmarks.speed.uploads
+	$(BIN)/python -m benchmarks.quality.accuracy --simulated
+	$(BIN)/python -m benchmarks.quality.accuracy --swapped
 	$(BIN)/python -m benchmarks.quality.trust --seeds 8 --preset quick
 	$(BIN)/python -m benchmarks.quality.audit --preset quick
 	$(BIN)/python -m benchmarks.quality.hidden
