@@ -237,7 +237,7 @@ def test_a_redirect_that_expires_is_followed_again(content: bytes, monkeypatch: 
         mirror(server, monkeypatch)
 
         def expire(n_done: int, n_total: int | None) -> None:
-            server.lease = len(server.requests) // 7
+            server.lease = len(server.requests) // 14
 
         path = fetch_cells(ENTRY, WANTED, progress=expire)
         assert server.lease > 1

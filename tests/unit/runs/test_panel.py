@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_info
 
 from labeltransfer.classifiers import PanelData, Voter
 from labeltransfer.classifiers.contract import Progress
@@ -89,3 +90,17 @@ def test_memory_that_runs_out_is_no_fault_of_a_classifier() -> None:
 
 def test_without_other_classifiers_nothing_is_asked() -> None:
     assert ask([], DATA, seed=0, progress=lambda share: None) == ({}, {})
+
+
+def test_how_many_cores_are_free_changes_no_label() -> None:
+    threads: list[int] = []
+
+    class Counting(Sound):
+        """Looks at the threads that it is given."""
+
+        def fit(self, data: PanelData) -> None:
+            """Note the threads of each library that multiplies."""
+            threads.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+
+    ask([Counting], DATA, seed=0, progress=lambda share: None)
+    assert threads and set(threads) == {1}

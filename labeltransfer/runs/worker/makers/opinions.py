@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from labeltransfer.classifiers import VOTERS, PanelData, Voter, training_rows
 from labeltransfer.data.prepare.prepared import all_counts, read_cells, read_genes
@@ -102,8 +103,11 @@ def ask(
         voter = kind(seed=seed)
         report = partial(_report_share, progress, done / max(total, 1), kind.effort / max(total, 1))
         try:
-            voter.fit(data)
-            soft = voter.probabilities(data, progress=report)
+            # By one thread: sums of several differ in the last bits by how many cores are free, and a regression makes
+            # some 1e-4 of them. Then a seed would not settle the labels.
+            with threadpool_limits(1):
+                voter.fit(data)
+                soft = voter.probabilities(data, progress=report)
             if not np.isfinite(soft.to_numpy()).all():
                 raise ValueError("some of its probabilities are no numbers")
             softs[kind.name] = soft
