@@ -11,6 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
+class _Server(ThreadingHTTPServer):
+    """Takes many connections at once: on a busy machine the five that may wait by default are soon exceeded."""
+
+    request_queue_size = 128
+    daemon_threads = True
+
+
 @dataclass
 class FileServer:
     """What is served and how; ``requests`` and ``n_sent`` record what was requested and sent."""
@@ -151,8 +158,7 @@ def serve(content: bytes, **options: Any) -> Iterator[FileServer]:
         def log_message(self, *_: object) -> None:
             """Say nothing on stderr."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     behaviour.url = f"http://127.0.0.1:{server.server_port}"
     try:
