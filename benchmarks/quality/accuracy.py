@@ -24,6 +24,7 @@ from benchmarks.quality.peers import METHODS as PEERS
 from benchmarks.quality.trust import SCENARIOS, run, simulated
 from benchmarks.tables import keep, table
 from labeltransfer.data.demo.simulate import simulate
+from labeltransfer.units import counted
 
 FAILED, SUFFICIENT = 0.75, 0.9
 """Accuracy of the handed-out label below which a run failed, and above which it went well."""
@@ -72,7 +73,7 @@ def main() -> None:
                 print(name, seed, scores, own["trust"]["alarm"]["level"], flush=True)
     title = "The label that is handed out" + (", pairs swapped" if options.swapped else "")
     parts = [score_table(found, "accuracy"), score_table(found, "macro_f1"), trust_table(found), alarm_table(found)]
-    about = f"Means over {options.seeds} seeds, preset {options.preset}; peers draw nothing and run once."
+    about = f"Means over {counted(options.seeds, 'seed')}, preset {options.preset}; peers draw nothing and run once."
     keep(title, " ".join(["python -m benchmarks.quality.accuracy", *sys.argv[1:]]), "\n\n".join([about, *parts]))
 
 
