@@ -6,7 +6,7 @@ import scipy.sparse as sp
 N_MARKERS = 50
 """Genes that tell a label from all others together, shared out over the other labels."""
 LEAST_OF_A_PAIR = 10
-"""Genes that tell a label from any one other label, so that close cell types are told apart in large references too."""
+"""Genes that tell a label from any one other label, for close cell types in large references."""
 SOFTENED = 0.05
 """Added to each gene's variance within labels: genes that hardly occur have no variance, and would come first."""
 
@@ -44,12 +44,17 @@ def marker_genes(expression: sp.csr_matrix, codes: np.ndarray, n_labels: int) ->
 
 def _moments(expression: sp.csr_matrix, codes: np.ndarray, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of each gene within each label, both of shape (n_labels, n_genes); 0 where there is no cell."""
+    sizes = np.maximum(np.bincount(codes, minlength=n_labels), 1)[:, None]
+    mean = sums_by_label(expression, codes, n_labels) / sizes
+    squares = sums_by_label(expression.multiply(expression), codes, n_labels) / sizes
+    return mean, np.maximum(squares - mean**2, 0)
+
+
+def sums_by_label(values: sp.csr_matrix, codes: np.ndarray, n_labels: int) -> np.ndarray:
+    """Sum of the rows of each label, float64 array of shape (n_labels, n_genes); ``codes`` are the rows' labels."""
     n_cells = len(codes)
     member = sp.csr_matrix((np.ones(n_cells), (codes, np.arange(n_cells))), shape=(n_labels, n_cells))
-    sizes = np.maximum(np.bincount(codes, minlength=n_labels), 1)[:, None]
-    mean = (member @ expression).toarray() / sizes
-    squares = (member @ expression.multiply(expression)).toarray() / sizes
-    return mean, np.maximum(squares - mean**2, 0)
+    return (member @ values).toarray()
 
 
 def standard_ranks(expression: sp.csr_matrix) -> np.ndarray:

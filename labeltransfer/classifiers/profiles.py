@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from scipy.special import softmax
 
 from labeltransfer.classifiers.contract import PanelData, Progress, Voter
+from labeltransfer.classifiers.markers import sums_by_label
 
 ROUNDS = 20
 SHARED_COUNTS = 2_000.0
@@ -40,9 +41,7 @@ class Profiles(Voter):
         """Sum the counts of each label, and learn the factors of the query's genes."""
         codes = data.training_codes
         counts = data.counts()[data.training_rows][:, data.markers]
-        n_labels = len(data.names)
-        member = sp.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(n_labels, len(codes)))
-        sums = (member @ counts).toarray().astype(float)
+        sums = sums_by_label(counts, codes, len(data.names))
         self._known = np.unique(codes)
         shared = sums.sum(axis=0) + 1
         sums = sums[self._known] + SHARED_COUNTS * shared / shared.sum()

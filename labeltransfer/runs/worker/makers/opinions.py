@@ -39,7 +39,8 @@ def make(job: Job, folder: Path) -> None:
     latent = np.load(run.artefacts.latent(run.params.latent_stage))
     scanvi = pd.read_parquet(run.artefacts.soft)
     held_out = np.load(run.artefacts.held_out)
-    data = _panel_data(job, latent, list(consensus.names(scanvi)), held_out)
+    obs = read_cells(run.artefacts.prepared)
+    data = _panel_data(job, obs, latent, list(consensus.names(scanvi)), held_out)
     progress(0.1)
     say(f"Asking other classifiers, trained on {len(data.training_rows):,} reference cells")
     asked = [voter for voter in VOTERS if voter.name not in left_out]
@@ -47,7 +48,7 @@ def make(job: Job, folder: Path) -> None:
     for name, reason in absent.items():
         say(f"{METHODS[name]} sits out: {reason}")
 
-    unseen = _unseen(run.artefacts.prepared, len(scanvi))
+    unseen = _unseen(obs)
     weighed = consensus.weigh({consensus.SCANVI: scanvi, **found}, held_out, data.labels, unseen=unseen, seed=seed)
     table = consensus.opinion_table(weighed.calibrated, weighed.raw[answer], answer=answer)
     table.loc[unseen, "agreement"] = 0  # none of them has seen anything
@@ -73,10 +74,8 @@ def make(job: Job, folder: Path) -> None:
     files.write_json(folder / "trust.json", trust)
 
 
-def _panel_data(job: Job, latent: np.ndarray, names: list[str], held_out: np.ndarray) -> PanelData:
+def _panel_data(job: Job, obs: pd.DataFrame, latent: np.ndarray, names: list[str], held_out: np.ndarray) -> PanelData:
     """What the panel gets; it is trained on none of the held-out cells."""
-    prepared = job.run.artefacts.prepared
-    obs = read_cells(prepared)
     labels = training_labels(obs, job.params.hidden_label).to_numpy(dtype=object)
     training = training_rows(labels, np.setdiff1d(np.flatnonzero(labels != UNKNOWN), held_out), seed=job.params.seed)
     job.reporter.say("Looking for each cell's nearest labelled cells")
@@ -86,7 +85,7 @@ def _panel_data(job: Job, latent: np.ndarray, names: list[str], held_out: np.nda
         names=names,
         latent=latent,
         near=nearest_labelled(latent, training, seed=job.params.seed),
-        counts=cache(partial(_known_counts, prepared)),
+        counts=cache(partial(_known_counts, job.run.artefacts.prepared)),
         n_counts=obs["n_counts"].to_numpy(),
         is_query=(obs["side"] == "query").to_numpy(),
     )
@@ -127,10 +126,9 @@ def _report_share(progress: Callable[[float], None], before: float, part: float,
     progress(before + part * share)
 
 
-def _unseen(prepared: Path, n_cells: int) -> np.ndarray:
+def _unseen(obs: pd.DataFrame) -> np.ndarray:
     """Which cells have no count in the chosen genes, shape (n_cells,); none in tables of older versions."""
-    cells = read_cells(prepared)
-    return (cells["n_counts_chosen"] == 0).to_numpy() if "n_counts_chosen" in cells else np.zeros(n_cells, bool)
+    return (obs["n_counts_chosen"] == 0).to_numpy() if "n_counts_chosen" in obs else np.zeros(len(obs), bool)
 
 
 def _known_counts(prepared: Path) -> sp.csr_matrix:
