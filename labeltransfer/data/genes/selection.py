@@ -79,8 +79,8 @@ def what_few_genes_mean(n_genes: int) -> str:
     if n_genes >= FEW_SHARED:
         return ""
     return (
-        f"Only {n_genes:,} genes are there to tell cells apart, as with a gene panel. Broad types can be told apart by "
-        "so few, close ones often not; the latents of scVI and scANVI know less, and their confidence says less. "
+        f"Only {n_genes:,} genes are there to distinguish cells, as with a gene panel. Broad types can be distinguished"
+        " by so few, close ones often not; the latents of scVI and scANVI know less, and their confidence says less. "
         "Compare with the labels of logistic regression and of the consensus, and use coarse labels."
     )
 

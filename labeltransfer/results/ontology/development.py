@@ -1,6 +1,6 @@
 """What develops from what: a monocyte is no kind of macrophage, and yet a confusion of both is one of neighbours.
 
-Source: ``develops_from.tsv`` beside this module, whose head says where it comes from.
+Source: ``develops_from.tsv`` next to this module, whose head says where it comes from.
 """
 
 from collections.abc import Mapping
